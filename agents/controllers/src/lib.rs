@@ -1,0 +1,1 @@
+//! `mainstay-agents-controllers`: see docs/ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `mainstay-agents-kit`: see docs/ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `mainstay-agents-node`: see docs/ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `mainstay-agents-proxy`: see docs/ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `mainstay-agents-scheduler`: see docs/ARCHITECTURE.md.

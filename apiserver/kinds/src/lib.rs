@@ -1,0 +1,1 @@
+//! `mainstay-apiserver-kinds`: see docs/ARCHITECTURE.md.

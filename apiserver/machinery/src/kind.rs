@@ -1,0 +1,1 @@
+//! The description of a kind: its names, verbs, storage key and rules.

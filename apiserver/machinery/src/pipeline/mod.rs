@@ -1,0 +1,1 @@
+//! The write pipeline: prepare, validate and delete, the same for every kind.

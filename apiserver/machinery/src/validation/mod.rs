@@ -1,0 +1,1 @@
+//! Validation errors by field path, and the checks that many kinds share.

@@ -1,0 +1,1 @@
+//! `mainstay-apiserver-server`: see docs/ARCHITECTURE.md.

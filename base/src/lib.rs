@@ -1,0 +1,7 @@
+//! What every Mainstay program part stands on: task lifecycle and time, tracing and metrics, and certificates.
+//!
+//! This crate knows no Kubernetes objects, no store and no containers.
+
+pub mod lifecycle;
+pub mod pki;
+pub mod telemetry;

@@ -1,0 +1,1 @@
+//! `mainstay-proto-api`: see docs/ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `mainstay-proto-wire`: see docs/ARCHITECTURE.md.

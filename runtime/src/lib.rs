@@ -1,0 +1,1 @@
+//! `mainstay-runtime`: see docs/ARCHITECTURE.md.

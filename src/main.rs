@@ -1,0 +1,2 @@
+//! `mainstay`: the one binary.
+fn main() {}

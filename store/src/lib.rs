@@ -1,0 +1,1 @@
+//! `mainstay-store`: see docs/ARCHITECTURE.md.

@@ -1,0 +1,2 @@
+//! `xtask`: see docs/ARCHITECTURE.md.
+fn main() {}
