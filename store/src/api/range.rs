@@ -1,0 +1,84 @@
+//! Reading keys.
+use bytes::Bytes;
+
+use super::{KeyValue, Revision};
+
+/// Which keys to read, at which point of history.
+///
+/// Keys are ordered as bytes. `range_end` is exclusive; the single byte `\0` as `range_end` means "all keys from `key` on", as in etcd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeRequest {
+    /// The first key (or the only one, if there is no `range_end`).
+    pub key: Bytes,
+    /// The first key that is no longer meant; none reads one key.
+    pub range_end: Option<Bytes>,
+    /// At most so many keys in the answer; 0 means all. `more` tells whether there were more.
+    pub limit: usize,
+    /// Read the store as it was at this revision; none means now.
+    pub revision: Option<Revision>,
+    /// Leave the values out.
+    pub keys_only: bool,
+    /// Only count: `kvs` stays empty.
+    pub count_only: bool,
+    /// Do not count beyond the keys returned: `count` is then the number of `kvs`. A page of a large range costs as much as the page, not as
+    /// much as the range.
+    pub uncounted: bool,
+}
+
+impl RangeRequest {
+    /// One key.
+    pub fn key(key: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), ..Self::default() }
+    }
+
+    /// All keys that start with `prefix`; an empty prefix means all keys.
+    pub fn prefix(prefix: impl Into<Bytes>) -> Self {
+        let key = prefix.into();
+        let range_end = Some(prefix_end(&key));
+        Self { key, range_end, ..Self::default() }
+    }
+
+    /// The keys from `key` up to but not including `range_end`.
+    pub fn range(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), range_end: Some(range_end.into()), ..Self::default() }
+    }
+
+    /// Every key.
+    pub fn all() -> Self {
+        Self::prefix(Bytes::new())
+    }
+}
+
+/// The answer to a [`RangeRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeResponse {
+    /// The store's current revision when it answered (not the revision that was asked for).
+    pub revision: Revision,
+    /// The keys, in order.
+    pub kvs: Vec<KeyValue>,
+    /// Whether `limit` cut the answer short.
+    pub more: bool,
+    /// How many keys match, whatever the limit.
+    pub count: u64,
+}
+
+/// The exclusive end of the range of keys that start with `prefix`: the value for `range_end`.
+///
+/// If no key can follow the prefix (it is empty or all `0xff`), this is `\0`, which means "to the last key".
+///
+/// ```
+/// use mainstay_store::prefix_end;
+/// assert_eq!(prefix_end(b"jobs/"), "jobs0");
+/// assert_eq!(prefix_end(b"a\xff"), "b");
+/// assert_eq!(prefix_end(b""), "\0");
+/// ```
+pub fn prefix_end(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Bytes::from(end);
+        }
+    }
+    Bytes::from_static(b"\0")
+}

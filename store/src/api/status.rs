@@ -1,0 +1,29 @@
+//! The store in figures.
+use super::Revision;
+
+/// What [`Store::status`](crate::Store::status) tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The current revision.
+    pub revision: Revision,
+    /// The compaction floor: reads below it fail. Zero if nothing was ever compacted.
+    pub compacted: Revision,
+    /// The size of the data directory's files: tables and log.
+    pub db_size_bytes: u64,
+    /// The part of it that is the preallocated Raft log.
+    pub log_size_bytes: u64,
+    /// The index of the last applied Raft entry.
+    pub applied_index: u64,
+    /// The Raft term.
+    pub term: u64,
+    /// The watches that are open.
+    pub watchers: usize,
+    /// The leases that are alive.
+    pub leases: usize,
+    /// The cluster that this data belongs to.
+    pub cluster_id: u64,
+    /// This member.
+    pub member_id: u64,
+    /// Whether the disk is full: writes are refused until there is space again.
+    pub no_space: bool,
+}
