@@ -1,1 +1,23 @@
-//! `mainstay-apiserver-server`: see docs/ARCHITECTURE.md.
+//! The API server: Kubernetes REST over TLS on top of the store.
+//!
+//! A request runs through [`http_face`] (connection, bounds), [`request`] (path, parameters), authentication, flow
+//! limits, authorization, [`handlers`], the kind's rules with admission around them, and ends in [`registry`], the one
+//! door to stored objects. Reads are served by [`cache`]. Only this crate talks to the store.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "sizes and revisions are bounded far below the limits of the types"
+)]
+
+pub mod admission;
+pub mod authn;
+pub mod authz;
+pub mod bootstrap;
+pub mod config;
+pub mod request;
+pub mod reviews;
+pub mod services;
+pub mod stream;
+pub mod types;

@@ -1,0 +1,1 @@
+//! What a user may do: RBAC, node authorizer, always-allowed paths.

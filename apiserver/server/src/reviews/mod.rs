@@ -1,0 +1,1 @@
+//! Review kinds that are answered, not stored: access, self subject, token reviews.

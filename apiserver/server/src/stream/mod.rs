@@ -1,0 +1,1 @@
+//! Streaming to the node agent: exec, attach, logs, port-forward, proxy.
