@@ -1,0 +1,7 @@
+//! The cluster's own certificate authority and the leaves that it signs.
+
+mod authority;
+mod expiry;
+
+pub use authority::{Ca, Leaf, LeafRequest, PkiError, SubjectName, Usage, generate_key_pem};
+pub use expiry::{covers, not_after};
