@@ -1,2 +1,56 @@
-//! `xtask`: see docs/ARCHITECTURE.md.
-fn main() {}
+//! Checks and generators for those who work on Mainstay: `cargo xtask --help`.
+
+mod layers;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Checks and generators for those who work on Mainstay.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks sizes, names, headers and left-over notes in every source file.
+    Tidy,
+    /// Checks that crates depend only downwards, as docs/layers.toml allows.
+    Layers,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
+        Ok(problems) => {
+            for problem in &problems {
+                eprintln!("{problem}");
+            }
+            eprintln!("{} problem(s)", problems.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
+    let root = root()?;
+    match arguments.task {
+        Task::Tidy => tidy::check(&root),
+        Task::Layers => layers::check(&root),
+    }
+}
+
+/// The workspace's folder: the parent of this package's.
+fn root() -> anyhow::Result<PathBuf> {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map(PathBuf::from).context("xtask has no parent folder")
+}
