@@ -2,11 +2,15 @@
 //!
 //! No rule of any kind runs here. Handlers (and endpoints that change objects) run the pipeline and hand the result over.
 
+mod door;
+mod event_leases;
+mod history;
 mod keys;
-mod registry;
 mod stored;
 mod writes;
 
-pub use keys::{KeyError, ROOT, object_key, resource_prefix};
-pub use registry::{Registry, RegistryError};
+pub use door::Registry;
+pub use history::HistoryPage;
+pub use keys::{KeyError, ROOT, object_key, object_name, resource_prefix};
 pub use stored::Stored;
+pub use writes::Written;

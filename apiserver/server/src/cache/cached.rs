@@ -1,0 +1,254 @@
+//! One stored object as the cache keeps it: its wire bytes and the few fields that reads look at.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::object::{Meta, MetaMut};
+use mainstay_apiserver_machinery::protobuf;
+use mainstay_apiserver_machinery::value::{self, Value};
+use mainstay_store::Revision;
+use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
+
+use super::splice;
+
+/// An object of the cache. Never changes; an update makes a new one.
+pub struct Cached {
+    /// The decoded fields.
+    pub header: Header,
+    /// The kind whose form is stored.
+    pub kind: &'static Kind,
+    /// The bare protobuf message (no envelope), with `metadata.resourceVersion` filled in.
+    pub raw: Bytes,
+}
+
+/// What reads, selectors and controllers of the server look at without decoding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// `metadata.name`.
+    pub name: SmolStr,
+    /// `metadata.namespace`, or empty.
+    pub namespace: SmolStr,
+    /// `metadata.uid`.
+    pub uid: SmolStr,
+    /// The store revision of the last write.
+    pub revision: Revision,
+    /// `metadata.labels`, sorted by key.
+    pub labels: Box<[(SmolStr, SmolStr)]>,
+    /// Values of the kind's selectable fields besides name and namespace.
+    pub fields: Box<[(&'static str, SmolStr)]>,
+    /// `metadata.ownerReferences`.
+    pub owners: Box<[Owner]>,
+    /// `metadata.finalizers`.
+    pub finalizers: Box<[SmolStr]>,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+}
+
+/// One owner reference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// `uid`.
+    pub uid: SmolStr,
+    /// `kind`.
+    pub kind: SmolStr,
+    /// `name`.
+    pub name: SmolStr,
+    /// `controller`.
+    pub controller: bool,
+    /// `blockOwnerDeletion`.
+    pub block_owner_deletion: bool,
+}
+
+/// Why stored bytes could not be taken into the cache or read back.
+#[derive(Debug, thiserror::Error)]
+#[error("stored {kind} {key:?} cannot be decoded: {reason}")]
+pub struct StoredDataError {
+    /// The kind expected.
+    pub kind: &'static str,
+    /// Key or `namespace/name`.
+    pub key: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Cached {
+    /// Takes over what the store holds: an envelope without resource version.
+    ///
+    /// # Errors
+    /// Bytes that are not an object of `kind`.
+    pub fn from_store(kind: &'static Kind, value: &[u8], revision: Revision, key: &[u8]) -> Result<Self, StoredDataError> {
+        let failed = |reason: String| StoredDataError {
+            kind: kind.kind,
+            key: String::from_utf8_lossy(key).into_owned(),
+            reason,
+        };
+        let envelope = protobuf::envelope::unwrap(value).map_err(|error| failed(error.to_string()))?;
+        let object = protobuf::decode(envelope.raw, kind.schema()).map_err(|error| failed(error.to_string()))?;
+        let raw = splice::with_resource_version(envelope.raw, revision).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { header: Header::of(kind, &object, revision), kind, raw })
+    }
+
+    /// The same object under another revision: what a DELETED event shows.
+    ///
+    /// # Errors
+    /// Bytes that are not a message, which [`Cached::from_store`] has excluded.
+    pub fn at_revision(&self, revision: Revision) -> Result<Self, StoredDataError> {
+        let raw = splice::with_resource_version(&self.raw, revision).map_err(|error| self.failed(error.to_string()))?;
+        Ok(Self { header: Header { revision, ..self.header.clone() }, kind: self.kind, raw })
+    }
+
+    /// The object as a tree, with `apiVersion`, `kind` and `metadata.resourceVersion`.
+    ///
+    /// # Errors
+    /// Bytes that cannot be decoded.
+    pub fn decode(&self) -> Result<Value, StoredDataError> {
+        let mut object =
+            protobuf::decode(&self.raw, self.kind.schema()).map_err(|error| self.failed(error.to_string()))?;
+        MetaMut(&mut object).set_type(&self.kind.api_version(), self.kind.kind);
+        Ok(object)
+    }
+
+    /// The object as a typed struct.
+    ///
+    /// # Errors
+    /// Bytes that cannot be decoded, or a type that does not fit.
+    pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, StoredDataError> {
+        value::from_value(&self.decode()?).map_err(|error| self.failed(error.to_string()))
+    }
+
+    fn failed(&self, reason: String) -> StoredDataError {
+        StoredDataError { kind: self.kind.kind, key: self.header.key(), reason }
+    }
+}
+
+impl std::fmt::Debug for Cached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}@{}", self.kind.kind, self.header.key(), self.header.revision)
+    }
+}
+
+impl Header {
+    /// Reads the header out of a decoded object.
+    pub fn of(kind: &'static Kind, object: &Value, revision: Revision) -> Self {
+        let meta = Meta(object);
+        Self {
+            name: meta.name().into(),
+            namespace: meta.namespace().into(),
+            uid: meta.uid().into(),
+            revision,
+            labels: meta.label_pairs().map(|(k, v)| (k.into(), v.into())).collect(),
+            fields: kind.rules.fields(object).into_boxed_slice(),
+            owners: meta
+                .owner_references()
+                .map(|owner| Owner {
+                    uid: owner.uid.into(),
+                    kind: owner.kind.into(),
+                    name: owner.name.into(),
+                    controller: owner.controller,
+                    block_owner_deletion: owner.block_owner_deletion,
+                })
+                .collect(),
+            finalizers: meta.finalizers().map(SmolStr::new).collect(),
+            deleting: meta.is_deleting(),
+        }
+    }
+
+    /// `namespace/name`, or the name alone.
+    pub fn key(&self) -> String {
+        if self.namespace.is_empty() { self.name.to_string() } else { format!("{}/{}", self.namespace, self.name) }
+    }
+
+    /// One label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok()?;
+        self.labels.get(at).map(|(_, v)| v.as_str())
+    }
+
+    /// One selectable field; `None` for a field that the kind does not have.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "metadata.name" => Some(&self.name),
+            "metadata.namespace" => Some(&self.namespace),
+            _ => self.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str()),
+        }
+    }
+
+    fn key_bytes(&self) -> impl Iterator<Item = u8> {
+        joined(&self.namespace, &self.name)
+    }
+}
+
+fn joined<'a>(namespace: &'a str, name: &'a str) -> impl Iterator<Item = u8> + use<'a> {
+    let slash = (!namespace.is_empty()).then_some(b'/');
+    namespace.bytes().chain(slash).chain(name.bytes())
+}
+
+/// A place in the sorted map: ordered as the store's keys are, by the bytes of `namespace/name`.
+#[derive(Debug, Clone)]
+pub(super) struct Entry(pub(super) Arc<Cached>);
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (a, b) = (&self.0.header, &other.0.header);
+        if a.namespace == b.namespace {
+            return a.name.as_bytes().cmp(b.name.as_bytes());
+        }
+        a.key_bytes().cmp(b.key_bytes())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Entry {}
+
+/// An object's name, to look it up with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ObjectName<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+}
+
+impl equivalent::Equivalent<Entry> for ObjectName<'_> {
+    fn equivalent(&self, entry: &Entry) -> bool {
+        entry.0.header.name == self.name && entry.0.header.namespace == self.namespace
+    }
+}
+
+impl equivalent::Comparable<Entry> for ObjectName<'_> {
+    fn compare(&self, entry: &Entry) -> Ordering {
+        let header = &entry.0.header;
+        if self.namespace == header.namespace {
+            return self.name.as_bytes().cmp(header.name.as_bytes());
+        }
+        joined(self.namespace, self.name).cmp(header.key_bytes())
+    }
+}
+
+/// A position in key order, which need not be an object's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position<'a>(pub(super) &'a [u8]);
+
+impl equivalent::Equivalent<Entry> for Position<'_> {
+    fn equivalent(&self, entry: &Entry) -> bool {
+        self.0.iter().copied().eq(entry.0.header.key_bytes())
+    }
+}
+
+impl equivalent::Comparable<Entry> for Position<'_> {
+    fn compare(&self, entry: &Entry) -> Ordering {
+        self.0.iter().copied().cmp(entry.0.header.key_bytes())
+    }
+}

@@ -1,0 +1,163 @@
+//! The cache of one stored resource: the newest map and the ring of recent events.
+
+use std::sync::Arc;
+
+use imbl::OrdSet;
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_store::Revision;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::cached::{Entry, ObjectName};
+use super::ring::{Ring, RingBounds};
+use super::{Cached, ChangeKind, Cursor, Event, Progress, Snapshot};
+
+/// All objects of one stored resource, kept current by the feed.
+pub struct ResourceCache {
+    /// The kind whose form is stored.
+    pub kind: &'static Kind,
+    state: RwLock<State>,
+    newest: watch::Sender<u64>,
+    progress: Progress,
+}
+
+struct State {
+    objects: OrdSet<Entry>,
+    revision: Revision,
+    ring: Ring,
+}
+
+/// One change on its way into the cache.
+pub(super) enum Change {
+    Put(Cached),
+    Delete { namespace: String, name: String },
+}
+
+/// The place a watch asked for is older than what the ring holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too old resource version: {wanted} ({oldest})")]
+pub struct TooOld {
+    /// The revision asked for.
+    pub wanted: Revision,
+    /// The oldest that works.
+    pub oldest: Revision,
+}
+
+impl ResourceCache {
+    pub(super) fn new(kind: &'static Kind, bounds: RingBounds, progress: Progress) -> Self {
+        let state = State { objects: OrdSet::new(), revision: Revision(0), ring: Ring::new(Revision(0), bounds) };
+        Self { kind, state: RwLock::new(state), newest: watch::Sender::new(0), progress }
+    }
+
+    /// One object as it is now in the cache.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Cached>> {
+        self.state.read().objects.get(&ObjectName { namespace, name }).map(|entry| Arc::clone(&entry.0))
+    }
+
+    /// Everything, as it is now in the cache.
+    pub fn snapshot(&self) -> Snapshot {
+        let progress = self.progress.current();
+        let state = self.state.read();
+        Snapshot { revision: progress.max(state.revision), objects: state.objects.clone() }
+    }
+
+    /// Everything as it was at `revision`, if the ring reaches back that far.
+    pub fn snapshot_at(&self, revision: Revision) -> Option<Snapshot> {
+        let state = self.state.read();
+        if revision < state.ring.floor() {
+            return None;
+        }
+        let mut objects = state.objects.clone();
+        for event in state.ring.newest_down_to(revision) {
+            match (&event.change, &event.previous) {
+                (ChangeKind::Added, _) => drop(objects.remove(&Entry(Arc::clone(&event.object)))),
+                (ChangeKind::Modified, Some(previous)) => drop(objects.insert(Entry(Arc::clone(previous)))),
+                (ChangeKind::Deleted, _) => drop(objects.insert(Entry(Arc::clone(&event.object)))),
+                (ChangeKind::Modified, None) => return None,
+            }
+        }
+        Some(Snapshot { revision, objects })
+    }
+
+    /// A cursor that delivers every event after `revision`.
+    ///
+    /// # Errors
+    /// [`TooOld`] when some of those events are no longer in the ring.
+    pub fn cursor_after(self: &Arc<Self>, revision: Revision) -> Result<Cursor, TooOld> {
+        let state = self.state.read();
+        let seq = state.ring.seq_after(revision).ok_or(TooOld { wanted: revision, oldest: state.ring.floor() })?;
+        Ok(Cursor::new(Arc::clone(self), seq, self.newest.subscribe()))
+    }
+
+    /// A snapshot, and a cursor that goes on exactly where it ends.
+    pub fn snapshot_and_cursor(self: &Arc<Self>) -> (Snapshot, Cursor) {
+        let progress = self.progress.current();
+        let state = self.state.read();
+        let snapshot = Snapshot { revision: progress.max(state.revision), objects: state.objects.clone() };
+        let cursor = Cursor::new(Arc::clone(self), state.ring.next_seq(), self.newest.subscribe());
+        (snapshot, cursor)
+    }
+
+    /// Changes whenever an object of this resource changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// The revision up to which every change of this resource was seen.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(super) fn read_events(&self, seq: u64, max: usize) -> Option<Vec<Arc<Event>>> {
+        self.state.read().ring.read(seq, max)
+    }
+
+    /// Replaces everything; open cursors end.
+    pub(super) fn load(&self, objects: impl Iterator<Item = Cached>, revision: Revision) {
+        let objects = objects.map(|object| Entry(Arc::new(object))).collect();
+        let mut state = self.state.write();
+        state.objects = objects;
+        state.revision = revision;
+        state.ring.reset(revision);
+        let seq = state.ring.next_seq();
+        drop(state);
+        self.newest.send_replace(seq);
+    }
+
+    /// Takes in the changes of one revision at once.
+    pub(super) fn apply(&self, changes: Vec<Change>, revision: Revision) {
+        let mut state = self.state.write();
+        for change in changes {
+            if let Some(event) = state.take(change, revision) {
+                state.ring.push(Arc::new(event));
+            }
+        }
+        state.revision = revision;
+        let seq = state.ring.next_seq();
+        drop(state);
+        self.newest.send_replace(seq);
+    }
+}
+
+impl State {
+    fn take(&mut self, change: Change, revision: Revision) -> Option<Event> {
+        match change {
+            Change::Put(cached) => {
+                let object = Arc::new(cached);
+                let previous = self.objects.insert(Entry(Arc::clone(&object))).map(|entry| entry.0);
+                let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
+                Some(Event::new(revision, kind, object, previous))
+            }
+            Change::Delete { namespace, name } => {
+                let gone = self.objects.remove(&ObjectName { namespace: &namespace, name: &name })?.0;
+                Some(Event::new(revision, ChangeKind::Deleted, gone, None))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for ResourceCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResourceCache").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! The one function that turns errors from below into a Kubernetes `Status`.
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_proto_api::Status;
+use mainstay_store::{LeaseError, RangeError, Revision, WriteError};
+use tracing::error;
+
+use crate::cache::StoredDataError;
+use crate::registry::KeyError;
+
+/// Anything that can go wrong below a handler and is not a `Status` already.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A write to the store.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A read from the store.
+    #[error(transparent)]
+    Read(#[from] RangeError),
+    /// A lease for an object with a lifetime.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// Bytes in the store that are not the object they should be.
+    #[error(transparent)]
+    Stored(#[from] StoredDataError),
+    /// A name that cannot be a key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// An object that cannot be encoded for storage or for the client.
+    #[error("encoding {kind}: {reason}")]
+    Encode {
+        /// Its kind.
+        kind: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An object larger than the store takes.
+    #[error("the object has {bytes} bytes, at most {max} are stored")]
+    ObjectTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Too many concurrent writers of one object.
+    #[error("{kind} {name:?} was changed by others in {attempts} attempts")]
+    Contention {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// How often it was tried.
+        attempts: usize,
+    },
+}
+
+/// The answer for a failure. Faults of ours are logged here, once.
+pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
+    let (group, resource) = kind.map_or(("", ""), |k| (k.group, k.plural));
+    match failure {
+        Failure::Write(WriteError::TooLarge { max, .. }) | Failure::ObjectTooLarge { max, .. } => {
+            Status::request_entity_too_large(*max)
+        }
+        Failure::Write(WriteError::NoSpace { .. }) => Status::service_unavailable(failure.to_string()),
+        Failure::Write(WriteError::NoLeader | WriteError::Closed | WriteError::Halted(_))
+        | Failure::Read(RangeError::Closed | RangeError::Halted(_)) => Status::service_unavailable(failure.to_string()),
+        Failure::Write(WriteError::Unknown(_)) => Status::server_timeout(group, resource, "write", 1),
+        Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
+        Failure::Read(RangeError::Compacted { wanted, floor }) | Failure::Write(WriteError::Compacted { wanted, floor }) => {
+            too_old(*wanted, *floor)
+        }
+        Failure::Read(RangeError::FutureRevision { wanted, current }) => {
+            Status::too_large_resource_version(wanted.0.unsigned_abs(), current.0.unsigned_abs(), 1)
+        }
+        Failure::Key(KeyError::Segment(name)) => Status::not_found(group, resource, name),
+        Failure::Key(KeyError::NotStored(_)) => Status::method_not_allowed(group, resource, "storage"),
+        other => {
+            error!(error = %other, "request failed inside the server");
+            Status::internal(other)
+        }
+    }
+}
+
+/// 410 for a revision that is no longer there.
+pub fn too_old(wanted: Revision, oldest: Revision) -> Status {
+    Status::expired(format!("too old resource version: {wanted} ({oldest})"))
+}

@@ -1,0 +1,1 @@
+//! Metrics under upstream's names.

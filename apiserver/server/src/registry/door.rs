@@ -1,0 +1,135 @@
+//! [`Registry`]: reads from the caches, and the way to the writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_proto_api::Status;
+use mainstay_store::{Revision, Store};
+
+use super::event_leases::EventLeases;
+use crate::cache::{Cached, Feed, Progress, ResourceCache, Snapshot};
+use crate::failure::{Failure, to_status};
+
+/// How long a read waits for a resource version from the future, as upstream does.
+const FUTURE_WAIT: Duration = Duration::from_secs(3);
+
+/// The door to stored objects. Clones share it.
+#[derive(Clone)]
+pub struct Registry {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) object_bytes_max: usize,
+    pub(super) event_leases: EventLeases,
+    caches: HashMap<&'static str, Arc<ResourceCache>>,
+    progress: Progress,
+}
+
+impl Registry {
+    /// A registry over the caches that `feed` fills.
+    pub fn new(store: Store, feed: &Feed, object_bytes_max: usize, event_ttl: Duration) -> Self {
+        let inner = Inner {
+            event_leases: EventLeases::new(store.clone(), event_ttl),
+            store,
+            object_bytes_max,
+            caches: feed.caches().clone(),
+            progress: feed.progress().clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The store below. Only for what is not an object: health, compaction.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The cache of a kind's resource.
+    ///
+    /// # Errors
+    /// 405 for kinds that are not stored.
+    pub fn cache(&self, kind: &'static Kind) -> Result<&Arc<ResourceCache>, Status> {
+        kind.storage
+            .as_ref()
+            .and_then(|storage| self.inner.caches.get(storage.prefix))
+            .ok_or_else(|| Status::method_not_allowed(kind.group, kind.plural, "storage"))
+    }
+
+    /// All caches.
+    pub fn caches(&self) -> impl Iterator<Item = &Arc<ResourceCache>> {
+        self.inner.caches.values()
+    }
+
+    /// One object as the cache has it now.
+    pub fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Option<Arc<Cached>> {
+        self.cache(kind).ok()?.get(namespace, name)
+    }
+
+    /// All objects of a kind as the cache has them now.
+    pub fn snapshot(&self, kind: &'static Kind) -> Option<Snapshot> {
+        Some(self.cache(kind).ok()?.snapshot())
+    }
+
+    /// One object, no older than the moment of the call.
+    ///
+    /// # Errors
+    /// 405 for kinds that are not stored.
+    pub async fn get_fresh(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Option<Arc<Cached>>, Status> {
+        self.fresh().await;
+        Ok(self.cache(kind)?.get(namespace, name))
+    }
+
+    /// All objects of a kind, no older than the moment of the call.
+    ///
+    /// # Errors
+    /// 405 for kinds that are not stored.
+    pub async fn snapshot_fresh(&self, kind: &'static Kind) -> Result<Snapshot, Status> {
+        self.fresh().await;
+        Ok(self.cache(kind)?.snapshot())
+    }
+
+    /// Waits until the cache has everything the store had at the moment of the call.
+    pub async fn fresh(&self) {
+        self.inner.progress.reached(self.inner.store.revision()).await;
+    }
+
+    /// Waits until the cache has reached `revision`.
+    ///
+    /// # Errors
+    /// 504 when the store does not get there within three seconds.
+    pub async fn fresh_to(&self, revision: Revision) -> Result<(), Status> {
+        match tokio::time::timeout(FUTURE_WAIT, self.inner.progress.reached(revision)).await {
+            Ok(()) => Ok(()),
+            Err(_elapsed) => {
+                let current = self.inner.progress.current();
+                Err(Status::too_large_resource_version(revision.0.unsigned_abs(), current.0.unsigned_abs(), 1))
+            }
+        }
+    }
+
+    /// How far the caches are.
+    pub fn progress(&self) -> &Progress {
+        &self.inner.progress
+    }
+
+    /// Changes whenever an object of the kind changed; for indexes that are rebuilt from [`Registry::snapshot`].
+    ///
+    /// # Errors
+    /// 405 for kinds that are not stored.
+    pub fn changes(&self, kind: &'static Kind) -> Result<tokio::sync::watch::Receiver<u64>, Status> {
+        Ok(self.cache(kind)?.changes())
+    }
+
+    pub(super) fn failed(kind: &'static Kind, failure: impl Into<Failure>) -> Status {
+        to_status(Some(kind), &failure.into())
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("progress", &self.inner.progress.current()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! Writes: one store transaction each, guarded by the revision the caller has seen.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::object::MetaMut;
+use mainstay_apiserver_machinery::protobuf;
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_proto_api::Status;
+use mainstay_store::{
+    Compare, DeleteRangeRequest, LeaseId, OpResponse, PutRequest, RangeRequest, Revision, Txn, TxnResponse,
+};
+
+use super::{Registry, Stored, object_key};
+use crate::cache::{Cached, Header, splice};
+use crate::failure::Failure;
+
+/// How a guarded write ended.
+#[derive(Debug)]
+pub enum Written {
+    /// It was done (or there was nothing to do).
+    Stored(Stored),
+    /// Somebody was faster; this is the object now, `None` when it is gone.
+    Changed(Option<Arc<Cached>>),
+}
+
+/// Attempts of [`Registry::update_with`]; each failed one means that somebody else succeeded.
+const ATTEMPTS_MAX: usize = 50;
+
+impl Registry {
+    /// Stores a new object. `object` is in the served form of `kind`, complete and valid.
+    ///
+    /// # Errors
+    /// 409 `AlreadyExists`; 413; failures of the store.
+    pub async fn create(&self, kind: &'static Kind, namespace: &str, name: &str, object: Value) -> Result<Stored, Status> {
+        let failed = |failure: Failure| Self::failed(kind, failure);
+        let key = object_key(kind, namespace, name).map_err(|error| failed(error.into()))?;
+        let encoded = self.encode(kind, object).map_err(failed)?;
+        let lease = self.lease_for(kind).await.map_err(failed)?;
+        let put = PutRequest::new(key.clone(), encoded.value.clone()).with_lease(lease);
+        let txn = Txn::when([Compare::absent(key)]).then([put]);
+        let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
+        if !response.succeeded {
+            return Err(Status::already_exists(kind.group, kind.plural, name));
+        }
+        encoded.stored(response.revision).map_err(failed)
+    }
+
+    /// Stores a new state of `current`, unless that has changed meanwhile. An equal state is not written again.
+    ///
+    /// # Errors
+    /// 413; failures of the store.
+    pub async fn replace(&self, kind: &'static Kind, current: &Arc<Cached>, object: Value) -> Result<Written, Status> {
+        let failed = |failure: Failure| Self::failed(kind, failure);
+        let key = self.key_of(kind, current)?;
+        let encoded = self.encode(kind, object).map_err(failed)?;
+        let unchanged = encoded.stored(current.header.revision).map_err(failed)?;
+        if unchanged.cached.raw == current.raw {
+            return Ok(Written::Stored(unchanged));
+        }
+        let lease = self.lease_for(kind).await.map_err(failed)?;
+        let put = PutRequest::new(key.clone(), encoded.value.clone()).with_lease(lease);
+        let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
+            .then([put])
+            .otherwise([RangeRequest::key(key.clone())]);
+        let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
+        if !response.succeeded {
+            return Ok(Written::Changed(found(kind, &key, response).map_err(failed)?));
+        }
+        encoded.stored(response.revision).map(Written::Stored).map_err(failed)
+    }
+
+    /// Removes `current`, unless it has changed meanwhile. The result is its last state under the revision of the removal.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn remove(&self, kind: &'static Kind, current: &Arc<Cached>) -> Result<Written, Status> {
+        let failed = |failure: Failure| Self::failed(kind, failure);
+        let key = self.key_of(kind, current)?;
+        let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
+            .then([mainstay_store::Op::from(DeleteRangeRequest::key(key.clone()))])
+            .otherwise([RangeRequest::key(key.clone())]);
+        let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
+        if !response.succeeded {
+            return Ok(Written::Changed(found(kind, &key, response).map_err(failed)?));
+        }
+        let last = current.at_revision(response.revision).map_err(|error| failed(error.into()))?;
+        let object = last.decode().map_err(|error| failed(error.into()))?;
+        Ok(Written::Stored(Stored { object, cached: Arc::new(last) }))
+    }
+
+    /// Changes an object by `change`, again and again until nobody interferes. `None` leaves it as it is. Runs no
+    /// rules and no admission: for the server's own endpoints, which know what they do.
+    ///
+    /// # Errors
+    /// 404; what `change` says; failures of the store.
+    pub async fn update_with(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        mut change: impl FnMut(Value) -> Result<Option<Value>, Status> + Send,
+    ) -> Result<Stored, Status> {
+        let mut current = self.get_fresh(kind, namespace, name).await?;
+        for _attempt in 0..ATTEMPTS_MAX {
+            let Some(cached) = current else { return Err(Status::not_found(kind.group, kind.plural, name)) };
+            let object = self.decode_served(kind, &cached)?;
+            let Some(new) = change(object.clone())? else { return Ok(Stored { object, cached }) };
+            match self.replace(kind, &cached, new).await? {
+                Written::Stored(stored) => return Ok(stored),
+                Written::Changed(newer) => current = newer,
+            }
+        }
+        Err(Self::failed(
+            kind,
+            Failure::Contention { kind: kind.kind, name: name.to_owned(), attempts: ATTEMPTS_MAX },
+        ))
+    }
+
+    /// A cached object as a tree in the served form of `kind`.
+    ///
+    /// # Errors
+    /// 500 for bytes that cannot be decoded.
+    pub fn decode_served(&self, kind: &'static Kind, cached: &Cached) -> Result<Value, Status> {
+        let mut object = cached.decode().map_err(|error| Self::failed(kind, error))?;
+        if kind != cached.kind {
+            kind.rules.from_storage(&mut object);
+            MetaMut(&mut object).set_type(&kind.api_version(), kind.kind);
+        }
+        Ok(object)
+    }
+
+    fn key_of(&self, kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
+        object_key(kind, &cached.header.namespace, &cached.header.name).map_err(|error| Self::failed(kind, error))
+    }
+
+    async fn lease_for(&self, kind: &'static Kind) -> Result<LeaseId, Failure> {
+        if kind.stored_kind().kind != "Event" {
+            return Ok(LeaseId::NONE);
+        }
+        Ok(self.inner.event_leases.lease(tokio::time::Instant::now()).await?)
+    }
+
+    fn encode(&self, kind: &'static Kind, mut object: Value) -> Result<Encoded, Failure> {
+        let stored_kind = kind.stored_kind();
+        if kind != stored_kind {
+            kind.rules.to_storage(&mut object);
+        }
+        let mut meta = MetaMut(&mut object);
+        meta.set_type(&stored_kind.api_version(), stored_kind.kind);
+        meta.set_resource_version("");
+        let mut message = Vec::with_capacity(1024);
+        protobuf::encode(&object, stored_kind.schema(), &mut message)
+            .map_err(|error| Failure::Encode { kind: kind.kind, reason: error.to_string() })?;
+        let value = protobuf::envelope::wrap(&stored_kind.gvk(), &message);
+        if value.len() > self.inner.object_bytes_max {
+            return Err(Failure::ObjectTooLarge { bytes: value.len(), max: self.inner.object_bytes_max });
+        }
+        Ok(Encoded { kind: stored_kind, object, message: Bytes::from(message), value: Bytes::from(value) })
+    }
+}
+
+/// An object ready to be stored.
+struct Encoded {
+    kind: &'static Kind,
+    object: Value,
+    message: Bytes,
+    value: Bytes,
+}
+
+impl Encoded {
+    fn stored(&self, revision: Revision) -> Result<Stored, Failure> {
+        let raw = splice::with_resource_version(&self.message, revision)
+            .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })?;
+        let mut object = self.object.clone();
+        MetaMut(&mut object).set_resource_version(&revision.to_string());
+        let header = Header::of(self.kind, &object, revision);
+        Ok(Stored { object, cached: Arc::new(Cached { header, kind: self.kind, raw }) })
+    }
+}
+
+/// The object that the failure branch of a transaction read.
+fn found(kind: &'static Kind, key: &Bytes, response: TxnResponse) -> Result<Option<Arc<Cached>>, Failure> {
+    for response in response.responses {
+        if let OpResponse::Range(range) = response
+            && let Some(kv) = range.kvs.first()
+        {
+            let cached = Cached::from_store(kind.stored_kind(), &kv.value, kv.mod_revision, key)?;
+            return Ok(Some(Arc::new(cached)));
+        }
+    }
+    Ok(None)
+}
