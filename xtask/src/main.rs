@@ -1,5 +1,6 @@
 //! Checks and generators for those who work on Mainstay: `cargo xtask --help`.
 
+mod codegen;
 mod layers;
 mod tidy;
 
@@ -22,6 +23,12 @@ enum Task {
     Tidy,
     /// Checks that crates depend only downwards, as docs/layers.toml allows.
     Layers,
+    /// Makes the schema table of the API server from the facts beside it.
+    Codegen {
+        /// Only tell whether the table is current.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +53,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
     match arguments.task {
         Task::Tidy => tidy::check(&root),
         Task::Layers => layers::check(&root),
+        Task::Codegen { check } => codegen::run(&root, check),
     }
 }
 

@@ -27,6 +27,11 @@ pub struct OwnerReference<'a> {
 }
 
 impl<'a> Meta<'a> {
+    /// The view of `object`.
+    pub const fn new(object: &'a Value) -> Self {
+        Self(object)
+    }
+
     fn field(self, name: &str) -> Option<&'a Value> {
         self.0.get("metadata")?.get(name)
     }
@@ -171,7 +176,12 @@ impl<'a> Meta<'a> {
 #[derive(Debug)]
 pub struct MetaMut<'a>(pub &'a mut Value);
 
-impl MetaMut<'_> {
+impl<'a> MetaMut<'a> {
+    /// The view of `object`.
+    pub const fn new(object: &'a mut Value) -> Self {
+        Self(object)
+    }
+
     /// The same object, to read.
     pub fn read(&self) -> Meta<'_> {
         Meta(self.0)
