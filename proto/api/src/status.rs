@@ -199,25 +199,15 @@ impl Status {
         )
     }
 
-    /// 422: the object breaks the kind's rules; one cause for each fault. The message lists `field: message` once
-    /// each, in brackets when there are several.
-    pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<StatusCause>) -> Self {
-        let mut lines: Vec<String> = Vec::with_capacity(causes.len());
-        for cause in &causes {
-            let line = if cause.field.is_empty() {
-                cause.message.clone()
-            } else {
-                format!("{}: {}", cause.field, cause.message)
-            };
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-        let faults = match lines.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
-        let message = format!("{} \"{name}\" is invalid: {faults}", group_resource(group, kind));
+    /// 422: the object breaks the kind's rules. `errors` is the text of all faults, `causes` one for each.
+    pub fn invalid(
+        group: &str,
+        kind: &str,
+        name: &str,
+        errors: impl fmt::Display,
+        causes: Vec<StatusCause>,
+    ) -> Self {
+        let message = format!("{} \"{name}\" is invalid: {errors}", group_resource(group, kind));
         Self::failure(422, "Invalid", message).with_details(StatusDetails { causes, ..about(group, kind, name) })
     }
 
