@@ -16,7 +16,9 @@ pub mod informer;
 mod key;
 pub mod owner;
 pub mod reconcile;
+mod selector;
 pub mod step;
 pub mod time;
 
 pub use key::ObjectKey;
+pub use selector::selector_of;

@@ -99,14 +99,13 @@ impl<K: Informed> Source<K> {
                 .map_err(|_elapsed| format!("no answer within {PAGE_DEADLINE:?}"))?
                 .map_err(|error| error.to_string())?;
             objects.extend(page.items.into_iter().map(slim).map(Arc::new));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => {
-                    let version = page.metadata.resource_version.unwrap_or_default();
-                    self.cache.replace(objects, revision_of(&version));
-                    return Ok(version);
-                }
+            if let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) {
+                params.continue_token = Some(token);
+                continue;
             }
+            let version = page.metadata.resource_version.unwrap_or_default();
+            self.cache.replace(objects, revision_of(&version));
+            return Ok(version);
         }
     }
 

@@ -103,7 +103,7 @@ impl Actor {
                 let mut failure = None;
                 for (result, confirmed) in results {
                     written.extend(confirmed);
-                    failure = failure.or(result.err());
+                    failure = failure.or_else(|| result.err());
                 }
                 if let Some(error) = failure {
                     return Err(error);
@@ -126,8 +126,7 @@ impl Actor {
         match self.send(request, verb, &target).await {
             Ok(revision) => Ok(Some(Written { kind: target.kind, revision })),
             Err(error) => match (call.tolerated, error.status()) {
-                (Some(404), Some((404, _))) => Ok(None),
-                (Some(409), Some((409, "AlreadyExists"))) => Ok(None),
+                (Some(404), Some((404, _))) | (Some(409), Some((409, "AlreadyExists"))) => Ok(None),
                 _ => Err(error),
             },
         }

@@ -204,16 +204,16 @@ fn set_precondition(patch: &mut Value, meta: &ObjectMeta, exact: bool) {
 /// One line per step, for goldens and logs.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slash = |subresource: &Option<&str>| subresource.map(|name| format!("/{name}")).unwrap_or_default();
+        let slash = |subresource: Option<&str>| subresource.map(|name| format!("/{name}")).unwrap_or_default();
         match self {
             Self::Create { target, body, exists_ok } => {
                 write!(f, "{} {target} {body}", if *exists_ok { "ensure" } else { "create" })
             }
             Self::Replace { target, subresource, body } => {
-                write!(f, "replace {target}{} {body}", slash(subresource))
+                write!(f, "replace {target}{} {body}", slash(*subresource))
             }
             Self::Patch { target, subresource, body, .. } => {
-                write!(f, "patch {target}{} {body}", slash(subresource))
+                write!(f, "patch {target}{} {body}", slash(*subresource))
             }
             Self::Delete { target, uid, propagation, .. } => {
                 write!(f, "delete {target} uid={}", uid.as_deref().unwrap_or("any"))?;

@@ -1,0 +1,20 @@
+//! The Score plugins.
+
+mod balanced_allocation;
+mod image_locality;
+mod least_allocated;
+mod node_affinity;
+mod taint_toleration;
+
+use crate::framework::Score;
+
+/// All score plugins.
+pub(crate) fn all() -> Vec<Box<dyn Score>> {
+    vec![
+        Box::new(taint_toleration::TaintToleration),
+        Box::new(node_affinity::NodeAffinity),
+        Box::new(least_allocated::LeastAllocated),
+        Box::new(balanced_allocation::BalancedAllocation),
+        Box::new(image_locality::ImageLocality),
+    ]
+}
