@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 const FACTS: &str = "apiserver/machinery/schema/types.tsv";
+const DEFAULTS: &str = "apiserver/machinery/schema/defaults.tsv";
 const TABLE: &str = "apiserver/machinery/schema/types.table";
 
 /// Constants that default markers name instead of writing their value.
@@ -43,12 +44,25 @@ struct Facts<'a> {
     fields: HashMap<String, Vec<&'a Row<'a>>>,
     /// Index of every struct in the table.
     index: HashMap<String, usize>,
+    /// Defaults that upstream sets in code, as JSON, by type and field.
+    code_defaults: HashMap<(&'a str, &'a str), &'a str>,
+}
+
+/// The rows (type, field, value) of the facts about defaults.
+fn code_defaults(text: &str) -> anyhow::Result<HashMap<(&str, &str), &str>> {
+    let rows = text.lines().skip(1).map(|line| {
+        let (ty, rest) = line.split_once('\t').with_context(|| format!("a default without cells: {line}"))?;
+        let (field, value) = rest.split_once('\t').with_context(|| format!("a default without value: {line}"))?;
+        Ok(((ty, field), value))
+    });
+    rows.collect()
 }
 
 /// Writes the table, or with `check` reports whether the one on disk is current.
 pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<Vec<String>> {
     let facts = fs::read_to_string(root.join(FACTS)).with_context(|| format!("reading {FACTS}"))?;
-    let table = render(&facts)?;
+    let defaults = fs::read_to_string(root.join(DEFAULTS)).with_context(|| format!("reading {DEFAULTS}"))?;
+    let table = render(&facts, &defaults)?;
     let path = root.join(TABLE);
     let current = fs::read_to_string(&path).is_ok_and(|text| text == table);
     if check && !current {
@@ -61,13 +75,13 @@ pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<Vec<String>> {
 }
 
 /// The whole table.
-fn render(text: &str) -> anyhow::Result<String> {
+fn render(text: &str, defaults: &str) -> anyhow::Result<String> {
     let mut lines = text.lines();
     let columns: HashMap<&str, usize> =
         lines.next().context("the facts are empty")?.split('\t').enumerate().map(|(at, c)| (c, at)).collect();
     let rows: Vec<Row<'_>> =
         lines.map(|line| Row { columns: &columns, cells: line.split('\t').collect() }).collect();
-    let facts = Facts::new(&rows);
+    let facts = Facts::new(&rows, code_defaults(defaults)?);
     let mut table = String::from("# Made by `cargo xtask codegen` from types.tsv. Do not edit.\n");
     for (name, row) in &facts.declared {
         if row.cell("row_kind") == "struct" {
@@ -83,7 +97,7 @@ fn render(text: &str) -> anyhow::Result<String> {
 }
 
 impl<'a> Facts<'a> {
-    fn new(rows: &'a [Row<'a>]) -> Self {
+    fn new(rows: &'a [Row<'a>], code_defaults: HashMap<(&'a str, &'a str), &'a str>) -> Self {
         let mut declared = BTreeMap::new();
         let mut fields: HashMap<String, Vec<&Row<'_>>> = HashMap::new();
         for row in rows {
@@ -94,7 +108,7 @@ impl<'a> Facts<'a> {
         }
         let structs = declared.iter().filter(|(_, row)| row.cell("row_kind") == "struct");
         let index = structs.enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
-        Self { declared, fields, index }
+        Self { declared, fields, index, code_defaults }
     }
 
     /// Follows aliases of structs to the struct.
@@ -161,6 +175,9 @@ impl<'a> Facts<'a> {
         if !default.is_empty() {
             let named = NAMED_DEFAULTS.iter().find(|(name, _)| *name == default);
             write!(out, "\tdf={}", named.map_or(default, |(_, value)| value))?;
+        }
+        if let Some(value) = self.code_defaults.get(&(field.type_name().as_str(), field.cell("json_name"))) {
+            write!(out, "\tcd={value}")?;
         }
         self.render_go_type(field, out)?;
         out.push('\n');

@@ -9,8 +9,12 @@
     reason = "wire formats define these conversions; each place states its bounds"
 )]
 
+pub mod defaults;
+pub mod json;
 pub mod kind;
 pub mod object;
 pub mod pipeline;
+pub mod scalar;
+pub mod schema;
 pub mod validation;
 pub mod value;

@@ -1,0 +1,18 @@
+//! JSON: decoding against a schema with upstream's strictness and texts, and encoding.
+
+mod decode;
+mod encode;
+mod error;
+mod scan;
+
+pub use decode::{Decoded, Strictness, decode, decode_free};
+pub use encode::{encode, to_string};
+pub use error::DecodeError;
+
+pub(crate) use decode::zero_element;
+pub(crate) use encode::write_string;
+pub(crate) use error::Problems;
+pub(crate) use scan::DEPTH_MAX;
+
+/// How deep a tree that is kept may be; upstream's own kinds end long before.
+pub const TREE_DEPTH_MAX: usize = 256;
