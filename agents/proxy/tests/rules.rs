@@ -2,7 +2,10 @@
 //!
 //! The kernel part needs root, `unshare` and `nft`, and works in a network namespace of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 use std::fs;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -63,7 +66,7 @@ fn transactions_match_the_golden_text() {
             None => after.full_load("test"),
             Some(before) => delta("test", before, &after),
         };
-        text.push_str(&format!("# {title}\n{transaction}\n"));
+        writeln!(text, "# {title}\n{transaction}").unwrap();
         before = Some(after);
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rules.nft");
