@@ -14,6 +14,7 @@ pub mod json;
 pub mod kind;
 pub mod object;
 pub mod pipeline;
+pub mod protobuf;
 pub mod scalar;
 pub mod schema;
 pub mod validation;

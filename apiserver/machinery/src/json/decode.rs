@@ -1,8 +1,8 @@
 //! Decoding: one pass over the text builds the tree, checks it against the schema and makes scalars canonical.
 
-use super::error::Step;
+use super::error::{Problems, Step};
 use super::scan::Cursor;
-use super::{DecodeError, Problems, TREE_DEPTH_MAX};
+use super::{DecodeError, TREE_DEPTH_MAX};
 use crate::scalar::{Misfit, fit};
 use crate::schema::{Base, Container, Field, Type};
 use crate::value::{Key, Map, Value};

@@ -2,7 +2,6 @@
 
 use crate::schema::{Field, Type};
 use smol_str::SmolStr;
-use std::fmt::Write as _;
 
 /// Why bytes are not the object they should be; the texts are upstream's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,8 +72,9 @@ pub(crate) fn strict_path(path: &[Step]) -> String {
             Step::Field(name) => name,
             Step::Key(key) => key.as_str(),
             Step::Index(at) => {
-                // Writing to a string cannot fail.
-                drop(write!(text, "[{at}]"));
+                text.push('[');
+                text.push_str(&at.to_string());
+                text.push(']');
                 continue;
             }
         };

@@ -10,9 +10,7 @@ pub use encode::{encode, to_string};
 pub use error::DecodeError;
 
 pub(crate) use decode::zero_element;
-pub(crate) use encode::write_string;
-pub(crate) use error::Problems;
-pub(crate) use scan::DEPTH_MAX;
+pub(crate) use encode::{write_float, write_int, write_string};
 
 /// How deep a tree that is kept may be; upstream's own kinds end long before.
 pub const TREE_DEPTH_MAX: usize = 256;

@@ -4,7 +4,7 @@ use super::DecodeError;
 use smol_str::SmolStr;
 
 /// How deep a value that is only skipped may be: upstream's limit.
-pub(crate) const DEPTH_MAX: usize = 10_000;
+const DEPTH_MAX: usize = 10_000;
 
 /// A place in a text.
 pub(super) struct Cursor<'t> {
