@@ -13,7 +13,8 @@ pub(super) const FIXED32: u8 = 5;
 pub(super) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
-    Fixed32(u32),
+    /// Passed over: no field of Kubernetes is of this kind.
+    Fixed32,
     Bytes(&'a [u8]),
 }
 
@@ -25,7 +26,7 @@ fn wrong_type<T>(wire: Wire<'_>) -> Result<T, DecodeError> {
     let code = match wire {
         Wire::Varint(_) => VARINT,
         Wire::Fixed64(_) => FIXED64,
-        Wire::Fixed32(_) => FIXED32,
+        Wire::Fixed32 => FIXED32,
         Wire::Bytes(_) => BYTES,
     };
     Err(DecodeError::Syntax(format!("proto: wrong wireType = {code}")))
@@ -120,7 +121,7 @@ impl<'a> Reader<'a> {
         let wire = match (tag & 7) as u8 {
             VARINT => Wire::Varint(self.varint()?),
             FIXED64 => Wire::Fixed64(self.take(8)?.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b))),
-            FIXED32 => Wire::Fixed32(self.take(4)?.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b))),
+            FIXED32 => self.take(4).map(|_skipped| Wire::Fixed32)?,
             BYTES => {
                 let len = self.varint()?;
                 Wire::Bytes(self.take(len)?)
