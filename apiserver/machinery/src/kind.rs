@@ -260,11 +260,15 @@ pub trait Rules: Sync {
     /// Sets defaults beyond the schema's (which run first).
     fn default(&self, _object: &mut Value) {}
 
-    /// Drops what a client may not set on a create, usually `status`; sets `metadata.generation`.
-    fn prepare_create(&self, _object: &mut Value) {}
+    /// Drops what a client may not set on a create: by default `status`.
+    fn prepare_create(&self, object: &mut Value) {
+        object.make_map().remove("status");
+    }
 
-    /// Restores what a client may not change on an update.
-    fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
+    /// Restores what a client may not change on an update: by default `status`.
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        restore(new, old, "status");
+    }
 
     /// Checks an object by itself, on a create.
     fn validate(&self, _object: &Value, _errors: &mut ErrorList) {}
@@ -274,9 +278,11 @@ pub trait Rules: Sync {
         self.validate(new, errors);
     }
 
-    /// Restores on an update of the status what only a plain update may change. By default everything of `new`
-    /// but `status` (and the metadata that a status update may touch) comes from `old`.
-    fn prepare_status(&self, _new: &mut Value, _old: &Value) {}
+    /// Restores on an update of the status what only a plain update may change: by default everything but
+    /// `status` and `metadata`.
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        restore_except(new, old, &["apiVersion", "kind", "metadata", "status"]);
+    }
 
     /// Checks an update of the status.
     fn validate_status(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
@@ -346,6 +352,11 @@ pub trait Rules: Sync {
         false
     }
 
+    /// Seconds after its last write that an object is kept; `None` keeps it until it is deleted (events end).
+    fn lifetime_seconds(&self) -> Option<i64> {
+        None
+    }
+
     /// Columns of the table.
     fn columns(&self) -> &'static [Column] {
         DEFAULT_COLUMNS
@@ -353,7 +364,7 @@ pub trait Rules: Sync {
 
     /// Cells of the object's row, as many as [`Rules::columns`].
     fn row(&self, object: &Value, _now: OffsetDateTime) -> Vec<Value> {
-        let meta = Meta::new(object);
+        let meta = Meta(object);
         let created = object.path(&["metadata", "creationTimestamp"]).and_then(Value::as_str).unwrap_or_default();
         vec![Value::from(meta.name()), Value::from(created)]
     }
@@ -373,6 +384,33 @@ pub trait Rules: Sync {
 
     /// Turns the served form into the stored one, where they differ.
     fn to_storage(&self, _object: &mut Value) {}
+}
+
+/// Gives `field` of `new` the value that it has in `old`, or removes it.
+pub fn restore(new: &mut Value, old: &Value, field: &str) {
+    match old.get(field) {
+        Some(value) => new.make_map().insert(field, value.clone()),
+        None => new.make_map().remove(field),
+    };
+}
+
+/// Gives every field of `new` but the named ones the value that it has in `old`.
+pub fn restore_except(new: &mut Value, old: &Value, fields: &[&str]) {
+    let map = new.make_map();
+    map.retain(|name, _| fields.contains(&name));
+    for (name, value) in old.as_map().into_iter().flatten() {
+        if !fields.contains(&name.as_str()) {
+            map.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Gives a field of `metadata` of `new` the value that it has in `old`, or removes it.
+pub fn restore_meta(new: &mut Value, old: &Value, field: &str) {
+    match old.path(&["metadata", field]) {
+        Some(value) => new.set_path(&["metadata", field], value.clone()),
+        None => drop(new.remove_path(&["metadata", field])),
+    }
 }
 
 /// Columns of a kind that has none of its own.

@@ -1,0 +1,80 @@
+//! The first step of a request's object: is it of this kind, in this namespace, of this name; then its defaults.
+
+use crate::defaults;
+use crate::kind::Kind;
+use crate::object::{Meta, MetaMut};
+use crate::value::Value;
+use mainstay_proto_api::Status;
+
+/// Checks the type, fills in type and namespace, drops what only the server writes, and sets defaults.
+/// `namespace` is that of the request, empty for cluster-scoped ones.
+///
+/// # Errors
+/// A 400 when the object is of another version, kind or namespace than the request.
+pub fn accept(kind: &Kind, object: &mut Value, namespace: &str) -> Result<(), Status> {
+    check_type(kind, object)?;
+    let expected = if kind.namespaced { namespace } else { "" };
+    let stated = Meta(object).namespace();
+    if !stated.is_empty() && !expected.is_empty() && stated != expected {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    let mut meta = MetaMut(object);
+    meta.set_type(&kind.api_version(), kind.kind);
+    meta.set_namespace(expected);
+    for name in ["managedFields", "selfLink"] {
+        meta.remove(name);
+    }
+    defaults::apply(object, kind.schema());
+    kind.rules.default(object);
+    Ok(())
+}
+
+fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let meta = Meta(object);
+    if object.as_map().is_none() {
+        return Err(Status::bad_request("the object provided is not a JSON object"));
+    }
+    let (version, stated) = (meta.api_version(), meta.kind());
+    if !version.is_empty() && version != kind.api_version() {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            kind.api_version()
+        )));
+    }
+    if !stated.is_empty() && stated != kind.kind {
+        return Err(Status::bad_request(format!(
+            "{stated} in version {} cannot be handled as a {}: the kind in the data does not match the requested kind",
+            crate::validation::quote(kind.version),
+            kind.kind
+        )));
+    }
+    Ok(())
+}
+
+/// Checks that an object sent to a URL is the one that the URL names.
+///
+/// # Errors
+/// A 400 that names both.
+pub fn check_identity(object: &Value, name: &str, namespace: &str) -> Result<(), Status> {
+    let meta = Meta(object);
+    if meta.name().is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if meta.name() != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({name})",
+            meta.name()
+        )));
+    }
+    if !namespace.is_empty() && !meta.namespace().is_empty() && meta.namespace() != namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({}) does not match the namespace on the request ({namespace})",
+            meta.namespace()
+        )));
+    }
+    Ok(())
+}

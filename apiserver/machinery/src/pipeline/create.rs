@@ -1,0 +1,62 @@
+//! A create: what the server writes into a new object, and the checks before it is stored.
+
+use super::{name, timestamp};
+use crate::kind::Kind;
+use crate::object::{Meta, MetaMut};
+use crate::validation::{ErrorList, validate_meta};
+use crate::value::Value;
+use mainstay_proto_api::Status;
+use time::OffsetDateTime;
+
+/// What a create takes from outside: the time and randomness.
+#[derive(Clone, Copy, Debug)]
+pub struct Creation<'a> {
+    /// Now.
+    pub now: OffsetDateTime,
+    /// A fresh random uid.
+    pub uid: &'a str,
+    /// A fresh suffix for a generated name, see [`super::name_suffix`].
+    pub name_suffix: &'a str,
+}
+
+/// Writes the system's metadata, generates the name, and lets the kind drop what clients may not set. Comes after
+/// mutating admission.
+///
+/// # Errors
+/// A 500 with upstream's text when the object carries a resource version.
+pub fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creation<'_>) -> Result<(), Status> {
+    if !matches!(Meta(object).resource_version(), "" | "0") {
+        return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
+    }
+    if kind.is_stored() {
+        let mut meta = MetaMut(object);
+        if meta.read().name().is_empty() && !meta.read().generate_name().is_empty() {
+            let generated = name::generate(meta.read().generate_name(), creation.name_suffix);
+            meta.set_name(&generated);
+        }
+        for name in ["managedFields", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+            meta.remove(name);
+        }
+        meta.set_uid(creation.uid);
+        meta.set_creation_timestamp(&timestamp(creation.now));
+        if kind.rules.tracks_generation() {
+            meta.set_generation(1);
+        }
+    }
+    kind.rules.prepare_create(object);
+    Ok(())
+}
+
+/// Checks a prepared new object. The answer is the texts of `Warning` headers.
+///
+/// # Errors
+/// A 422 with one cause for each fault.
+pub fn validate_create(kind: &Kind, object: &Value) -> Result<Vec<String>, Status> {
+    let mut errors = ErrorList::new();
+    if kind.is_stored() {
+        validate_meta(object, kind.namespaced, kind.rules.name_rule(), &mut errors);
+    }
+    kind.rules.validate(object, &mut errors);
+    errors.into_result(kind.group, kind.kind, Meta(object).name())?;
+    Ok(kind.rules.warnings(object, None))
+}
