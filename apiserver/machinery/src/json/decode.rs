@@ -59,6 +59,13 @@ pub fn decode(body: &[u8], ty: Option<&'static Type>, strictness: Strictness) ->
     }
 }
 
+/// Checks a tree against a schema as if it had come as text: what a patch has made of an object.
+pub fn conform(value: &Value, ty: &'static Type, strictness: Strictness) -> Result<Decoded, DecodeError> {
+    let mut text = Vec::new();
+    super::encode(value, &mut text);
+    decode(&text, Some(ty), strictness)
+}
+
 /// Decodes any JSON, without schema or warnings.
 pub fn decode_free(body: &[u8]) -> Result<Value, DecodeError> {
     decode(body, None, Strictness::Ignore).map(|decoded| decoded.value)

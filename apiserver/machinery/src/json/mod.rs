@@ -5,7 +5,7 @@ mod encode;
 mod error;
 mod scan;
 
-pub use decode::{Decoded, Strictness, decode, decode_free};
+pub use decode::{Decoded, Strictness, conform, decode, decode_free};
 pub use encode::{encode, to_string};
 pub use error::DecodeError;
 

@@ -92,8 +92,9 @@ fn finish_inline(before: usize, start: usize, out: &mut Vec<u8>) {
 fn encode_field(value: &Value, field: &'static Field, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     match (field.container, value) {
         (Container::One, _) => {
-            // The empty string of an int-or-string differs from its zero, which is a number.
-            let skip = !field.is_pointer() && is_zero_scalar(value) && field.base != Base::IntOrString;
+            // An empty int-or-string differs from its zero (a number), and empty bytes from theirs (null).
+            let told_apart = matches!(field.base, Base::IntOrString | Base::Bytes);
+            let skip = !field.is_pointer() && is_zero_scalar(value) && !told_apart;
             if skip { Ok(()) } else { encode_element(value, field, field.number, out) }
         }
         (Container::List, Value::List(items)) if field.is_wrapped() => {
