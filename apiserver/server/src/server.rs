@@ -1,1 +1,151 @@
 //! Starting and stopping the server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_base::lifecycle::Tasks;
+use mainstay_store::Store;
+use tracing::info;
+
+use crate::bootstrap;
+use crate::cache::{Feed, RingBounds};
+use crate::compactor;
+use crate::config::ServerConfig;
+use crate::core::{Core, Foundation};
+use crate::http_face::{self, BindError, Listener, TlsError};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::types::Assembly;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Certificates.
+    #[error("setting up TLS")]
+    Tls(#[from] TlsError),
+    /// Metrics are registered twice.
+    #[error("registering metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The gates or endpoints.
+    #[error("putting the server together")]
+    Assembly(#[from] bootstrap::AssembleError),
+    /// The first objects.
+    #[error("creating the first objects")]
+    Seed(#[from] bootstrap::SeedError),
+    /// The cache did not load.
+    #[error("the cache ended before it had loaded the stored objects")]
+    CacheEnded,
+}
+
+/// A running server. It ends with the tasks it was started under.
+pub struct ApiServer {
+    core: Arc<Core>,
+    addr: SocketAddr,
+}
+
+impl ApiServer {
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The stored objects.
+    pub fn registry(&self) -> &Registry {
+        &self.core.registry
+    }
+}
+
+/// Starts a server with all gates, endpoints and first objects. It serves when this returns.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: ServerConfig, store: Store, tasks: Tasks) -> Result<ApiServer, StartError> {
+    let base = Base::open(&config, store, &tasks, mainstay_apiserver_kinds::all()).await?;
+    let (assembly, gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
+    // The port is taken before the first objects name it; clients wait in the backlog until it is served.
+    let listener = Listener::bind(config.bind).await?;
+    let reached_at = SocketAddr::new(config.advertise, listener.local_addr().port());
+    let policy = gates.seed(reached_at).await?;
+    gates.spawn(policy, reached_at, &tasks);
+    base.serve(config, assembly, listener, &tasks)
+}
+
+/// Starts a server with gates of the caller's and no first objects: for tests and benches.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_with(
+    config: ServerConfig,
+    store: Store,
+    tasks: Tasks,
+    assemble: impl FnOnce(&Registry) -> Assembly,
+) -> Result<ApiServer, StartError> {
+    let base = Base::open(&config, store, &tasks, mainstay_apiserver_kinds::all()).await?;
+    let assembly = assemble(&base.registry);
+    let listener = Listener::bind(config.bind).await?;
+    base.serve(config, assembly, listener, &tasks)
+}
+
+/// The server up to its caches.
+struct Base {
+    registry: Registry,
+    metrics: Metrics,
+    kinds: &'static [&'static Kind],
+}
+
+impl Base {
+    async fn open(
+        config: &ServerConfig,
+        store: Store,
+        tasks: &Tasks,
+        kinds: &'static [&'static Kind],
+    ) -> Result<Self, StartError> {
+        let metrics = Metrics::register(&config.metrics)?;
+        let limits = &config.limits;
+        let bounds = RingBounds { events_max: limits.ring_events_max, bytes_max: limits.ring_bytes_max };
+        let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone());
+        let registry = Registry::new(store, &feed, limits.object_bytes_max, limits.event_ttl);
+        let stop = tasks.token();
+        let ended = stop.child_token();
+        let guard = ended.clone().drop_guard();
+        tasks.spawn("cache", async move {
+            let _ended = guard;
+            feed.run(stop).await
+        });
+        tokio::select! {
+            biased;
+            () = registry.fresh() => {}
+            () = ended.cancelled() => return Err(StartError::CacheEnded),
+        }
+        tasks.spawn("compactor", compactor::run(registry.store().clone(), limits.history, tasks.token()));
+        Ok(Self { registry, metrics, kinds })
+    }
+
+    fn serve(
+        self,
+        config: ServerConfig,
+        assembly: Assembly,
+        listener: Listener,
+        tasks: &Tasks,
+    ) -> Result<ApiServer, StartError> {
+        let (acceptor, reload) = http_face::acceptor(config.serving, &config.client_ca_pem, tasks.token())?;
+        let addr = listener.local_addr();
+        let foundation = Foundation {
+            registry: self.registry,
+            limits: config.limits,
+            clock: config.clock,
+            randomness: config.randomness,
+            metrics: self.metrics,
+            stop: tasks.token(),
+        };
+        let core = Arc::new(Core::new(foundation, assembly, self.kinds));
+        tasks.spawn("serving certificate", reload);
+        tasks.spawn("http", listener.run(Arc::clone(&core), acceptor));
+        info!(%addr, "API server listens");
+        Ok(ApiServer { core, addr })
+    }
+}

@@ -111,6 +111,19 @@ impl Cached {
         Ok(object)
     }
 
+    /// The object as a tree in the served form of `kind`, which may differ from the stored one.
+    ///
+    /// # Errors
+    /// Bytes that cannot be decoded.
+    pub fn decode_served(&self, kind: &'static Kind) -> Result<Value, StoredDataError> {
+        let mut object = self.decode()?;
+        if kind != self.kind {
+            kind.rules.from_storage(&mut object);
+            MetaMut(&mut object).set_type(&kind.api_version(), kind.kind);
+        }
+        Ok(object)
+    }
+
     /// The object as a typed struct.
     ///
     /// # Errors

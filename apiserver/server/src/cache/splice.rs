@@ -45,6 +45,19 @@ pub fn with_resource_version(message: &[u8], revision: Revision) -> Result<Bytes
     Ok(Bytes::from(out))
 }
 
+/// A message that has nothing but the metadata of `message`: a `PartialObjectMetadata`.
+///
+/// # Errors
+/// `message` is not a protobuf message.
+pub(crate) fn metadata_only(message: &[u8]) -> Result<Vec<u8>, SpliceError> {
+    let (_before, meta, _after) = split_metadata(message)?;
+    let mut out = Vec::with_capacity(meta.len() + 6);
+    out.push(METADATA_TAG as u8);
+    put_varint(&mut out, meta.len() as u64);
+    out.extend_from_slice(meta);
+    Ok(out)
+}
+
 /// The bytes before the first metadata field, its content, and the bytes after it.
 fn split_metadata(message: &[u8]) -> Result<(&[u8], &[u8], &[u8]), SpliceError> {
     let mut at = 0;

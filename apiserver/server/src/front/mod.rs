@@ -1,1 +1,11 @@
-//! (being written)
+//! What every request passes before its handler: path, identity, room, permission, deadline, panics, metrics.
+
+mod audit;
+mod gate;
+mod health;
+mod nonresource;
+mod permit;
+mod record;
+mod resource;
+
+pub use gate::serve;

@@ -1,1 +1,20 @@
-//! (being written)
+//! What the verbs do with stored objects.
+
+mod continue_token;
+mod create;
+mod delete;
+mod get;
+mod list;
+mod list_options;
+mod options;
+mod patch;
+mod scale;
+mod update;
+mod verbs;
+mod watch;
+mod watch_stream;
+mod writer;
+
+pub(crate) use verbs::method_not_allowed;
+pub use verbs::{Call, handle};
+pub use writer::{Deletion, Outcome, WriteRequest, Writer};

@@ -1,1 +1,9 @@
-//! (being written)
+//! Connections: TLS, HTTP/1.1 and HTTP/2 with bounds, and an orderly end.
+
+mod connection;
+mod listener;
+mod stall_guard;
+mod tls;
+
+pub use listener::{BindError, Listener};
+pub use tls::{TlsError, acceptor};

@@ -23,7 +23,8 @@ pub struct HistoryPage {
 }
 
 impl Registry {
-    /// The objects of `namespace` (all when empty) at `revision`, from `position` on, at most one page of them.
+    /// The objects of `namespace` (all when empty) at `revision`, from `position` on, at most `limit` of
+    /// them, and at most one page (which `limit` 0 asks for).
     ///
     /// # Errors
     /// 410 when the revision is compacted; failures of the store.
@@ -33,13 +34,14 @@ impl Registry {
         namespace: &str,
         position: &[u8],
         revision: Revision,
+        limit: usize,
     ) -> Result<HistoryPage, Status> {
         let prefix = resource_prefix(kind, namespace).map_err(|error| Self::failed(kind, error))?;
         let end = prefix_end(prefix.as_bytes());
         let mut start = prefix.into_bytes();
         start.extend_from_slice(position);
         let request = RangeRequest {
-            limit: PAGE_MAX,
+            limit: if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) },
             revision: Some(revision),
             uncounted: true,
             ..RangeRequest::range(Bytes::from(start), end)

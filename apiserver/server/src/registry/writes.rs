@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_apiserver_machinery::object::MetaMut;
+use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::protobuf;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
@@ -123,12 +123,17 @@ impl Registry {
     /// # Errors
     /// 500 for bytes that cannot be decoded.
     pub fn decode_served(&self, kind: &'static Kind, cached: &Cached) -> Result<Value, Status> {
-        let mut object = cached.decode().map_err(|error| Self::failed(kind, error))?;
-        if kind != cached.kind {
-            kind.rules.from_storage(&mut object);
-            MetaMut(&mut object).set_type(&kind.api_version(), kind.kind);
-        }
-        Ok(object)
+        cached.decode_served(kind).map_err(|error| Self::failed(kind, error))
+    }
+
+    /// What storing `object` would leave behind, without storing it: for dry runs. The resource version stays as it is.
+    ///
+    /// # Errors
+    /// 413; an object that cannot be encoded.
+    pub fn preview(&self, kind: &'static Kind, object: Value) -> Result<Stored, Status> {
+        let version = Meta(&object).resource_version().parse().map_or(Revision(0), Revision);
+        let encoded = self.encode(kind, object).map_err(|failure| Self::failed(kind, failure))?;
+        encoded.stored(version).map_err(|failure| Self::failed(kind, failure))
     }
 
     fn key_of(&self, kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
@@ -171,10 +176,14 @@ struct Encoded {
 
 impl Encoded {
     fn stored(&self, revision: Revision) -> Result<Stored, Failure> {
-        let raw = splice::with_resource_version(&self.message, revision)
-            .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })?;
         let mut object = self.object.clone();
-        MetaMut(&mut object).set_resource_version(&revision.to_string());
+        let raw = if revision == Revision(0) {
+            self.message.clone()
+        } else {
+            MetaMut(&mut object).set_resource_version(&revision.to_string());
+            splice::with_resource_version(&self.message, revision)
+                .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })?
+        };
         let header = Header::of(self.kind, &object, revision);
         Ok(Stored { object, cached: Arc::new(Cached { header, kind: self.kind, raw }) })
     }

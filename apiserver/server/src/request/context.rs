@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::{Query, RequestInfo};
+use crate::handlers::Writer;
 use crate::types::Identity;
 
 /// The other end of the connection.
@@ -35,6 +36,10 @@ pub struct RequestContext {
     pub kind: Option<&'static Kind>,
     /// The other end.
     pub peer: Peer,
+    /// The way to change stored objects, through admission and the kinds' rules; the registry is behind it.
+    pub writer: Writer,
+    /// The longest body that is read.
+    pub body_bytes_max: usize,
     /// The value of the `Audit-Id` header of request and response.
     pub audit_id: SmolStr,
     /// When the request must be answered; long-running requests have none.

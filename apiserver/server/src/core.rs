@@ -1,0 +1,109 @@
+//! What every request needs, put together once when the server starts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_base::lifecycle::Clock;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Limits, Randomness};
+use crate::discovery::Documents;
+use crate::handlers::Writer;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::types::{Admit, Assembly, Authenticate, Authorize, Endpoint, EndpointKey};
+
+/// The shared state of the request path.
+pub struct Core {
+    /// Stored objects.
+    pub registry: Registry,
+    /// The way to change them.
+    pub writer: Writer,
+    /// Authentication.
+    pub authenticator: Arc<dyn Authenticate>,
+    /// Authorization.
+    pub authorizer: Arc<dyn Authorize>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub randomness: Arc<dyn Randomness>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Discovery and OpenAPI documents.
+    pub documents: Documents,
+    /// Room for requests.
+    pub flow: Flow,
+    /// Cancelled when the server drains.
+    pub stop: CancellationToken,
+    kinds: HashMap<(&'static str, &'static str, &'static str), &'static Kind>,
+    endpoints: HashMap<EndpointKey, Arc<dyn Endpoint>>,
+}
+
+/// Room for requests, by what they cost.
+pub struct Flow {
+    /// Requests that change nothing.
+    pub reads: Arc<Semaphore>,
+    /// Requests that change something.
+    pub writes: Arc<Semaphore>,
+    /// Watches and streams.
+    pub long_running: Arc<Semaphore>,
+}
+
+/// What [`Core::new`] is made of besides the gates.
+pub struct Foundation {
+    /// Stored objects.
+    pub registry: Registry,
+    /// Bounds.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub randomness: Arc<dyn Randomness>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Cancelled when the server drains.
+    pub stop: CancellationToken,
+}
+
+impl Core {
+    /// The request path over `assembly`, serving `kinds`.
+    pub fn new(foundation: Foundation, assembly: Assembly, kinds: &[&'static Kind]) -> Self {
+        let Foundation { registry, limits, clock, randomness, metrics, stop } = foundation;
+        let admission: Arc<dyn Admit> = assembly.admission;
+        let writer = Writer::new(registry.clone(), admission, Arc::clone(&clock), Arc::clone(&randomness));
+        let endpoints: HashMap<_, _> = assembly.endpoints.into_iter().collect();
+        Self {
+            registry,
+            writer,
+            authenticator: assembly.authenticator,
+            authorizer: assembly.authorizer,
+            clock,
+            randomness,
+            metrics,
+            documents: Documents::new(kinds),
+            flow: Flow {
+                reads: Arc::new(Semaphore::new(limits.inflight_reads_max)),
+                writes: Arc::new(Semaphore::new(limits.inflight_writes_max)),
+                long_running: Arc::new(Semaphore::new(limits.long_running_max)),
+            },
+            limits,
+            stop,
+            kinds: kinds.iter().map(|kind| ((kind.group, kind.version, kind.plural), *kind)).collect(),
+            endpoints,
+        }
+    }
+
+    /// The kind served at a group, version and resource.
+    pub fn kind(&self, group: &str, version: &str, resource: &str) -> Option<&'static Kind> {
+        self.kinds.get(&(group, version, resource)).copied()
+    }
+
+    /// The special endpoint for a resource and subresource.
+    pub fn endpoint(&self, group: &str, resource: &str, subresource: &str) -> Option<&Arc<dyn Endpoint>> {
+        self.endpoints.get(&EndpointKey::new(group, resource, subresource))
+    }
+}

@@ -1,0 +1,195 @@
+//! The path of one request, from its head to its answer. Never fails: every error becomes an answer here.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use mainstay_proto_api::Status;
+use smol_str::SmolStr;
+use tracing::{Instrument, debug, debug_span, error};
+
+use super::audit::{AUDIT_ID, audit_id};
+use super::permit::{Permit, admit};
+use super::{nonresource, record, resource};
+use crate::authz::forbidden;
+use crate::core::Core;
+use crate::request::{PathError, Peer, Query, RequestContext, RequestInfo, normalise_path, respond_status};
+use crate::types::{Body, BodyError, Decision, Identity, Request, Response, empty_body};
+
+/// Methods that some path may have.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// Answers one request.
+pub async fn serve(core: Arc<Core>, peer: Peer, request: http::Request<hyper::body::Incoming>) -> Response {
+    let mut random = [0; 16];
+    core.randomness.fill(&mut random);
+    let id = audit_id(request.headers(), random);
+    let span = debug_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+    let headers = HeaderMap::clone(request.headers());
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let request = request.map(|body| {
+        body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync()
+    });
+    let answer = AssertUnwindSafe(answer(&core, peer, request, (&query, &id))).catch_unwind().instrument(span);
+    let mut response = match answer.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(status)) => respond_status(&headers, &query, &status),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            error!(panic = text, audit_id = %id, "a handler panicked");
+            let why = "This request caused apiserver to panic. Look in the logs for details.";
+            respond_status(&headers, &query, &Status::failure(500, "InternalError", why))
+        }
+    };
+    finish_headers(&mut response, &id);
+    response
+}
+
+fn finish_headers(response: &mut Response, id: &SmolStr) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(AUDIT_ID, value);
+    }
+    if !response.headers().contains_key(CACHE_CONTROL) {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    }
+}
+
+async fn answer(core: &Arc<Core>, peer: Peer, request: Request, (query, id): (&Query, &SmolStr)) -> Result<Response, Status> {
+    if !METHODS.contains(request.method()) {
+        return Err(crate::handlers::method_not_allowed());
+    }
+    let path = match normalise_path(request.uri().path()) {
+        Ok(path) => path,
+        Err(PathError::NeedsRedirect(to)) => return redirect(request.method(), &to, request.uri().query()),
+        Err(PathError::Ambiguous | PathError::Encoding) => return Err(Status::path_not_found()),
+    };
+    let info = RequestInfo::parse(request.method(), &path, query);
+    let started = core.clock.now();
+    let (known, long_running) = resource::classify(core, &info);
+    let result = Box::pin(permitted(core, peer, request, (&info, query, id), long_running)).await;
+    let code = match &result {
+        Ok(response) => response.status().as_u16(),
+        Err(status) => status.code,
+    };
+    let took = core.clock.now().saturating_duration_since(started);
+    record::record(core, &info, query, known, code, (!long_running).then_some(took));
+    debug!(code, took_us = took.as_micros(), "answered");
+    result
+}
+
+/// Upstream's mux sends clients of unclean paths to the clean one; only reads are safe to repeat.
+fn redirect(method: &Method, to: &str, query: Option<&str>) -> Result<Response, Status> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Status::path_not_found());
+    }
+    let target = query.map_or_else(|| to.to_owned(), |query| format!("{to}?{query}"));
+    let location = HeaderValue::from_str(&target).map_err(|_invalid| Status::path_not_found())?;
+    let mut response = http::Response::new(empty_body());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+async fn permitted(
+    core: &Arc<Core>,
+    peer: Peer,
+    request: Request,
+    (info, query, id): (&RequestInfo, &Query, &SmolStr),
+    long_running: bool,
+) -> Result<Response, Status> {
+    let (parts, body) = request.into_parts();
+    let identity = core.authenticator.authenticate(&parts, &peer.certs).await.map_err(|why| {
+        debug!(error = %why, "not authenticated");
+        Status::unauthorized()
+    })?;
+    let mut request = http::Request::from_parts(parts, body);
+    strip_credentials(request.headers_mut());
+    let permit = admit(core, &identity.user, info, long_running)?;
+    authorize(core, &identity, info)?;
+    let context = RequestContext {
+        headers: Arc::new(request.headers().clone()),
+        identity: Arc::new(identity),
+        kind: core.kind(&info.api_group, &info.api_version, &info.resource),
+        info: Arc::new(info.clone()),
+        query: Arc::new(query.clone()),
+        peer,
+        writer: core.writer.clone(),
+        body_bytes_max: core.limits.body_bytes_max,
+        audit_id: id.clone(),
+        deadline: (!long_running).then(|| core.clock.now() + core.limits.request_timeout),
+    };
+    if long_running {
+        let response = dispatch(core, context, request).await?;
+        return Ok(response.map(|body| held(body, permit)));
+    }
+    let limit = query
+        .non_empty("timeout")
+        .and_then(seconds)
+        .map_or(core.limits.request_timeout, |asked| asked.min(core.limits.request_timeout));
+    match tokio::time::timeout(limit, dispatch(core, context, request)).await {
+        Ok(result) => result,
+        Err(_elapsed) => {
+            core.metrics.terminations.with_label_values(&["504"]).inc();
+            Err(Status::timeout("request did not complete within the allotted timeout", 0))
+        }
+    }
+}
+
+/// `30s`, `500ms` or plain seconds.
+fn seconds(text: &str) -> Option<std::time::Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
+    match unit {
+        "" | "s" => Some(std::time::Duration::from_secs(number)),
+        "ms" => Some(std::time::Duration::from_millis(number)),
+        "m" => Some(std::time::Duration::from_secs(number.saturating_mul(60))),
+        _ => None,
+    }
+}
+
+async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -> Result<Response, Status> {
+    if context.info.resource_request {
+        resource::answer(core, context, request).await
+    } else {
+        nonresource::answer(core, context, request).await
+    }
+}
+
+fn authorize(core: &Core, identity: &Identity, info: &RequestInfo) -> Result<(), Status> {
+    let attributes = info.attributes();
+    match core.authorizer.authorize(&identity.user, &attributes) {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            let why = forbidden::message(&identity.user, &attributes, &reason);
+            Err(Status::forbidden(&info.api_group, &info.resource, &info.name, why))
+        }
+    }
+}
+
+/// Credentials end here: nothing behind sees or forwards them.
+fn strip_credentials(headers: &mut HeaderMap) {
+    headers.remove(AUTHORIZATION);
+    let impersonation: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    for name in impersonation {
+        headers.remove(name);
+    }
+}
+
+/// A body that keeps its place among the long-running requests.
+fn held(body: Body, permit: Permit) -> Body {
+    body.map_frame(move |frame: hyper::body::Frame<Bytes>| {
+        let _held = &permit;
+        frame
+    })
+    .boxed_unsync()
+}

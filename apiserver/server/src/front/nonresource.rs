@@ -1,0 +1,44 @@
+//! Paths outside the resources: discovery, OpenAPI, version, health, metrics.
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use mainstay_proto_api::Status;
+
+use super::health;
+use crate::core::Core;
+use crate::encoding::raw_response;
+use crate::request::RequestContext;
+use crate::types::{Request, Response};
+
+pub(super) async fn answer(core: &Core, context: RequestContext, request: Request) -> Result<Response, Status> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(crate::handlers::method_not_allowed());
+    }
+    let info = std::sync::Arc::clone(&context.info);
+    let path = info.path.as_str();
+    let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    if let Some(answer) = health::answer(core, path, &context.query).await {
+        return Ok(answer);
+    }
+    match path {
+        "/metrics" => metrics(core, &context),
+        "/version" => Ok(crate::discovery::version_response(&context.headers)),
+        _ => match (core.documents.answer(path, &context), core.endpoint("", path, "")) {
+            (Some(answer), _) => answer,
+            (None, Some(endpoint)) => endpoint.call(context, request).await,
+            (None, None) => Err(Status::path_not_found()),
+        },
+    }
+}
+
+fn metrics(core: &Core, context: &RequestContext) -> Result<Response, Status> {
+    let text = mainstay_base::telemetry::encode_text(&core.metrics.registry).map_err(Status::internal)?;
+    let mut response = raw_response(
+        &context.headers,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+        text.into(),
+        StatusCode::OK,
+    );
+    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
+    Ok(response)
+}

@@ -1,0 +1,34 @@
+//! Requests under `/api` and `/apis`: to an endpoint, or to a stored resource.
+
+use std::sync::Arc;
+
+use mainstay_proto_api::Status;
+
+use crate::core::Core;
+use crate::handlers::{self, Call};
+use crate::request::{RequestContext, RequestInfo};
+use crate::types::{Endpoint, Request, Response};
+
+/// Whether the resource is known, and whether the request stays open.
+pub(super) fn classify(core: &Core, info: &RequestInfo) -> (bool, bool) {
+    if !info.resource_request {
+        return (false, false);
+    }
+    let endpoint = endpoint(core, info);
+    let known = endpoint.is_some() || core.kind(&info.api_group, &info.api_version, &info.resource).is_some();
+    let long_running = info.verb == "watch" || endpoint.is_some_and(|endpoint| endpoint.long_running());
+    (known, long_running)
+}
+
+fn endpoint<'a>(core: &'a Core, info: &RequestInfo) -> Option<&'a Arc<dyn Endpoint>> {
+    core.endpoint(&info.api_group, &info.resource, &info.subresource)
+}
+
+pub(super) async fn answer(core: &Arc<Core>, context: RequestContext, request: Request) -> Result<Response, Status> {
+    if let Some(endpoint) = endpoint(core, &context.info) {
+        return endpoint.call(context, request).await;
+    }
+    let kind = context.kind.filter(|kind| kind.is_stored()).ok_or_else(Status::path_not_found)?;
+    let call = Call { core, context: &context, kind };
+    Box::pin(handlers::handle(call, request.into_body())).await
+}

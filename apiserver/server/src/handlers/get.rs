@@ -1,0 +1,34 @@
+//! GET of one object, and of its status.
+
+use http::StatusCode;
+use mainstay_proto_api::Status;
+use mainstay_store::Revision;
+
+use super::Call;
+use crate::encoding::{Allow, object_response};
+use crate::types::Response;
+
+pub(super) async fn object(call: &Call<'_>) -> Result<Response, Status> {
+    let accepted = call.accept(Allow::OBJECTS)?;
+    let info = call.info();
+    let registry = &call.core.registry;
+    let found = match call.context.query.non_empty("resourceVersion") {
+        Some("0") => registry.get(call.kind, namespace(call), &info.name),
+        Some(version) => {
+            let version = version
+                .parse()
+                .map_err(|error| Status::bad_request(format!("invalid resource version {version:?}: {error}")))?;
+            registry.fresh_to(Revision(version)).await?;
+            registry.get(call.kind, namespace(call), &info.name)
+        }
+        None => registry.get_fresh(call.kind, namespace(call), &info.name).await?,
+    };
+    let object = found.ok_or_else(|| call.not_found())?;
+    object_response(call.headers(), accepted, &call.encoder(accepted), &object, StatusCode::OK)
+        .map_err(|failure| call.failed(&failure))
+}
+
+/// The namespace objects of the kind are keyed by; cluster-scoped ones have none.
+pub(super) fn namespace<'a>(call: &Call<'a>) -> &'a str {
+    if call.kind.namespaced { &call.info().namespace } else { "" }
+}

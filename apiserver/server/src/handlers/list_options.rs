@@ -1,0 +1,166 @@
+//! The options of lists and watches, read and checked as upstream does. Pure.
+
+use mainstay_apiserver_machinery::validation::{ErrorList, Path};
+use mainstay_proto_api::Status;
+use mainstay_store::Revision;
+
+use super::continue_token::Continue;
+use crate::request::Query;
+
+/// How exact a resource version is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VersionMatch {
+    NotOlderThan,
+    Exact,
+}
+
+/// Options of a list or watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ListOptions {
+    /// Objects in one page; 0 is all.
+    pub(super) limit: usize,
+    pub(super) token: Option<Continue>,
+    /// `None` when absent; `Some(0)` is any.
+    pub(super) version: Option<Revision>,
+    pub(super) version_match: Option<VersionMatch>,
+    pub(super) timeout_seconds: Option<u64>,
+    pub(super) bookmarks: bool,
+    pub(super) send_initial_events: Option<bool>,
+}
+
+impl ListOptions {
+    /// Reads the options of a list.
+    pub(super) fn for_list(query: &Query) -> Result<Self, Status> {
+        let options = Self::read(query)?;
+        let mut errors = ErrorList::new();
+        options.check_match(query, &mut errors);
+        if options.send_initial_events.is_some() {
+            errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
+        }
+        errors.into_result("meta.k8s.io", "ListOptions", "")?;
+        if options.token.is_some() && options.version.is_some_and(|v| v != Revision(0)) {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        Ok(options)
+    }
+
+    /// Reads the options of a watch.
+    pub(super) fn for_watch(query: &Query) -> Result<Self, Status> {
+        let options = Self::read(query)?;
+        let mut errors = ErrorList::new();
+        options.check_watch(query, &mut errors);
+        errors.into_result("meta.k8s.io", "ListOptions", "")?;
+        Ok(options)
+    }
+
+    fn read(query: &Query) -> Result<Self, Status> {
+        let version_match = match query.get("resourceVersionMatch").unwrap_or_default() {
+            "Exact" => Some(VersionMatch::Exact),
+            "NotOlderThan" => Some(VersionMatch::NotOlderThan),
+            _ => None,
+        };
+        Ok(Self {
+            limit: usize::try_from(integer(query, "limit")?.unwrap_or(0)).unwrap_or(0),
+            token: query.non_empty("continue").map(Continue::decode).transpose()?,
+            version: query.non_empty("resourceVersion").map(resource_version).transpose()?,
+            version_match,
+            timeout_seconds: integer(query, "timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0),
+            bookmarks: query.is_true("allowWatchBookmarks"),
+            send_initial_events: query.non_empty("sendInitialEvents").map(|_| query.is_true("sendInitialEvents")),
+        })
+    }
+
+    fn check_match(&self, query: &Query, errors: &mut ErrorList) {
+        let path = Path::new("resourceVersionMatch");
+        let text = query.get("resourceVersionMatch").unwrap_or_default();
+        if text.is_empty() {
+            return;
+        }
+        if self.version.is_none() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if self.token.is_some() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        if self.version_match.is_none() {
+            errors.not_supported(&path, text, &["Exact", "NotOlderThan", ""]);
+        }
+        if self.version_match == Some(VersionMatch::Exact) && self.version == Some(Revision(0)) {
+            errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+    }
+
+    fn check_watch(&self, query: &Query, errors: &mut ErrorList) {
+        let path = Path::new("resourceVersionMatch");
+        let text = query.get("resourceVersionMatch").unwrap_or_default();
+        match (self.send_initial_events, text) {
+            (None, "") => {}
+            (None, _) => errors
+                .forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+            (Some(_), "") => errors.forbidden(
+                &path,
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ),
+            (Some(_), "NotOlderThan") => {}
+            (Some(_), other) => errors.not_supported(&path, other, &["NotOlderThan"]),
+        }
+        if query.non_empty("continue").is_some() && self.send_initial_events.is_some() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        }
+    }
+}
+
+fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
+    let Some(text) = query.non_empty(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| Status::bad_request(format!("invalid value {text:?} for {name}: {error}")))
+}
+
+fn resource_version(text: &str) -> Result<Revision, Status> {
+    let value: u64 = text.parse().map_err(|error| {
+        Status::bad_request(format!("Invalid value: {text:?}: resourceVersion: {error}"))
+    })?;
+    Ok(Revision(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(result: Result<ListOptions, Status>) -> u16 {
+        result.map_or_else(|status| status.code, |_| 200)
+    }
+
+    #[test]
+    fn list_options_are_checked_as_upstream_does() {
+        let table = [
+            ("limit=500", 200),
+            ("limit=-1&timeoutSeconds=-5", 200),
+            ("limit=9223372036854775808", 400),
+            ("resourceVersion=abc", 400),
+            ("resourceVersion=-1", 400),
+            ("resourceVersionMatch=Exact", 422),
+            ("resourceVersion=0&resourceVersionMatch=Exact", 422),
+            ("resourceVersion=5&resourceVersionMatch=Nearly", 422),
+            ("resourceVersion=5&resourceVersionMatch=Exact", 200),
+            ("sendInitialEvents=true", 422),
+            ("continue=garbage", 400),
+        ];
+        for (query, expected) in table {
+            assert_eq!(code(ListOptions::for_list(&Query::parse(query))), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn initial_events_need_a_match_rule() {
+        let table = [
+            ("sendInitialEvents=true", 422),
+            ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", 200),
+            ("sendInitialEvents=true&resourceVersionMatch=Exact", 422),
+            ("resourceVersionMatch=NotOlderThan", 422),
+            ("resourceVersion=7&allowWatchBookmarks=true", 200),
+        ];
+        for (query, expected) in table {
+            assert_eq!(code(ListOptions::for_watch(&Query::parse(query))), expected, "{query}");
+        }
+    }
+}

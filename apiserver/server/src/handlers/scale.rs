@@ -1,0 +1,156 @@
+//! The `scale` subresource: an autoscaling/v1 Scale as a view of the object.
+
+use http::StatusCode;
+use mainstay_apiserver_machinery::json;
+use mainstay_apiserver_machinery::kind::ScalePaths;
+use mainstay_apiserver_machinery::object::Meta;
+use mainstay_apiserver_machinery::pipeline::Target;
+use mainstay_apiserver_machinery::schema::{self, Type};
+use mainstay_apiserver_machinery::validation::{ErrorList, Path};
+use mainstay_apiserver_machinery::value::{self, Value};
+use mainstay_proto_api::{Status, label};
+
+use super::Call;
+use super::get::namespace;
+use super::options::{WriteOptions, add_warnings};
+use super::patch::Patch;
+use crate::encoding::{Allow, value_response};
+use crate::request::decode_object;
+use crate::types::{Body, Response};
+
+const SCALE: (&str, &str) = ("v1", "Scale");
+
+pub(super) async fn handle(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Response, Status> {
+    match call.info().verb.as_str() {
+        "get" => {
+            let registry = &call.core.registry;
+            let found = registry.get_fresh(call.kind, namespace(call), &call.info().name).await?;
+            let object = registry.decode_served(call.kind, &*found.ok_or_else(|| call.not_found())?)?;
+            respond(call, &view(&object, paths)?, &[])
+        }
+        "update" => update(call, paths, body).await,
+        "patch" => patch(call, paths, body).await,
+        _ => Err(super::verbs::method_not_allowed()),
+    }
+}
+
+fn scale_schema() -> Result<&'static Type, Status> {
+    schema::lookup("autoscaling/v1.Scale").ok_or_else(|| Status::internal("the schema tables lack Scale"))
+}
+
+async fn update(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Response, Status> {
+    let options = WriteOptions::read(call, "UpdateOptions")?;
+    let body = call.body(body).await?;
+    let decoded = decode_object(call.headers(), &body, scale_schema()?, SCALE, options.strictness)?;
+    let wanted = decoded.object;
+    write(call, paths, &options, &decoded.warnings, |_current| Ok(wanted.clone())).await
+}
+
+async fn patch(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Response, Status> {
+    let options = WriteOptions::read(call, "PatchOptions")?;
+    let body = call.body(body).await?;
+    let patch = Patch::read(call, &body)?;
+    let schema = scale_schema()?;
+    let strictness = options.strictness;
+    write(call, paths, &options, &[], |current| {
+        let mut text = Vec::new();
+        json::encode(&patch.apply(current, schema)?, &mut text);
+        let decoded = json::decode(&text, Some(schema), strictness)
+            .map_err(|error| Status::bad_request(format!("the patched Scale cannot be read: {error}")))?;
+        Ok(decoded.value)
+    })
+    .await
+}
+
+async fn write(
+    call: &Call<'_>,
+    paths: ScalePaths,
+    options: &WriteOptions,
+    warnings: &[String],
+    mut wanted: impl FnMut(&Value) -> Result<Value, Status> + Send,
+) -> Result<Response, Status> {
+    let request = options.request(call, &call.info().name);
+    let change = |old: &Value| {
+        if old.is_null() {
+            return Err(call.not_found());
+        }
+        let scale = wanted(&view(old, paths)?)?;
+        check(call, &scale)?;
+        let mut new = old.clone();
+        new.set_path(paths.replicas, scale.path_i64(&["spec", "replicas"]).unwrap_or(0));
+        // A Scale's resource version and uid are preconditions on the object.
+        for field in ["resourceVersion", "uid"] {
+            if let Some(text) = scale.path_str(&["metadata", field]).filter(|text| !text.is_empty()) {
+                new.set_path(&["metadata", field], text);
+            }
+        }
+        Ok(new)
+    };
+    let outcome = call.core.writer.update(&request, Target::Object, change).await?;
+    let mut response = respond(call, &view(&outcome.stored.object, paths)?, &outcome.warnings)?;
+    add_warnings(&mut response, warnings);
+    Ok(response)
+}
+
+fn check(call: &Call<'_>, scale: &Value) -> Result<(), Status> {
+    let name = Meta(scale).name();
+    if name != call.info().name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.info().name
+        )));
+    }
+    let replicas = scale.path_i64(&["spec", "replicas"]).unwrap_or(0);
+    let mut errors = ErrorList::new();
+    if replicas < 0 {
+        errors.invalid(
+            &Path::new("spec").child("replicas"),
+            replicas,
+            "must be greater than or equal to 0",
+        );
+    }
+    errors.into_result("autoscaling", "Scale", name)
+}
+
+/// The Scale of an object.
+fn view(object: &Value, paths: ScalePaths) -> Result<Value, Status> {
+    let mut scale = Value::map();
+    scale.set_path(&["kind"], "Scale");
+    scale.set_path(&["apiVersion"], "autoscaling/v1");
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.path(&["metadata", field]) {
+            scale.set_path(&["metadata", field], value);
+        }
+    }
+    scale.set_path(&["spec"], Value::map());
+    if let Some(replicas) = object.path_i64(paths.replicas).filter(|replicas| *replicas != 0) {
+        scale.set_path(&["spec", "replicas"], replicas);
+    }
+    scale.set_path(&["status", "replicas"], object.path_i64(paths.status_replicas).unwrap_or(0));
+    if let Some(selector) = object.path(paths.selector) {
+        let text = selector_text(selector)?;
+        if !text.is_empty() {
+            scale.set_path(&["status", "selector"], text);
+        }
+    }
+    Ok(scale)
+}
+
+/// A LabelSelector, or a plain map of labels, as query text.
+fn selector_text(selector: &Value) -> Result<String, Status> {
+    let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
+    if !structured {
+        let labels = selector.as_map().into_iter().flatten();
+        return Ok(label::Selector::from_map(labels.filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))).to_string());
+    }
+    let spec: label::LabelSelector = value::from_value(selector).map_err(Status::internal)?;
+    label::Selector::from_spec(Some(&spec)).map(|selector| selector.to_string()).map_err(Status::internal)
+}
+
+fn respond(call: &Call<'_>, scale: &Value, warnings: &[String]) -> Result<Response, Status> {
+    let accepted = call.accept(Allow::PLAIN)?;
+    let mut response = value_response(call.headers(), accepted, scale, Some(scale_schema()?), StatusCode::OK)
+        .map_err(|failure| call.failed(&failure))?;
+    add_warnings(&mut response, warnings);
+    Ok(response)
+}

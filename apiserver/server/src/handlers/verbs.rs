@@ -1,0 +1,141 @@
+//! From a resource request to the handler of its verb.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use mainstay_apiserver_machinery::kind::{Action, Kind, Subresource};
+use mainstay_apiserver_machinery::pipeline::Target;
+use mainstay_proto_api::Status;
+
+use super::{create, delete, get, list, patch, scale, update, watch};
+use crate::core::Core;
+use crate::encoding::{self, Accepted, Allow, ObjectEncoder};
+use crate::failure::{Failure, to_status};
+use crate::request::{RequestContext, RequestInfo, read_body};
+use crate::types::{Body, Response};
+
+/// One request to a stored resource.
+pub struct Call<'a> {
+    /// The server.
+    pub core: &'a std::sync::Arc<Core>,
+    /// The request.
+    pub context: &'a RequestContext,
+    /// The kind in the URL.
+    pub kind: &'static Kind,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn info(&self) -> &'a RequestInfo {
+        &self.context.info
+    }
+
+    pub(super) fn headers(&self) -> &'a HeaderMap {
+        &self.context.headers
+    }
+
+    pub(super) fn accept(&self, allow: Allow) -> Result<Accepted, Status> {
+        let header = self.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+        encoding::accept(header, &self.context.query, allow)
+    }
+
+    pub(super) fn encoder(&self, accepted: Accepted) -> ObjectEncoder {
+        ObjectEncoder { kind: self.kind, view: accepted.view, now: self.core.clock.wall() }
+    }
+
+    pub(super) fn failed(&self, failure: &Failure) -> Status {
+        to_status(Some(self.kind), failure)
+    }
+
+    pub(super) async fn body(&self, body: Body) -> Result<Bytes, Status> {
+        read_body(self.headers(), body, self.core.limits.body_bytes_max).await
+    }
+
+    pub(super) fn not_found(&self) -> Status {
+        Status::not_found(self.kind.group, self.kind.plural, &self.info().name)
+    }
+}
+
+/// Answers a request to a stored resource or one of its subresources.
+///
+/// # Errors
+/// The Status to answer with.
+pub async fn handle(call: Call<'_>, body: Body) -> Result<Response, Status> {
+    let info = call.info();
+    check_scope(&call)?;
+    if info.subresource.is_empty() {
+        return resource(call, body).await;
+    }
+    let Some(subresource) = call.kind.subresource(&info.subresource) else { return Err(Status::path_not_found()) };
+    check_verb(call.kind, subresource.verbs, &info.verb)?;
+    self::subresource(call, subresource, body).await
+}
+
+async fn resource(call: Call<'_>, body: Body) -> Result<Response, Status> {
+    let info = call.info();
+    check_verb(call.kind, call.kind.verbs, &info.verb)?;
+    match info.verb.as_str() {
+        "get" => get::object(&call).await,
+        "list" => list::objects(&call).await,
+        "watch" => watch::objects(&call).await,
+        "create" => create::object(&call, body).await,
+        "update" => update::object(&call, Target::Object, body).await,
+        "patch" => patch::object(&call, Target::Object, body).await,
+        "delete" => delete::object(&call, body).await,
+        "deletecollection" => delete::collection(&call, body).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+async fn subresource(call: Call<'_>, subresource: &'static Subresource, body: Body) -> Result<Response, Status> {
+    let target = match subresource.action {
+        Action::Status => Target::Status,
+        Action::Part => Target::Part(subresource.name),
+        Action::Scale(paths) => return scale::handle(&call, paths, body).await,
+        // Endpoints were asked first: this one is listed, but nothing answers it yet.
+        Action::Connect => {
+            let what = format!("the {} subresource of {} is not built yet", subresource.name, call.kind.plural);
+            return Err(Status::failure(501, "NotImplemented", what));
+        }
+    };
+    match call.info().verb.as_str() {
+        "get" => get::object(&call).await,
+        "update" => update::object(&call, target, body).await,
+        "patch" => patch::object(&call, target, body).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+/// Namespaced kinds are created and named inside a namespace only, cluster-scoped ones outside only.
+fn check_scope(call: &Call<'_>) -> Result<(), Status> {
+    let info = call.info();
+    if !info.rest.is_empty() {
+        return Err(Status::path_not_found());
+    }
+    // The namespace resource itself carries its own name as namespace.
+    let in_namespace = !info.namespace.is_empty() && call.kind.plural != "namespaces";
+    if !call.kind.namespaced && in_namespace {
+        return Err(Status::path_not_found());
+    }
+    if call.kind.namespaced && info.namespace.is_empty() {
+        return match info.verb.as_str() {
+            "list" | "watch" => Ok(()),
+            _ if info.is_object_path() => Err(Status::path_not_found()),
+            _ => Err(method_not_allowed()),
+        };
+    }
+    Ok(())
+}
+
+fn check_verb(kind: &Kind, verbs: &[&str], verb: &str) -> Result<(), Status> {
+    if verbs.contains(&verb) {
+        return Ok(());
+    }
+    if verb == "create" || verb.is_empty() || verb == "watch" || verb == "list" {
+        return Err(method_not_allowed());
+    }
+    Err(Status::method_not_allowed(kind.group, kind.plural, verb))
+}
+
+/// 405 for methods that a path does not have.
+pub(crate) fn method_not_allowed() -> Status {
+    Status::failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+}

@@ -1,0 +1,76 @@
+//! GET with `watch=true`: where the stream starts, and how long it runs.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt, StreamBody};
+use mainstay_proto_api::Status;
+use mainstay_store::Revision;
+
+use super::Call;
+use super::get::namespace;
+use super::list_options::ListOptions;
+use super::watch_stream::{Start, WatchStream};
+use crate::encoding::{Allow, FrameEncoder, ListSource, Media, WatchMedia};
+use crate::failure::too_old;
+use crate::selection::Selection;
+use crate::types::Response;
+
+pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
+    let accepted = call.accept(Allow::WATCH)?;
+    let options = ListOptions::for_watch(&call.context.query)?;
+    let selection = Selection::from_query(call.kind, namespace(call), &call.context.query)?;
+    let media = if accepted.media == Media::Protobuf { WatchMedia::Protobuf } else { WatchMedia::Json };
+    let encoder = FrameEncoder { objects: call.encoder(accepted), media };
+    let start = start(call, &options, &selection).await?;
+    let lifetime = lifetime(call, &options);
+    let stream = WatchStream::new(call.core, encoder, selection, start)
+        .with_bookmarks(options.bookmarks)
+        .ending_after(lifetime);
+    let mut response = http::Response::new(StreamBody::new(stream.frames()).boxed_unsync());
+    let content_type = match media {
+        WatchMedia::Json => "application/json",
+        WatchMedia::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response)
+}
+
+/// Upstream's table of `resourceVersion` and `sendInitialEvents`.
+async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) -> Result<Start, Status> {
+    let registry = &call.core.registry;
+    let cache = registry.cache(call.kind)?;
+    let initial = match options.send_initial_events {
+        Some(initial) => initial,
+        None => matches!(options.version, None | Some(Revision(0))),
+    };
+    if !initial && let Some(version) = options.version.filter(|v| *v > Revision(0)) {
+        return Ok(match cache.cursor_after(version) {
+            Ok(cursor) => Start::Events(cursor),
+            Err(gone) => Start::Refused(cache.snapshot_and_cursor().1, too_old(gone.wanted, gone.oldest)),
+        });
+    }
+    match options.version {
+        None => registry.fresh().await,
+        Some(Revision(0)) => {}
+        Some(version) => registry.fresh_to(version).await?,
+    }
+    let (snapshot, cursor) = cache.snapshot_and_cursor();
+    if !initial {
+        return Ok(Start::Events(cursor));
+    }
+    let revision = snapshot.revision;
+    let end_marked = options.send_initial_events == Some(true);
+    Ok(Start::Initial { objects: ListSource::scan(snapshot, selection.clone()), revision, cursor, end_marked })
+}
+
+/// What the client asked for, or a random time, so that watches do not all end together.
+fn lifetime(call: &Call<'_>, options: &ListOptions) -> Duration {
+    if let Some(seconds) = options.timeout_seconds {
+        return Duration::from_secs(seconds);
+    }
+    let mut byte = [0; 2];
+    call.core.randomness.fill(&mut byte);
+    let spread = f64::from(u16::from_le_bytes(byte)) / f64::from(u16::MAX);
+    call.core.limits.watch_timeout_min.mul_f64(1.0 + spread)
+}

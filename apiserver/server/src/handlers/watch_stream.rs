@@ -1,0 +1,219 @@
+//! The body of a watch: a cursor, a selection and an encoder. It holds no queue of events of its own.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use hyper::body::Frame;
+use mainstay_proto_api::{Status, WatchEventType};
+use mainstay_store::Revision;
+use prometheus::IntCounter;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::cache::{ChangeKind, Cursor, CursorEnd, Event};
+use crate::core::Core;
+use crate::encoding::{FrameEncoder, ListSource};
+use crate::failure::{Failure, to_status};
+use crate::selection::Selection;
+use crate::types::BodyError;
+
+/// Initial events made at once.
+const INITIAL_BATCH: usize = 64;
+
+/// Where a watch starts.
+pub(super) enum Start {
+    /// With the events of a cursor.
+    Events(Cursor),
+    /// With all objects, then the events after them.
+    Initial {
+        /// The objects.
+        objects: ListSource,
+        /// Their revision.
+        revision: Revision,
+        /// The events after it.
+        cursor: Cursor,
+        /// Whether a bookmark marks the end of the objects.
+        end_marked: bool,
+    },
+    /// With an ERROR event, which is all there is.
+    Refused(Cursor, Status),
+}
+
+/// A running watch.
+pub(super) struct WatchStream {
+    core: Arc<Core>,
+    encoder: FrameEncoder,
+    selection: Selection,
+    cursor: Cursor,
+    phase: Phase,
+    ready: VecDeque<Bytes>,
+    bookmarks: bool,
+    timer: Pin<Box<Sleep>>,
+    next_bookmark: Instant,
+    end: Instant,
+    sent: IntCounter,
+}
+
+enum Phase {
+    Refused(Box<Status>),
+    Initial { objects: ListSource, revision: Revision, end_marked: bool },
+    Events,
+    Ended,
+}
+
+impl WatchStream {
+    pub(super) fn new(core: &Arc<Core>, encoder: FrameEncoder, selection: Selection, start: Start) -> Self {
+        let (cursor, phase) = match start {
+            Start::Events(cursor) => (cursor, Phase::Events),
+            Start::Refused(cursor, status) => (cursor, Phase::Refused(Box::new(status))),
+            Start::Initial { objects, revision, cursor, end_marked } => {
+                (cursor, Phase::Initial { objects, revision, end_marked })
+            }
+        };
+        let now = Instant::now();
+        let kind = encoder.objects.kind;
+        Self {
+            core: Arc::clone(core),
+            sent: core.metrics.watch_events.with_label_values(&[kind.group, kind.version, kind.plural]),
+            encoder,
+            selection,
+            cursor,
+            phase,
+            ready: VecDeque::new(),
+            bookmarks: false,
+            timer: Box::pin(sleep_until(now)),
+            next_bookmark: now + core.limits.bookmark_interval,
+            end: now + core.limits.watch_timeout_min,
+        }
+    }
+
+    /// Sends bookmarks now and then.
+    pub(super) fn with_bookmarks(mut self, bookmarks: bool) -> Self {
+        self.bookmarks = bookmarks;
+        self
+    }
+
+    /// Ends after `lifetime`.
+    pub(super) fn ending_after(mut self, lifetime: Duration) -> Self {
+        self.end = Instant::now() + lifetime;
+        self
+    }
+
+    /// The frames until the watch ends.
+    pub(super) fn frames(mut self) -> impl Stream<Item = Result<Frame<Bytes>, BodyError>> + Send {
+        self.set_timer();
+        futures::stream::unfold(Box::new(self), async |mut watch| {
+            let frame = watch.next_frame().await?;
+            Some((frame.map(Frame::data), watch))
+        })
+    }
+
+    async fn next_frame(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(Ok(frame));
+            }
+            let step = match &mut self.phase {
+                Phase::Ended => return None,
+                Phase::Refused(status) => {
+                    let frame = self.encoder.error(status);
+                    self.phase = Phase::Ended;
+                    frame.map(|frame| self.ready.push_back(frame))
+                }
+                Phase::Initial { .. } => self.fill_initial(),
+                Phase::Events => self.fill_events().await,
+            };
+            if let Err(failure) = step {
+                return self.fail(&failure);
+            }
+        }
+    }
+
+    /// Tells the client what broke, as upstream does: an ERROR event, then the end.
+    fn fail(&mut self, failure: &Failure) -> Option<Result<Bytes, BodyError>> {
+        self.phase = Phase::Ended;
+        let status = to_status(Some(self.encoder.objects.kind), failure);
+        self.encoder.error(&status).ok().map(Ok)
+    }
+
+    fn fill_initial(&mut self) -> Result<(), Failure> {
+        let Phase::Initial { objects, revision, end_marked } = &mut self.phase else { return Ok(()) };
+        let Some(batch) = objects.next_batch(INITIAL_BATCH) else {
+            if *end_marked && self.bookmarks {
+                self.ready.push_back(self.encoder.bookmark(*revision, true)?);
+            }
+            self.phase = Phase::Events;
+            return Ok(());
+        };
+        for object in batch {
+            self.ready.push_back(self.encoder.object(&object, WatchEventType::Added)?);
+            self.sent.inc();
+        }
+        Ok(())
+    }
+
+    async fn fill_events(&mut self) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            () = self.core.stop.cancelled() => self.phase = Phase::Ended,
+            events = self.cursor.next() => match events {
+                Ok(events) => return self.take(&events),
+                // As upstream's cacher: the stream ends, the client lists again.
+                Err(CursorEnd::Lagged | CursorEnd::Closed) => self.phase = Phase::Ended,
+            },
+            () = self.timer.as_mut() => return self.tick(),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, events: &[Arc<Event>]) -> Result<(), Failure> {
+        self.encoder.objects.now = self.core.clock.wall();
+        for event in events {
+            if let Some(kind) = visible_change(&self.selection, event) {
+                self.ready.push_back(self.encoder.event(event, kind)?);
+                self.sent.inc();
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        if now >= self.end {
+            self.phase = Phase::Ended;
+            return Ok(());
+        }
+        // Progress is read first: every event up to it is then in the ring, and none of those waits to be read.
+        let progress = self.cursor.cache().progress().current();
+        if !self.cursor.is_behind() {
+            self.ready.push_back(self.encoder.bookmark(progress, false)?);
+        }
+        self.next_bookmark = now + self.core.limits.bookmark_interval;
+        self.set_timer();
+        Ok(())
+    }
+
+    fn set_timer(&mut self) {
+        let at = if self.bookmarks { self.next_bookmark.min(self.end) } else { self.end };
+        self.timer.as_mut().reset(at);
+    }
+}
+
+/// What an event looks like through a selection: objects come into view and leave it.
+fn visible_change(selection: &Selection, event: &Event) -> Option<WatchEventType> {
+    let before = match event.change {
+        ChangeKind::Added => false,
+        ChangeKind::Modified => event.previous.as_ref().is_some_and(|previous| selection.matches(previous)),
+        ChangeKind::Deleted => selection.matches(&event.object),
+    };
+    let after = event.change != ChangeKind::Deleted && selection.matches(&event.object);
+    match (before, after) {
+        (false, true) => Some(WatchEventType::Added),
+        (true, true) => Some(WatchEventType::Modified),
+        (true, false) => Some(WatchEventType::Deleted),
+        (false, false) => None,
+    }
+}

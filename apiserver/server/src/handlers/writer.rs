@@ -1,0 +1,322 @@
+//! The one path from a wanted state to the store: defaults, admission, the kind's rules, a guarded transaction, and a
+//! retry when somebody else was faster.
+
+use std::sync::Arc;
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::object::{Meta, MetaMut};
+use mainstay_apiserver_machinery::pipeline::deletion::{self, DeleteOptions, DeletePlan};
+use mainstay_apiserver_machinery::pipeline::{self, Creation, NAME_SUFFIX_LENGTH, Target};
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_base::lifecycle::Clock;
+use mainstay_proto_api::Status;
+use smol_str::SmolStr;
+
+use crate::cache::Cached;
+use crate::config::Randomness;
+use crate::registry::{Registry, Stored, Written};
+use crate::types::{AdmissionRequest, Admit, Operation, UserInfo};
+
+/// Names tried for one `generateName`, as upstream does.
+const GENERATED_NAMES_MAX: usize = 8;
+/// Rounds of an update or delete; each lost one means that somebody else succeeded.
+const ROUNDS_MAX: usize = 50;
+
+/// Writes objects by the rules. Clones share it.
+#[derive(Clone)]
+pub struct Writer {
+    registry: Registry,
+    admission: Arc<dyn Admit>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+}
+
+/// Whose write it is, and to what.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    /// The kind in the URL.
+    pub kind: &'static Kind,
+    /// Namespace, or empty.
+    pub namespace: SmolStr,
+    /// Name; empty for creates.
+    pub name: SmolStr,
+    /// Who asks.
+    pub user: UserInfo,
+    /// Whether to stop short of storing.
+    pub dry_run: bool,
+    /// The options as admission sees them.
+    pub options: Value,
+}
+
+/// A finished create or update.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The object now.
+    pub stored: Stored,
+    /// Whether the object was new.
+    pub created: bool,
+    /// Sentences for `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// A finished delete.
+#[derive(Debug)]
+pub struct Deletion {
+    /// The object's last, or newly marked, state.
+    pub object: Stored,
+    /// Whether it is gone.
+    pub gone: bool,
+    /// Sentences for `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl Writer {
+    /// A writer over `registry` with `admission` in its path.
+    pub fn new(
+        registry: Registry,
+        admission: Arc<dyn Admit>,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+    ) -> Self {
+        Self { registry, admission, clock, randomness }
+    }
+
+    /// The admission chain, for endpoints whose requests are admitted but not stored (exec, attach, port-forward).
+    pub fn admission(&self) -> &Arc<dyn Admit> {
+        &self.admission
+    }
+
+    /// The registry below.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// What admission, the kind's rules and the store say.
+    pub async fn create(&self, request: &WriteRequest, mut object: Value) -> Result<Outcome, Status> {
+        let kind = request.kind;
+        pipeline::accept(kind, &mut object, &request.namespace)?;
+        if !request.name.is_empty() {
+            pipeline::check_identity(&object, &request.name, &request.namespace)?;
+        }
+        let mut admission = self.admission_request(request, "", Operation::Create, object, None);
+        self.admission.mutate(&mut admission).await?;
+        let result = self.create_admitted(&mut admission).await;
+        self.admission.settled(&admission, result.is_ok() && !request.dry_run).await;
+        result.map(|stored| Outcome { stored, created: true, warnings: admission.warnings })
+    }
+
+    async fn create_admitted(&self, admission: &mut AdmissionRequest) -> Result<Stored, Status> {
+        let kind = admission.kind;
+        let generated = Meta(&admission.object).name().is_empty() && !Meta(&admission.object).generate_name().is_empty();
+        let uid = self.uid();
+        let draft = admission.object.clone();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let suffix = self.name_suffix();
+            let creation = Creation { now: self.clock.wall(), uid: &uid, name_suffix: &suffix };
+            pipeline::prepare_create(kind, &mut admission.object, &creation)?;
+            admission.name = Meta(&admission.object).name().into();
+            let mut warnings = pipeline::validate_create(kind, &admission.object)?;
+            self.admission.validate(admission).await?;
+            let result = self.store_new(admission).await;
+            match result {
+                Err(status) if generated && status.reason == "AlreadyExists" => {
+                    if attempts == GENERATED_NAMES_MAX {
+                        return Err(Status::generate_name_conflict(kind.group, kind.plural, &admission.name, 1));
+                    }
+                    admission.object = draft.clone();
+                }
+                other => {
+                    if attempts == 1 || other.is_ok() {
+                        admission.warnings.append(&mut warnings);
+                    }
+                    return other;
+                }
+            }
+        }
+    }
+
+    async fn store_new(&self, admission: &AdmissionRequest) -> Result<Stored, Status> {
+        let (kind, namespace, name) = (admission.kind, &admission.namespace, &admission.name);
+        if !admission.dry_run {
+            return self.registry.create(kind, namespace, name, admission.object.clone()).await;
+        }
+        if self.registry.get_fresh(kind, namespace, name).await?.is_some() {
+            return Err(Status::already_exists(kind.group, kind.plural, name));
+        }
+        self.registry.preview(kind, admission.object.clone())
+    }
+
+    /// Updates an object, its status or another part: `change` makes the wanted state out of the current one. It is
+    /// called again when somebody else wrote in between.
+    ///
+    /// # Errors
+    /// 404; what `change`, admission, the kind's rules and the store say.
+    pub async fn update(
+        &self,
+        request: &WriteRequest,
+        target: Target<'_>,
+        mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+    ) -> Result<Outcome, Status> {
+        let kind = request.kind;
+        let mut current = self.registry.get_fresh(kind, &request.namespace, &request.name).await?;
+        for _round in 0..ROUNDS_MAX {
+            let Some(cached) = current else {
+                if target == Target::Object && kind.rules.create_on_update() {
+                    let mut object = change(&Value::Null)?;
+                    MetaMut(&mut object).set_resource_version("");
+                    return self.create(request, object).await;
+                }
+                return Err(Status::not_found(kind.group, kind.plural, &request.name));
+            };
+            let old = self.registry.decode_served(kind, &cached)?;
+            let new = change(&old)?;
+            match self.update_once(request, target, &cached, (old, new)).await? {
+                (Written::Stored(stored), warnings) => return Ok(Outcome { stored, created: false, warnings }),
+                (Written::Changed(newer), _) => current = newer,
+            }
+        }
+        Err(Status::server_timeout(kind.group, kind.plural, "update", 1))
+    }
+
+    async fn update_once(
+        &self,
+        request: &WriteRequest,
+        target: Target<'_>,
+        cached: &Arc<Cached>,
+        (old, mut new): (Value, Value),
+    ) -> Result<(Written, Vec<String>), Status> {
+        let kind = request.kind;
+        pipeline::check_identity(&new, &request.name, &request.namespace)?;
+        pipeline::accept(kind, &mut new, &request.namespace)?;
+        let subresource = match target {
+            Target::Object => "",
+            Target::Status => "status",
+            Target::Part(name) => name,
+        };
+        let mut admission = self.admission_request(request, subresource, Operation::Update, new, Some(old.clone()));
+        self.admission.mutate(&mut admission).await?;
+        let written = self.update_admitted(target, cached, &old, &mut admission).await;
+        let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
+        self.admission.settled(&admission, stored).await;
+        Ok((written?, admission.warnings))
+    }
+
+    async fn update_admitted(
+        &self,
+        target: Target<'_>,
+        cached: &Arc<Cached>,
+        old: &Value,
+        admission: &mut AdmissionRequest,
+    ) -> Result<Written, Status> {
+        let kind = admission.kind;
+        pipeline::prepare_update(kind, target, &mut admission.object, old)?;
+        let mut warnings = pipeline::validate_update(kind, target, &admission.object, old)?;
+        admission.warnings.append(&mut warnings);
+        self.admission.validate(admission).await?;
+        let new = admission.object.clone();
+        if pipeline::is_unchanged(&new, old) {
+            return Ok(Written::Stored(Stored { object: new, cached: Arc::clone(cached) }));
+        }
+        if admission.dry_run {
+            return self.registry.preview(kind, new).map(Written::Stored);
+        }
+        if pipeline::removes_object(kind, &new) {
+            return self.registry.remove(kind, cached).await;
+        }
+        self.registry.replace(kind, cached, new).await
+    }
+
+    /// Deletes an object, or marks it when something has to happen first.
+    ///
+    /// # Errors
+    /// 404, 409; what admission and the store say.
+    pub async fn delete(&self, request: &WriteRequest, options: &DeleteOptions) -> Result<Deletion, Status> {
+        let kind = request.kind;
+        let mut current = self.registry.get_fresh(kind, &request.namespace, &request.name).await?;
+        for _round in 0..ROUNDS_MAX {
+            let Some(cached) = current else {
+                return Err(Status::not_found(kind.group, kind.plural, &request.name));
+            };
+            let old = self.registry.decode_served(kind, &cached)?;
+            let mut admission =
+                self.admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
+            self.admission.mutate(&mut admission).await?;
+            self.admission.validate(&admission).await?;
+            let plan = deletion::plan(kind, &old, options, self.clock.wall())?;
+            let gone = matches!(plan, DeletePlan::Remove { .. });
+            let written = self.carry_out(request, &cached, old, plan).await;
+            let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
+            self.admission.settled(&admission, stored && gone).await;
+            match written? {
+                Written::Stored(object) => return Ok(Deletion { object, gone, warnings: admission.warnings }),
+                Written::Changed(newer) => current = newer,
+            }
+        }
+        Err(Status::server_timeout(kind.group, kind.plural, "delete", 1))
+    }
+
+    async fn carry_out(
+        &self,
+        request: &WriteRequest,
+        cached: &Arc<Cached>,
+        old: Value,
+        plan: DeletePlan,
+    ) -> Result<Written, Status> {
+        let kind = request.kind;
+        match plan {
+            DeletePlan::Remove { .. } if !request.dry_run => self.registry.remove(kind, cached).await,
+            DeletePlan::Mark { object } if !request.dry_run => self.registry.replace(kind, cached, object).await,
+            DeletePlan::Mark { object } => self.registry.preview(kind, object).map(Written::Stored),
+            DeletePlan::Remove { .. } | DeletePlan::Pending => {
+                Ok(Written::Stored(Stored { object: old, cached: Arc::clone(cached) }))
+            }
+        }
+    }
+
+    fn admission_request(
+        &self,
+        request: &WriteRequest,
+        subresource: &str,
+        operation: Operation,
+        object: Value,
+        old: Option<Value>,
+    ) -> AdmissionRequest {
+        let name = if request.name.is_empty() { Meta(&object).name().into() } else { request.name.clone() };
+        AdmissionRequest {
+            kind: request.kind,
+            subresource: subresource.into(),
+            operation,
+            namespace: request.namespace.clone(),
+            name,
+            object,
+            old,
+            user: request.user.clone(),
+            dry_run: request.dry_run,
+            options: request.options.clone(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn uid(&self) -> String {
+        let mut bytes = [0; 16];
+        self.randomness.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+
+    fn name_suffix(&self) -> SmolStr {
+        let mut bytes = [0; NAME_SUFFIX_LENGTH];
+        self.randomness.fill(&mut bytes);
+        pipeline::name_suffix(bytes)
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}

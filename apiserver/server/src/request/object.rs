@@ -1,0 +1,138 @@
+//! Bodies into objects, objects into responses.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{HeaderValue, StatusCode};
+use mainstay_apiserver_machinery::json::{self, Strictness};
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::schema::Type;
+use mainstay_apiserver_machinery::value::{self, Value};
+use mainstay_apiserver_machinery::protobuf;
+use mainstay_proto_api::Status;
+
+use super::{Query, RequestContext};
+use crate::encoding::{self, Accepted, Allow, Media, View};
+use crate::failure::to_status;
+use crate::types::{Response, full_body};
+
+/// An object out of a request body.
+#[derive(Debug, Clone)]
+pub struct DecodedObject {
+    /// The object.
+    pub object: Value,
+    /// Sentences for `Warning` headers: unknown and duplicate fields.
+    pub warnings: Vec<String>,
+}
+
+/// How strictly a body is read.
+///
+/// # Errors
+/// 422 for unknown values of `fieldValidation`.
+pub fn strictness(query: &Query, options_kind: &str) -> Result<Strictness, Status> {
+    match query.get("fieldValidation").unwrap_or_default() {
+        "" | "Warn" => Ok(Strictness::Warn),
+        "Ignore" => Ok(Strictness::Ignore),
+        "Strict" => Ok(Strictness::Strict),
+        other => {
+            let mut errors = mainstay_apiserver_machinery::validation::ErrorList::new();
+            let path = mainstay_apiserver_machinery::validation::Path::new("fieldValidation");
+            errors.not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]);
+            Err(errors
+                .into_status("meta.k8s.io", options_kind, "")
+                .unwrap_or_else(|| Status::bad_request("invalid fieldValidation")))
+        }
+    }
+}
+
+/// Decodes a body in any format the server reads, as an object of `schema`.
+///
+/// # Errors
+/// 415 for other formats; 400 for bodies that cannot be read, or strictly could not.
+pub fn decode_object(
+    headers: &HeaderMap,
+    body: &[u8],
+    schema: &'static Type,
+    shown: (&str, &str),
+    strictness: Strictness,
+) -> Result<DecodedObject, Status> {
+    let media = Media::of_body(headers.get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or("invalid")))?;
+    decode_media(media, body, schema, shown, strictness)
+}
+
+fn decode_media(
+    media: Media,
+    body: &[u8],
+    schema: &'static Type,
+    (version, kind): (&str, &str),
+    strictness: Strictness,
+) -> Result<DecodedObject, Status> {
+    if body.is_empty() {
+        return Err(Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: the body is empty")));
+    }
+    let refused = |reason: String| {
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {reason}"))
+    };
+    let decoded = match media {
+        Media::Json => json::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?,
+        Media::Yaml => return Err(Status::unsupported_media_type(&[Media::Json.content_type()])),
+        Media::Protobuf => {
+            let envelope = protobuf::envelope::unwrap(body).map_err(|error| refused(error.to_string()))?;
+            let mut object = protobuf::decode(envelope.raw, schema).map_err(|error| refused(error.to_string()))?;
+            for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
+                if !text.is_empty() {
+                    object.set_path(&[name], text);
+                }
+            }
+            return Ok(DecodedObject { object, warnings: Vec::new() });
+        }
+    };
+    Ok(DecodedObject { object: decoded.value, warnings: decoded.warnings })
+}
+
+/// Answers with an object that is not in the cache: a review, a token, a Scale. `type_name` names its schema.
+///
+/// # Errors
+/// 406 when the client reads no format of ours.
+pub fn respond_object(
+    context: &RequestContext,
+    object: &Value,
+    schema: Option<&'static Type>,
+    code: StatusCode,
+) -> Result<Response, Status> {
+    let header = context.headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok());
+    let accepted = encoding::accept(header, &context.query, Allow::PLAIN)?;
+    encoding::value_response(&context.headers, accepted, object, schema, code)
+        .map_err(|failure| to_status(context.kind, &failure))
+}
+
+/// Answers with a Status, in the client's format where that is possible and as JSON otherwise. Cannot fail.
+pub fn respond_status(headers: &HeaderMap, query: &Query, status: &Status) -> Response {
+    let header = headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok());
+    let accepted = encoding::accept(header, query, Allow::PLAIN)
+        .unwrap_or(Accepted { media: Media::Json, view: View::Object, pretty: false });
+    let code = StatusCode::from_u16(if status.code == 0 { 200 } else { status.code })
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let schema = mainstay_apiserver_machinery::schema::lookup("meta/v1.Status");
+    let mut response = value::to_value(status)
+        .ok()
+        .and_then(|tree| encoding::value_response(headers, accepted, &tree, schema, code).ok())
+        .unwrap_or_else(|| plain_status(status, code));
+    if let Some(seconds) = status.retry_after_seconds() {
+        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// The last resort: serde writes a Status without the schema.
+fn plain_status(status: &Status, code: StatusCode) -> Response {
+    let bytes = serde_json::to_vec(status).unwrap_or_default();
+    let mut response = http::Response::new(full_body(Bytes::from(bytes)));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The (version, kind) that error texts about a body of `kind` name.
+pub fn shown_type(kind: &'static Kind) -> (&'static str, &'static str) {
+    (kind.version, kind.kind)
+}
