@@ -231,6 +231,11 @@ impl ErrorList {
         self.push(FieldError::new(ErrorType::Duplicate, field, Some(&value.into()), ""));
     }
 
+    /// `Duplicate value: <value>: <detail>`.
+    pub fn duplicate_with(&mut self, field: &Path, value: impl Into<Value>, detail: &str) {
+        self.push(FieldError::new(ErrorType::Duplicate, field, Some(&value.into()), detail));
+    }
+
     /// `Not found: <value>`.
     pub fn not_found(&mut self, field: &Path, value: impl Into<Value>) {
         self.push(FieldError::new(ErrorType::NotFound, field, Some(&value.into()), ""));

@@ -1,0 +1,79 @@
+//! What workloads that keep pods running share: the check of their selector against their pod template, and of the
+//! counts in their status.
+
+use crate::pod_spec::validate_template;
+use mainstay_apiserver_machinery::validation::{At, ErrorList, validate_label_selector};
+use mainstay_apiserver_machinery::value::{Value, from_value};
+use mainstay_proto_api::label::{LabelSelector, Selector};
+use std::collections::BTreeMap;
+
+/// Checks `spec.selector` and `spec.template` of a workload whose pods always restart.
+pub(crate) fn validate_selector_and_template(spec: &At<'_>, errors: &mut ErrorList) {
+    let selector = spec.get("selector");
+    let template = spec.get("template");
+    if selector.is_set() {
+        validate_label_selector(selector.value, true, &selector.path, errors);
+        if selector.get("matchLabels").is_empty() && selector.get("matchExpressions").is_empty() {
+            selector.invalid(errors, "empty selector is invalid for deployment");
+        }
+    } else {
+        errors.required(&selector.path, "");
+    }
+    match parse(selector.value) {
+        Some(parsed) => {
+            let labels = template.dig(&["metadata", "labels"]);
+            if !parsed.is_everything() && selector.is_set() && !parsed.matches(&pairs(labels.value)) {
+                labels.invalid(errors, "`selector` does not match template `labels`");
+            }
+            validate_template(&template, errors);
+            let spec = template.get("spec");
+            let policy = spec.get("restartPolicy");
+            if policy.text() != "Always" {
+                errors.not_supported(&policy.path, policy.text(), &["Always"]);
+            }
+            let deadline = spec.get("activeDeadlineSeconds");
+            if deadline.is_set() {
+                errors.forbidden(&deadline.path, "activeDeadlineSeconds in ReplicaSet is not Supported");
+            }
+        }
+        None => selector.invalid(errors, "invalid label selector"),
+    }
+}
+
+fn parse(selector: &Value) -> Option<Selector> {
+    if selector.is_null() {
+        return Selector::from_spec(None).ok();
+    }
+    let spec: LabelSelector = from_value(selector).ok()?;
+    Selector::from_spec(Some(&spec)).ok()
+}
+
+/// Labels in a form that selectors read.
+pub(crate) fn pairs(labels: &Value) -> BTreeMap<&str, &str> {
+    labels
+        .as_map()
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        .collect()
+}
+
+/// Checks the counts in `status`: none is negative, and those of `parts` are at most `replicas`.
+pub(crate) fn validate_counts(status: &At<'_>, parts: &[&str], errors: &mut ErrorList) {
+    for field in ["observedGeneration", "replicas", "collisionCount"].iter().chain(parts) {
+        status.get(field).non_negative(errors);
+    }
+    let count = |field: &str| status.value.path_i64(&[field]).unwrap_or_default();
+    for field in parts {
+        if count(field) > count("replicas") {
+            errors.invalid(&status.path.child(field), count(field), "cannot be greater than status.replicas");
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        errors.invalid(
+            &status.path.child("availableReplicas"),
+            count("availableReplicas"),
+            "cannot be greater than readyReplicas",
+        );
+    }
+}

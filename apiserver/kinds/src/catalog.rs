@@ -1,0 +1,104 @@
+//! Every kind that is built, and how to find one.
+
+use crate::{apps, core, endpoint_slice, lease, priority_class, rbac, review};
+use mainstay_apiserver_machinery::kind::Kind;
+
+static ALL: &[&Kind] = &[
+    &review::BINDING,
+    &core::config_map::CONFIG_MAP,
+    &core::endpoints::ENDPOINTS,
+    &core::event::EVENT,
+    &core::namespace::NAMESPACE,
+    &core::node::NODE,
+    &core::pod::POD,
+    &core::secret::SECRET,
+    &core::service::SERVICE,
+    &core::service_account::SERVICE_ACCOUNT,
+    &apps::DEPLOYMENT,
+    &apps::REPLICA_SET,
+    &review::SELF_SUBJECT_REVIEW,
+    &review::TOKEN_REVIEW,
+    &review::LOCAL_SUBJECT_ACCESS_REVIEW,
+    &review::SELF_SUBJECT_ACCESS_REVIEW,
+    &review::SELF_SUBJECT_RULES_REVIEW,
+    &review::SUBJECT_ACCESS_REVIEW,
+    &lease::LEASE,
+    &endpoint_slice::ENDPOINT_SLICE,
+    &core::event::EVENTS_EVENT,
+    &rbac::CLUSTER_ROLE,
+    &rbac::CLUSTER_ROLE_BINDING,
+    &rbac::ROLE,
+    &rbac::ROLE_BINDING,
+    &priority_class::PRIORITY_CLASS,
+];
+
+/// Kinds that occur only as bodies of subresources; discovery does not list them as resources.
+static BODIES: &[&Kind] = &[&review::TOKEN_REQUEST, &review::EVICTION, &review::SCALE];
+
+/// Every served kind, by group; what discovery lists.
+pub fn all() -> &'static [&'static Kind] {
+    ALL
+}
+
+/// Kinds that occur only as bodies of subresources.
+pub fn bodies() -> &'static [&'static Kind] {
+    BODIES
+}
+
+/// The kind served under a resource name.
+pub fn by_gvr(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    ALL.iter().copied().find(|kind| kind.plural == plural && kind.version == version && kind.group == group)
+}
+
+/// The kind of that name, served or a body.
+pub fn by_gvk(group: &str, version: &str, name: &str) -> Option<&'static Kind> {
+    let mut known = ALL.iter().chain(BODIES).copied();
+    known.find(|kind| kind.kind == name && kind.version == version && kind.group == group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstay_apiserver_machinery::schema;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_kind_has_its_types_in_the_schema() {
+        for kind in all().iter().chain(bodies()) {
+            assert!(schema::lookup(kind.type_name).is_some(), "{kind:?}: {}", kind.type_name);
+            assert!(kind.type_name.ends_with(&format!(".{}", kind.kind)), "{kind:?}: {}", kind.type_name);
+            for sub in kind.subresources {
+                assert!(schema::lookup(sub.type_name).is_some(), "{kind:?}/{}: {}", sub.name, sub.type_name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_kinds_share_a_resource_or_a_stored_prefix() {
+        let mut resources = HashSet::new();
+        let mut prefixes = HashSet::new();
+        for kind in all() {
+            assert!(resources.insert(kind.gvr()), "{kind:?}");
+            if let Some(storage) = kind.storage.as_ref().filter(|storage| storage.stored_as.is_none()) {
+                assert!(!storage.prefix.is_empty() && prefixes.insert(storage.prefix), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn verbs_and_subresources_are_sorted() {
+        for kind in all() {
+            assert!(kind.verbs.is_sorted(), "{kind:?}");
+            assert!(kind.subresources.is_sorted_by_key(|sub| sub.name), "{kind:?}");
+            assert!(kind.subresources.iter().all(|sub| sub.verbs.is_sorted()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_found_by_resource_and_by_kind() {
+        assert_eq!(by_gvr("apps", "v1", "deployments").map(|kind| kind.kind), Some("Deployment"));
+        assert_eq!(by_gvk("", "v1", "Pod").map(|kind| kind.plural), Some("pods"));
+        assert!(by_gvr("", "v1", "deployments").is_none());
+        assert_eq!(by_gvk("autoscaling", "v1", "Scale").map(|kind| kind.is_stored()), Some(false));
+    }
+}

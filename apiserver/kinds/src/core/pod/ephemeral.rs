@@ -1,0 +1,40 @@
+//! The `ephemeralcontainers` subresource: adds containers for debugging to a running pod.
+
+use crate::pod_spec::validate_ephemeral_containers;
+use mainstay_apiserver_machinery::kind::restore_except;
+use mainstay_apiserver_machinery::validation::{At, ErrorList};
+use mainstay_apiserver_machinery::value::Value;
+
+/// Takes everything but the ephemeral containers from the stored pod.
+pub(super) fn prepare(new: &mut Value, old: &Value) {
+    let wanted = new.path(&["spec", "ephemeralContainers"]).cloned();
+    let version = new.path(&["metadata", "resourceVersion"]).cloned();
+    restore_except(new, old, &[]);
+    if let Some(version) = version {
+        new.set_path(&["metadata", "resourceVersion"], version);
+    }
+    match wanted {
+        Some(wanted) => new.set_path(&["spec", "ephemeralContainers"], wanted),
+        None => drop(new.remove_path(&["spec", "ephemeralContainers"])),
+    }
+}
+
+pub(super) fn validate(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let spec = At::root(new).get("spec");
+    validate_ephemeral_containers(&spec, errors);
+    let containers = spec.get("ephemeralContainers");
+    for was in At::root(old).dig(&["spec", "ephemeralContainers"]).items() {
+        let name = was.text_of("name");
+        match containers.items().find(|container| container.text_of("name") == name) {
+            None => {
+                let text = format!("existing ephemeral containers {name:?} may not be removed\n");
+                errors.forbidden(&containers.path, &text);
+            }
+            Some(now) if now.value != was.value => {
+                let text = format!("existing ephemeral containers {name:?} may not be changed\n");
+                errors.forbidden(&containers.path, &text);
+            }
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! core/v1 Pod.
+
+mod ephemeral;
+mod resize;
+mod row;
+mod rules;
+mod status;
+mod update;
+
+pub use rules::POD;

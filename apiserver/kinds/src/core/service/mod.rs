@@ -1,0 +1,11 @@
+//! core/v1 Service. Addresses and node ports are allocated by admission in the server; here is what a service must
+//! look like before and after that.
+
+mod carry_over;
+mod cluster_ips;
+mod row;
+mod rules;
+mod traffic;
+
+pub use carry_over::carry_over;
+pub use rules::SERVICE;

@@ -1,0 +1,180 @@
+//! discovery.k8s.io/v1 EndpointSlice.
+
+use crate::core::endpoints::validate_endpoint_ip;
+use crate::shape::STORED;
+use crate::table;
+use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::value::Value;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use time::OffsetDateTime;
+
+const ENDPOINTS_MAX: usize = 1000;
+const ADDRESSES_MAX: usize = 100;
+const PORTS_MAX: usize = 20_000;
+const ZONE_HINTS_MAX: usize = 8;
+/// Ports and addresses that a table row shows.
+const SHOWN_MAX: usize = 3;
+
+/// discovery.k8s.io/v1 EndpointSlice.
+pub static ENDPOINT_SLICE: Kind = Kind {
+    group: "discovery.k8s.io",
+    kind: "EndpointSlice",
+    plural: "endpointslices",
+    singular: "endpointslice",
+    type_name: "discovery.k8s.io/v1.EndpointSlice",
+    list_kind: "EndpointSliceList",
+    rules: &EndpointSlice,
+    storage: Some(Storage::new("endpointslices")),
+    ..STORED
+};
+
+struct EndpointSlice;
+
+impl Rules for EndpointSlice {
+    fn default(&self, object: &mut Value) {
+        for port in object.get_mut("ports").and_then(Value::as_list_mut).into_iter().flatten() {
+            for (field, value) in [("name", ""), ("protocol", "TCP")] {
+                if port.get(field).is_none_or(Value::is_null) {
+                    port.set_path(&[field], value);
+                }
+            }
+        }
+    }
+
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
+
+    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+        let slice = At::root(object);
+        let address_type = slice.get("addressType");
+        if address_type.require(errors, "") {
+            address_type.one_of(errors, &["FQDN", "IPv4", "IPv6"]);
+        }
+        validate_endpoints(&slice.get("endpoints"), address_type.text(), errors);
+        validate_ports(&slice.get("ports"), errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        self.validate(new, errors);
+        At::root(new).get("addressType").unchanged(errors, &At::root(old).get("addressType"));
+    }
+
+    fn tracks_generation(&self) -> bool {
+        true
+    }
+
+    fn generation_changed(&self, new: &Value, old: &Value) -> bool {
+        ["addressType", "endpoints", "ports"].iter().any(|field| new.get(field) != old.get(field))
+            || new.path(&["metadata", "labels"]) != old.path(&["metadata", "labels"])
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::object_name(),
+            Column::new("AddressType", "What the addresses are."),
+            Column::new("Ports", "Ports that every endpoint serves."),
+            Column::new("Endpoints", "Addresses of the endpoints."),
+            Column::new("Age", "Time since the object was created."),
+        ];
+        COLUMNS
+    }
+
+    fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
+        let ports = object.path_list(&["ports"]).iter().map(|port| match port.path_i64(&["port"]) {
+            Some(number) => number.to_string(),
+            None => port.path_str(&["name"]).unwrap_or("*").to_owned(),
+        });
+        let endpoints = object.path_list(&["endpoints"]).iter();
+        let addresses = endpoints.flat_map(|endpoint| endpoint.path_list(&["addresses"])).filter_map(Value::as_str);
+        vec![
+            table::name(object),
+            table::text_or(object, &["addressType"], ""),
+            table::first_of(ports, SHOWN_MAX, "<unset>").into(),
+            table::first_of(addresses.map(str::to_owned), SHOWN_MAX, "<unset>").into(),
+            table::age(object, now),
+        ]
+    }
+}
+
+fn validate_endpoints(endpoints: &At<'_>, address_type: &str, errors: &mut ErrorList) {
+    if endpoints.len() > ENDPOINTS_MAX {
+        errors.too_many(&endpoints.path, endpoints.len(), ENDPOINTS_MAX);
+        return;
+    }
+    for endpoint in endpoints.items() {
+        let addresses = endpoint.get("addresses");
+        if addresses.is_empty() {
+            errors.required(&addresses.path, "must contain at least 1 address");
+        } else if addresses.len() > ADDRESSES_MAX {
+            errors.too_many(&addresses.path, addresses.len(), ADDRESSES_MAX);
+        }
+        for address in addresses.items() {
+            validate_address(&address, address_type, errors);
+        }
+        let node = endpoint.get("nodeName");
+        if node.is_set() {
+            node.invalid_each(errors, names::dns_subdomain(node.text()));
+        }
+        let hostname = endpoint.get("hostname");
+        if hostname.is_set() {
+            hostname.invalid_each(errors, names::dns_label(hostname.text()));
+        }
+        let zones = endpoint.dig(&["hints", "forZones"]);
+        if zones.len() > ZONE_HINTS_MAX {
+            errors.too_many(&zones.path, zones.len(), ZONE_HINTS_MAX);
+        }
+    }
+}
+
+fn validate_address(address: &At<'_>, address_type: &str, errors: &mut ErrorList) {
+    match address_type {
+        "IPv4" if address.text().parse::<Ipv4Addr>().is_err() => {
+            address.invalid(errors, "must be a valid IPv4 address");
+        }
+        "IPv6" if address.text().parse::<Ipv6Addr>().is_err() => {
+            address.invalid(errors, "must be a valid IPv6 address");
+        }
+        "IPv4" | "IPv6" => validate_endpoint_ip(address, errors),
+        "FQDN" => {
+            let name = address.text().strip_suffix('.').unwrap_or(address.text());
+            let faults = names::dns_subdomain(name);
+            if faults.is_empty() && !name.contains('.') {
+                address.invalid(errors, "should be a domain with at least two segments separated by dots");
+            }
+            address.invalid_each(errors, faults);
+        }
+        _ => {}
+    }
+}
+
+fn validate_ports(ports: &At<'_>, errors: &mut ErrorList) {
+    if ports.len() > PORTS_MAX {
+        errors.too_many(&ports.path, ports.len(), PORTS_MAX);
+        return;
+    }
+    let mut seen = HashSet::new();
+    for port in ports.items() {
+        let name = port.get("name");
+        if !name.is_empty() {
+            name.invalid_each(errors, names::dns_label(name.text()));
+        }
+        if !seen.insert(name.text()) {
+            errors.duplicate(&name.path, name.text());
+        }
+        let protocol = port.get("protocol");
+        if protocol.require(errors, "") {
+            protocol.one_of(errors, &["SCTP", "TCP", "UDP"]);
+        }
+        let number = port.get("port");
+        if number.is_set() {
+            number.invalid_each(errors, names::port_number(number.int().unwrap_or_default()));
+        }
+        let application = port.get("appProtocol");
+        if application.is_set() {
+            application.invalid_each(errors, names::qualified_name(application.text()));
+        }
+    }
+}

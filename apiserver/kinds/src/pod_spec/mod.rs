@@ -1,0 +1,20 @@
+//! Pod specs: defaults and checks that pods and the pod templates of workloads share.
+
+mod affinity;
+mod container;
+mod defaults;
+mod dns;
+mod env;
+mod mounts;
+mod probe;
+mod resources;
+mod scheduling;
+mod security;
+mod spec;
+mod volumes;
+
+pub(crate) use defaults::{default_pod, default_template};
+pub(crate) use resources::qos_class;
+pub(crate) use probe::validate_port;
+pub(crate) use scheduling::validate_tolerations;
+pub(crate) use spec::{Holder, validate_ephemeral_containers, validate_spec, validate_template};

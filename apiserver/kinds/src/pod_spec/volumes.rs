@@ -1,0 +1,224 @@
+//! Checks of the volumes of a pod.
+
+use super::env::{VOLUME_FIELDS, validate_field, validate_resource};
+use super::mounts::{validate_descending, validate_no_backsteps};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path, names};
+use std::collections::{HashMap, HashSet};
+
+const FILE_MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
+const ONE_TYPE: &str = "may not specify more than 1 volume type";
+const TOKEN_SECONDS_MIN: i64 = 600;
+const TOKEN_SECONDS_MAX: i64 = 1 << 32;
+
+/// Checks volumes; answers with the sound ones by name.
+pub(super) fn validate_volumes<'a>(volumes: &At<'a>, errors: &mut ErrorList) -> HashMap<&'a str, At<'a>> {
+    let mut known = HashMap::new();
+    for volume in volumes.items() {
+        let mut faults = ErrorList::new();
+        validate_source(&volume, &mut faults);
+        let name = volume.get("name");
+        if name.require(&mut faults, "") {
+            name.invalid_each(&mut faults, names::dns_label(name.text()));
+        }
+        if known.contains_key(name.text()) {
+            faults.duplicate(&name.path, name.text());
+        }
+        if faults.is_empty() {
+            known.insert(name.text(), volume);
+        } else {
+            errors.append(faults);
+        }
+    }
+    known
+}
+
+fn validate_source(volume: &At<'_>, errors: &mut ErrorList) {
+    let mut found = 0;
+    for (kind, _) in volume.entries().filter(|(key, value)| *key != "name" && value.is_set()) {
+        let source = volume.get(kind);
+        found += 1;
+        if found > 1 {
+            errors.forbidden(&source.path, ONE_TYPE);
+            continue;
+        }
+        match kind {
+            "emptyDir" => {
+                let limit = source.get("sizeLimit");
+                if limit.text().starts_with('-') {
+                    errors.forbidden(&limit.path, "SizeLimit field must be a valid resource quantity");
+                }
+            }
+            "hostPath" => validate_host_path(&source, errors),
+            "secret" => {
+                source.get("secretName").require(errors, "");
+                validate_files(&source, errors);
+            }
+            "configMap" => {
+                source.get("name").require(errors, "");
+                validate_files(&source, errors);
+            }
+            "downwardAPI" => {
+                validate_mode(&source.get("defaultMode"), errors);
+                // Upstream shows these errors at the source, not at the item.
+                for file in source.get("items").items() {
+                    validate_downward_file(&At::new(file.value, source.path.clone()), errors);
+                }
+            }
+            "projected" => validate_projected(&source, errors),
+            "persistentVolumeClaim" => {
+                source.get("claimName").require(errors, "");
+            }
+            "nfs" => {
+                source.get("server").require(errors, "");
+                let path = source.get("path");
+                path.require(errors, "");
+                if !path.text().starts_with('/') {
+                    path.invalid(errors, "must be an absolute path");
+                }
+            }
+            "csi" => {
+                source.get("driver").require(errors, "");
+            }
+            "image" => {
+                source.get("reference").require(errors, "");
+                source.get("pullPolicy").one_of(errors, &["Always", "IfNotPresent", "Never"]);
+            }
+            // The rest is checked by whoever mounts it; a node without support says so in an event.
+            _ => {}
+        }
+    }
+    if found == 0 {
+        errors.required(&volume.path, "must specify a volume type");
+    }
+}
+
+fn validate_host_path(source: &At<'_>, errors: &mut ErrorList) {
+    let path = source.get("path");
+    if !path.require(errors, "") {
+        return;
+    }
+    validate_no_backsteps(path.text(), &path.path, errors);
+    let kind = source.get("type");
+    let kinds = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+    if kind.is_set() {
+        kind.one_of(errors, &kinds);
+    }
+}
+
+fn validate_mode(mode: &At<'_>, errors: &mut ErrorList) {
+    if mode.int().is_some_and(|mode| !(0..=0o777).contains(&mode)) {
+        mode.invalid(errors, FILE_MODE);
+    }
+}
+
+fn validate_files(source: &At<'_>, errors: &mut ErrorList) {
+    validate_mode(&source.get("defaultMode"), errors);
+    for item in source.get("items").items() {
+        validate_file(&item, errors);
+    }
+}
+
+fn validate_file(item: &At<'_>, errors: &mut ErrorList) {
+    item.get("key").require(errors, "");
+    let path = item.get("path");
+    path.require(errors, "");
+    validate_file_path(&path, &path.path, errors);
+    validate_mode(&item.get("mode"), errors);
+}
+
+/// Checks the path of a file in a volume: below the mount, and not a name that the atomic writer uses.
+fn validate_file_path(path: &At<'_>, shown: &Path, errors: &mut ErrorList) {
+    validate_descending(path, shown, errors);
+    if path.text().starts_with("..") && !path.text().starts_with("../") {
+        errors.invalid(shown, path.text(), "must not start with '..'");
+    }
+}
+
+fn validate_downward_file(file: &At<'_>, errors: &mut ErrorList) {
+    let path = file.get("path");
+    path.require(errors, "");
+    validate_file_path(&path, &path.path, errors);
+    let (field, resource) = (file.get("fieldRef"), file.get("resourceFieldRef"));
+    if field.is_set() {
+        validate_field(&field, VOLUME_FIELDS, errors);
+        if resource.is_set() {
+            errors.invalid(&file.path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+        }
+    } else if resource.is_set() {
+        validate_resource(&resource, true, errors);
+    } else {
+        errors.required(&file.path, "one of fieldRef and resourceFieldRef is required");
+    }
+    validate_mode(&file.get("mode"), errors);
+}
+
+fn validate_projected(projected: &At<'_>, errors: &mut ErrorList) {
+    validate_mode(&projected.get("defaultMode"), errors);
+    let mut paths = HashSet::new();
+    for source in projected.get("sources").items() {
+        let mut found = 0;
+        for kind in ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"] {
+            let part = source.get(kind);
+            if !part.is_set() {
+                continue;
+            }
+            found += 1;
+            if found > 1 {
+                errors.forbidden(&source.path, ONE_TYPE);
+                continue;
+            }
+            validate_projection(kind, &part, errors);
+            for path in projected_paths(kind, &part) {
+                if !paths.insert(path) {
+                    let shown = if kind == "serviceAccountToken" { path } else { part.text_of("name") };
+                    let shown = if kind == "downwardAPI" { path } else { shown };
+                    errors.invalid(&projected.path, shown, "conflicting duplicate paths");
+                }
+            }
+        }
+        if found == 0 {
+            errors.required(&source.path, "must specify a volume source");
+        }
+    }
+}
+
+fn projected_paths<'a>(kind: &str, part: &At<'a>) -> Vec<&'a str> {
+    let mut paths: Vec<&str> = part.get("items").items().map(|item| item.text_of("path")).collect();
+    if kind == "serviceAccountToken" {
+        paths.push(part.text_of("path"));
+    }
+    paths.retain(|path| !path.is_empty());
+    paths
+}
+
+fn validate_projection(kind: &str, part: &At<'_>, errors: &mut ErrorList) {
+    match kind {
+        "secret" | "configMap" => {
+            part.get("name").require(errors, "");
+            for item in part.get("items").items() {
+                validate_file(&item, errors);
+            }
+        }
+        "downwardAPI" => {
+            for file in part.get("items").items() {
+                validate_downward_file(&At::new(file.value, part.path.clone()), errors);
+            }
+        }
+        "serviceAccountToken" => {
+            let seconds = part.get("expirationSeconds");
+            if let Some(value) = seconds.int() {
+                if value < TOKEN_SECONDS_MIN {
+                    seconds.invalid(errors, "may not specify a duration less than 10 minutes");
+                }
+                if value > TOKEN_SECONDS_MAX {
+                    seconds.invalid(errors, "may not specify a duration larger than 2^32 seconds");
+                }
+            }
+            let path = part.get("path");
+            if path.require(errors, "") {
+                validate_file_path(&path, &path.path, errors);
+            }
+        }
+        other => errors.forbidden(&part.path, &format!("{other} is not supported by this server")),
+    }
+}
