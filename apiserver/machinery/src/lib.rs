@@ -20,3 +20,4 @@ pub mod scalar;
 pub mod schema;
 pub mod validation;
 pub mod value;
+pub mod yaml;
