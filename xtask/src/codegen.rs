@@ -126,6 +126,9 @@ impl<'a> Facts<'a> {
         if row.is("served") {
             flags.push('s');
         }
+        if row.cell("struct_type") == "atomic" {
+            flags.push('a');
+        }
         let mut body = String::new();
         for field in self.fields.get(name).into_iter().flatten() {
             let inline = field.is("inline");

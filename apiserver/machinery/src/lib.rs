@@ -13,6 +13,7 @@ pub mod defaults;
 pub mod json;
 pub mod kind;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod pipeline;
 pub mod protobuf;

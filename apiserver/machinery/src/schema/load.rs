@@ -103,6 +103,7 @@ fn finish(draft: &Draft, fields: &'static [Field], all: &[(Draft, &'static [Fiel
         name: draft.name,
         openapi_name: draft.openapi_name,
         has_type_meta: draft.flags.contains('m'),
+        is_atomic: draft.flags.contains('a'),
         served: draft.flags.contains('s'),
         fields,
         by_name: leak(by_name),

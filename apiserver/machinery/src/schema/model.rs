@@ -194,6 +194,8 @@ pub struct Type {
     pub openapi_name: &'static str,
     /// Whether it is a kind of its own: `apiVersion` and `kind` stand among its fields in JSON.
     pub has_type_meta: bool,
+    /// Whether the struct is owned as a whole (`x-kubernetes-map-type: atomic`).
+    pub is_atomic: bool,
     /// Whether upstream serves it (1.36 or 1.37).
     pub served: bool,
     pub(super) fields: &'static [Field],

@@ -1,0 +1,86 @@
+//! What clients look for in the documents.
+
+use super::*;
+use crate::json::decode_free;
+use crate::kind::{Action, Rules, STORED_VERBS, Storage, Subresource};
+
+struct NoRules;
+impl Rules for NoRules {}
+
+static DEPLOYMENT: Kind = Kind {
+    group: "apps",
+    version: "v1",
+    kind: "Deployment",
+    plural: "deployments",
+    singular: "deployment",
+    short_names: &["deploy"],
+    categories: &["all"],
+    namespaced: true,
+    type_name: "apps/v1.Deployment",
+    list_kind: "DeploymentList",
+    verbs: STORED_VERBS,
+    subresources: &[Subresource {
+        name: "status",
+        verbs: &["get", "patch", "update"],
+        group: "apps",
+        version: "v1",
+        kind: "Deployment",
+        type_name: "apps/v1.Deployment",
+        action: Action::Status,
+    }],
+    rules: &NoRules,
+    storage: Some(Storage::new("deployments")),
+};
+
+/// Every `$ref` in a document.
+fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+    match value {
+        Value::Map(map) => {
+            for (key, value) in map {
+                if key == "$ref" {
+                    found.extend(value.as_str());
+                }
+                references(value, found);
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    for (bytes, at, prefix) in [
+        (v2(&[&DEPLOYMENT]), vec!["definitions"], "#/definitions/"),
+        (v3(&[&DEPLOYMENT]), vec!["components", "schemas"], "#/components/schemas/"),
+    ] {
+        let document = decode_free(&bytes).unwrap();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100);
+        let definitions = document.path_map(&at).unwrap();
+        for reference in found {
+            assert!(definitions.contains_key(reference.strip_prefix(prefix).unwrap()), "{reference}");
+        }
+    }
+}
+
+#[test]
+fn clients_find_the_kind_its_parameters_and_its_merge_keys() {
+    let document = decode_free(&v3(&[&DEPLOYMENT])).unwrap();
+    let path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
+    let patch = document.path(&["paths", path, "patch"]).unwrap();
+    assert_eq!(patch.path_str(&["x-kubernetes-group-version-kind", "kind"]), Some("Deployment"));
+    assert!(patch.path(&["requestBody", "content", "application/strategic-merge-patch+json"]).is_some());
+    let names: Vec<_> = patch.path_list(&["parameters"]).iter().filter_map(|p| p.path_str(&["name"])).collect();
+    assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"), "{names:?}");
+    let schemas = document.path(&["components", "schemas"]).unwrap();
+    let kind = schemas.get("io.k8s.api.apps.v1.Deployment").unwrap();
+    let gvk = &kind.path_list(&["x-kubernetes-group-version-kind"])[0];
+    assert_eq!(gvk, &value!({"group": "apps", "version": "v1", "kind": "Deployment"}));
+    let containers = schemas.path(&["io.k8s.api.core.v1.PodSpec", "properties", "containers"]).unwrap();
+    assert_eq!(containers.path_str(&["x-kubernetes-patch-merge-key"]), Some("name"));
+    assert_eq!(containers.path_str(&["items", "$ref"]), Some("#/components/schemas/io.k8s.api.core.v1.Container"));
+    let spec = schemas.path(&["io.k8s.api.apps.v1.DeploymentSpec"]).unwrap();
+    assert_eq!(spec.get("required"), Some(&value!(["selector", "template"])));
+}
