@@ -7,7 +7,20 @@
 )]
 
 mod api;
+mod compactor;
+mod core;
+mod data_dir;
+mod disk_space;
+mod engine;
+mod lease;
+mod mvcc;
+mod raft;
+mod read;
+mod stop;
 mod store;
+mod watch;
+mod worker_pool;
 
 pub use api::*;
-pub use store::{Store, Watch};
+pub use store::Store;
+pub use watch::Watch;

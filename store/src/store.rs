@@ -1,45 +1,91 @@
 //! The handle that embedders hold.
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, stream};
+use tokio::time::Instant;
 
 use crate::api::{
     CloseError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, KeyValue, Lease, LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive,
-    OpenError, PutRequest, PutResponse, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchBatch, WatchError,
-    WatchRequest, WriteError,
+    OpenError, PutRequest, PutResponse, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest, WriteError,
 };
+use crate::core::Core;
+use crate::mvcc::{Command, Reply, check_delete, check_put, check_txn, is_read_only};
+use crate::watch::Watch;
 
 /// An open store: a cheap handle, to be cloned freely. All clones are one store.
+///
+/// When the last handle is dropped without [`Store::close`], the store closes in the background; nothing that was acknowledged is lost.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<()>,
+    handle: Arc<CloseOnDrop>,
+}
+
+#[derive(Debug)]
+struct CloseOnDrop(Arc<Core>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if !self.0.stop.close() {
+            return;
+        }
+        let core = Arc::clone(&self.0);
+        self.0.runtime.spawn(async move {
+            if let Err(error) = core.close().await {
+                tracing::warn!(%error, "a dropped store did not close well");
+            }
+        });
+    }
 }
 
 impl Store {
-    /// Opens (or creates) the store in `config.dir` and takes its lock. Call it inside a tokio runtime, which must outlive the store.
+    /// Opens (or creates) the store in `config.dir` and takes its lock. Everything that was acknowledged before is there when this returns.
+    ///
+    /// Call it inside a tokio runtime with time enabled, which must outlive the store.
+    ///
+    /// # Errors
+    /// Each [`OpenError`] says in one line what is wrong with the directory or the configuration. Nothing was changed then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        drop(config);
-        Err(OpenError::Raft("not built yet".into()))
+        let core = Box::pin(Core::open(config)).await?;
+        Ok(Self { handle: Arc::new(CloseOnDrop(core)) })
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.0
     }
 
     /// Reads keys. The answer is linearizable: it sees every write that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`RangeError::Compacted`] and [`RangeError::FutureRevision`] if the revision asked for cannot be read.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, RangeError> {
-        drop(request);
-        Err(RangeError::Closed)
+        self.core().range(request).await
     }
 
-    /// Reads a range page by page, all pages at one revision, in constant memory. `request.limit` bounds the whole; each page is a response of its own.
+    /// Reads a range page by page in constant memory, all of it as it was when the stream was first polled (or at `request.revision`).
+    ///
+    /// Every page carries that revision and says in `more` whether another follows; `count` is the number of its keys. `request.limit` bounds
+    /// the whole. If history is compacted past the revision while the stream is read, it ends with [`RangeError::Compacted`].
     pub fn range_stream(&self, request: RangeRequest) -> impl Stream<Item = Result<RangeResponse, RangeError>> + Send + use<> {
-        drop(request);
-        futures::stream::empty()
+        let core = Arc::clone(self.core());
+        stream::try_unfold(Some(request), move |rest| {
+            let core = Arc::clone(&core);
+            async move {
+                let Some(request) = rest else { return Ok(None) };
+                let (page, rest) = core.range_page(request).await?;
+                Ok(Some((page, rest)))
+            }
+        })
     }
 
     /// Reads one key.
     pub async fn get(&self, key: impl Into<Bytes> + Send) -> Result<Option<KeyValue>, RangeError> {
-        Ok(self.range(RangeRequest::key(key)).await?.kvs.pop())
+        let key = key.into();
+        if key.is_empty() {
+            return Err(RangeError::EmptyKey);
+        }
+        self.core().get(key).await
     }
 
     /// Sets one key.
@@ -48,9 +94,15 @@ impl Store {
     }
 
     /// Sets one key, with lease and previous value.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the write back: it may or may not happen. So it is for all writes.
     pub async fn put_with(&self, request: PutRequest) -> Result<PutResponse, WriteError> {
-        drop(request);
-        Err(WriteError::Closed)
+        check_put(&request, &self.core().limits)?;
+        match self.core().propose(Command::Put(request)).await? {
+            Reply::Put(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Deletes one key.
@@ -58,97 +110,123 @@ impl Store {
         self.delete_range(DeleteRangeRequest::key(key)).await
     }
 
-    /// Deletes a range of keys in one revision.
+    /// Deletes a range of keys in one revision. If nothing matches, nothing is written.
     pub async fn delete_range(&self, request: DeleteRangeRequest) -> Result<DeleteRangeResponse, WriteError> {
-        drop(request);
-        Err(WriteError::Closed)
+        check_delete(&request, &self.core().limits)?;
+        match self.core().propose(Command::DeleteRange(request)).await? {
+            Reply::Delete(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
     }
 
-    /// Runs a transaction.
+    /// Runs a transaction. One without writes is answered like a read.
     pub async fn txn(&self, txn: Txn) -> Result<TxnResponse, WriteError> {
-        drop(txn);
-        Err(WriteError::Closed)
+        check_txn(&txn, &self.core().limits)?;
+        if is_read_only(&txn) {
+            return self.core().read_txn(txn).await;
+        }
+        match self.core().propose(Command::Txn(txn)).await? {
+            Reply::Txn(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
     }
 
-    /// Follows changes. A start revision that is compacted shows at the first [`Watch::next`].
+    /// Follows changes. Whatever is wrong with the request (a start that is compacted) shows at the first [`Watch::next`].
+    ///
+    /// A write that is acknowledged after this returns is seen by a watch without start.
+    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
     pub async fn watch(&self, request: WatchRequest) -> Watch {
-        drop(request);
-        Watch { inner: Arc::clone(&self.inner) }
+        Watch::open(Arc::clone(&self.core().hub), request)
     }
 
     /// Grants a lease, with an identifier of the caller's or a new one. `ttl` is rounded up to whole seconds, at least one.
     pub async fn lease_grant(&self, ttl: Duration, id: Option<LeaseId>) -> Result<LeaseGrant, LeaseError> {
-        drop((ttl, id));
-        Err(WriteError::Closed.into())
+        let limits = &self.core().limits;
+        let ttl_seconds = (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1);
+        let max = limits.lease_ttl_max.as_secs();
+        if ttl_seconds > max {
+            return Err(LeaseError::TtlTooLarge { seconds: ttl_seconds, max });
+        }
+        let asked = id.filter(|id| !id.is_none());
+        loop {
+            let id = asked.unwrap_or_else(|| LeaseId((crate::data_dir::random("lease") >> 1).max(1) as i64));
+            let command = Command::LeaseGrant { id, ttl_seconds, leases_max: limits.leases_max };
+            match self.core().propose(command).await? {
+                Reply::LeaseGranted { revision } => {
+                    return Ok(LeaseGrant { id, ttl: Duration::from_secs(ttl_seconds), revision });
+                }
+                Reply::LeaseExists if asked.is_some() => return Err(LeaseError::Exists(id)),
+                Reply::LeaseExists => {}
+                Reply::LeasesFull => return Err(LeaseError::TooMany { max: limits.leases_max }),
+                other => return Err(unexpected(&other).into()),
+            }
+        }
     }
 
     /// Ends a lease and deletes its keys in one revision, which is returned.
     pub async fn lease_revoke(&self, id: LeaseId) -> Result<Revision, LeaseError> {
-        Err(LeaseError::NotFound(id))
+        match self.core().propose(Command::LeaseRevoke(id)).await {
+            Ok(Reply::LeaseRevoked { revision }) => Ok(revision),
+            Ok(other) => Err(unexpected(&other).into()),
+            Err(WriteError::LeaseNotFound(id)) => Err(LeaseError::NotFound(id)),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Starts the lease's time anew and returns it. Not written to the log.
+    /// Starts the lease's time anew and returns it. Nothing is written: after a restart of the store every lease begins a whole time to live.
+    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<Duration, LeaseError> {
-        Err(LeaseError::NotFound(id))
+        self.core().check()?;
+        self.core().leases.keep_alive(id, Instant::now()).ok_or(LeaseError::NotFound(id))
     }
 
     /// What is left of a lease; its keys only if they are asked for.
+    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
     pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive, LeaseError> {
-        drop(keys);
-        Err(LeaseError::NotFound(id))
+        self.core().check()?;
+        self.core().leases.time_to_live(id, keys, Instant::now()).ok_or(LeaseError::NotFound(id))
     }
 
     /// All leases, by identifier.
+    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
     pub async fn leases(&self) -> Result<Vec<Lease>, LeaseError> {
-        Err(WriteError::Closed.into())
+        self.core().check()?;
+        Ok(self.core().leases.list())
     }
 
     /// Makes `revision` the oldest that can be read. Returns once that holds; the space comes back in the background.
     pub async fn compact(&self, revision: Revision) -> Result<(), CompactError> {
-        drop(revision);
-        Err(WriteError::Closed.into())
+        match self.core().propose(Command::Compact(revision)).await? {
+            Reply::Compact => Ok(()),
+            Reply::CompactRefused { current, .. } if revision > current => Err(CompactError::FutureRevision { wanted: revision, current }),
+            Reply::CompactRefused { floor, .. } => Err(CompactError::Compacted { wanted: revision, floor }),
+            other => Err(unexpected(&other).into()),
+        }
     }
 
     /// The current revision: what [`Store::status`] tells, without looking at the disk.
     pub fn revision(&self) -> Revision {
-        Revision::INITIAL
+        self.core().tables.revision()
     }
 
     /// The store in figures.
     pub async fn status(&self) -> Result<Status, RangeError> {
-        Err(RangeError::Closed)
+        self.core().status().await
     }
 
     /// Resolves when the store stops by itself (a failed disk) or is closed.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        futures::future::pending()
+        self.core().stop.token().clone().cancelled_owned()
     }
 
     /// Closes the store: no new requests, those under way end, everything is on disk, the lock is free. Other handles answer `Closed` from then on.
     /// A second close does nothing.
     pub async fn close(&self) -> Result<(), CloseError> {
-        Ok(())
+        Box::pin(self.core().close()).await
     }
 }
 
-/// A watch that is open; dropping it ends it.
-#[derive(Debug)]
-pub struct Watch {
-    inner: Arc<()>,
-}
-
-impl Watch {
-    /// The next batch: all events of one revision, or, if asked for, an empty batch as a sign of progress.
-    ///
-    /// # Cancel safety
-    /// A `next` that is dropped before it is ready loses nothing.
-    pub async fn next(&mut self) -> Result<WatchBatch, WatchError> {
-        Err(WatchError::Closed)
-    }
-
-    /// The first revision that was not delivered yet: where to resume from, in this process or another.
-    pub fn position(&self) -> Revision {
-        drop(Arc::clone(&self.inner));
-        Revision::INITIAL
-    }
+/// The state machine gave another command's answer. It cannot, but if it did, the caller must not take it for success.
+fn unexpected(reply: &Reply) -> WriteError {
+    WriteError::Unknown(format!("an answer to another command: {reply:?}"))
 }

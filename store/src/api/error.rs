@@ -105,9 +105,6 @@ pub enum RangeError {
     /// An empty key.
     #[error("the key is empty")]
     EmptyKey,
-    /// The transaction of reads is not well formed.
-    #[error(transparent)]
-    Invalid(Box<WriteError>),
     /// The tables could not be read.
     #[error("reading: {0}")]
     Engine(String),
@@ -183,6 +180,9 @@ pub enum WriteError {
         /// What is kept free.
         reserve_bytes: u64,
     },
+    /// A transaction without writes could not be read.
+    #[error("reading: {0}")]
+    Read(String),
     /// This member cannot take writes now.
     #[error("no leader")]
     NoLeader,
@@ -260,6 +260,12 @@ pub enum WatchError {
     Compacted {
         /// The oldest revision that can be watched from.
         floor: Revision,
+    },
+    /// There are too many watches.
+    #[error("{max} watches are open already, which is the limit")]
+    TooMany {
+        /// The bound.
+        max: usize,
     },
     /// The store was closed.
     #[error("the store is closed")]

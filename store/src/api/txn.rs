@@ -44,6 +44,18 @@ impl Txn {
     }
 }
 
+impl Txn {
+    /// The oldest revision that any range in it reads at.
+    pub(crate) fn lowest_revision(&self) -> Option<Revision> {
+        let of = |op: &Op| match op {
+            Op::Range(range) => range.revision,
+            Op::Txn(nested) => nested.lowest_revision(),
+            Op::Put(_) | Op::Delete(_) => None,
+        };
+        self.success.iter().chain(&self.failure).filter_map(of).min()
+    }
+}
+
 /// One comparison. A key that does not exist has version 0, create and mod revision 0, no lease, and no value (a comparison of its value
 /// does not hold).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +66,8 @@ pub struct Compare {
     pub target: CompareTarget,
     /// How: `stored op target`.
     pub op: CompareOp,
-    /// With an end (see [`RangeRequest`]) the comparison must hold for every key in the range; an empty range holds.
+    /// With an end (see [`RangeRequest`]) the comparison must hold for every key in the range; an empty range
+    /// compares like a key that does not exist.
     pub range_end: Option<Bytes>,
 }
 

@@ -1,0 +1,270 @@
+//! The parts of an open store, how they start and how they end.
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{CloseError, Config, Limits, OpenError, WriteError};
+use crate::compactor::Compactor;
+use crate::data_dir::DataDir;
+use crate::disk_space::DiskSpace;
+use crate::engine::{AppliedMark, Tables};
+use crate::lease::{LeaseTable, run_expiry};
+use crate::mvcc::{Applied, Command};
+use crate::raft::log::{LogConfig, LogFiles};
+use crate::raft::{Applier, ApplyQueue, Member, MemberConfig};
+use crate::stop::{StopState, Stopped};
+use crate::watch::Hub;
+use crate::worker_pool::WorkerPool;
+
+const READ_THREADS: usize = 4;
+/// Requests under way get so long to end when the store is closed.
+const CLOSE_GRACE: Duration = Duration::from_secs(10);
+/// The smallest file of the log that still takes any request.
+const LOG_FILE_OVERHEAD: u64 = 64 << 10;
+
+/// Everything that an open store consists of.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) limits: Limits,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) leases: Arc<LeaseTable>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) pool: WorkerPool,
+    pub(crate) stop: Arc<StopState>,
+    pub(crate) space: DiskSpace,
+    pub(crate) queue: ApplyQueue,
+    pub(crate) member: Member,
+    pub(crate) runtime: Handle,
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    compactor: Compactor,
+    /// The background loops.
+    tasks: TaskTracker,
+    /// Proposals under way.
+    proposals: TaskTracker,
+    /// What is left to close, once.
+    resources: Mutex<Option<Resources>>,
+}
+
+#[derive(Debug)]
+struct Resources {
+    log: LogFiles,
+    threads: Vec<JoinHandle<()>>,
+    dir: DataDir,
+}
+
+/// What was opened with blocking calls.
+struct Opened {
+    dir: DataDir,
+    tables: Arc<Tables>,
+    mark: AppliedMark,
+    leases: Arc<LeaseTable>,
+    log: LogFiles,
+}
+
+impl Core {
+    pub(crate) async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
+        check(&config)?;
+        let stop = Arc::new(StopState::default());
+        let grown = Arc::new(Notify::new());
+        let opened = {
+            let (config, stop, grown) = (config.clone(), Arc::clone(&stop), Arc::clone(&grown));
+            tokio::task::spawn_blocking(move || open_files(&config, stop, grown))
+                .await
+                .map_err(|error| OpenError::Raft(format!("opening files: {error}")))??
+        };
+        let core = Self::start(&config, opened, Arc::clone(&stop)).await?;
+        core.spawn_loops(&grown);
+        core.compactor.wake();
+        Ok(core)
+    }
+
+    async fn start(config: &Config, opened: Opened, stop: Arc<StopState>) -> Result<Arc<Self>, OpenError> {
+        let Opened { dir, tables, mark, leases, log } = opened;
+        let thread = |source| OpenError::Io { what: "starting a thread".into(), source };
+        let (pool, mut threads) = WorkerPool::start("store-read", READ_THREADS).map_err(thread)?;
+        let compactor = Compactor::default();
+        threads.push(compactor.spawn(Arc::clone(&tables)).map_err(thread)?);
+        let hub = Arc::new(Hub::new(config, Arc::clone(&tables), pool.clone(), Arc::clone(&stop)));
+        threads.push(hub.spawn_notifier().map_err(thread)?);
+        let waker = compactor.clone();
+        let applier = Applier {
+            tables: Arc::clone(&tables),
+            leases: Arc::clone(&leases),
+            hub: Arc::clone(&hub),
+            stop: Arc::clone(&stop),
+            floor_raised: Arc::new(move || waker.wake()),
+        };
+        let (queue, apply_thread) = applier.spawn(mark)?;
+        threads.push(apply_thread);
+        let member_config = MemberConfig {
+            id: dir.member_id,
+            queue: queue.clone(),
+            tables: Arc::clone(&tables),
+            pool: pool.clone(),
+            stop: Arc::clone(&stop),
+        };
+        let member = Box::pin(Member::start(member_config, &log)).await?;
+        Ok(Arc::new(Self {
+            limits: config.limits,
+            tables,
+            leases,
+            hub,
+            pool,
+            stop,
+            space: DiskSpace::new(config.dir.clone(), config.disk_reserve_bytes),
+            queue,
+            member,
+            runtime: Handle::current(),
+            cluster_id: dir.cluster_id,
+            member_id: dir.member_id,
+            compactor,
+            tasks: TaskTracker::new(),
+            proposals: TaskTracker::new(),
+            resources: Mutex::new(Some(Resources { log, threads, dir })),
+        }))
+    }
+
+    fn spawn_loops(self: &Arc<Self>, grown: &Arc<Notify>) {
+        let stop = self.stop.token().clone();
+        let revoker = Arc::downgrade(self);
+        let revoke = move |id| {
+            let core = revoker.upgrade();
+            async move {
+                match core {
+                    Some(core) => core.propose(Command::LeaseRevoke(id)).await.map(|_reply| ()),
+                    None => Err(WriteError::Closed),
+                }
+            }
+        };
+        self.tasks.spawn_on(run_expiry(Arc::clone(&self.leases), stop.clone(), revoke), &self.runtime);
+        let member = self.member.clone();
+        let grown = Arc::clone(grown);
+        let checkpoints = async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = grown.notified() => member.checkpoint().await,
+                }
+            }
+        };
+        self.tasks.spawn_on(checkpoints, &self.runtime);
+        self.tasks.close();
+    }
+
+    /// Writes a command through the log.
+    pub(crate) async fn propose(&self, command: Command) -> Applied {
+        self.check()?;
+        let _under_way = self.proposals.token();
+        // Again: a close that did not see the token has set this before.
+        self.check()?;
+        self.space.check()?;
+        self.member.propose(command).await
+    }
+
+    pub(crate) fn check(&self) -> Result<(), WriteError> {
+        self.stop.check().map_err(|stopped| match stopped {
+            Stopped::Closed => WriteError::Closed,
+            Stopped::Halted(halt) => WriteError::Halted(halt),
+        })
+    }
+
+    pub(crate) fn log_size_bytes(&self) -> u64 {
+        self.resources.lock().as_ref().map_or(0, |resources| resources.log.size_bytes())
+    }
+
+    /// Ends everything in order. Only the first call does anything.
+    pub(crate) async fn close(&self) -> Result<(), CloseError> {
+        self.stop.close();
+        let Some(resources) = self.resources.lock().take() else { return Ok(()) };
+        self.hub.close();
+        self.compactor.close();
+        self.proposals.close();
+        let ended = async {
+            self.proposals.wait().await;
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(CLOSE_GRACE, ended).await.is_err() {
+            tracing::warn!("requests were still under way when the store was closed");
+        }
+        self.member.shut_down().await;
+        let Resources { log, threads, dir } = resources;
+        let flushed = self.flush().await;
+        self.queue.close().await;
+        let logged = log.close().await.map_err(|error| CloseError(error.to_string()));
+        self.pool.close();
+        let tables = Arc::clone(&self.tables);
+        let joined = tokio::task::spawn_blocking(move || {
+            let ended = threads.into_iter().map(JoinHandle::join).all(|result| result.is_ok());
+            tables.close();
+            drop(dir); // the lock goes last
+            ended
+        });
+        match joined.await {
+            Ok(true) => flushed.and(logged),
+            Ok(false) | Err(_) => Err(CloseError("a thread of the store had panicked".into())),
+        }
+    }
+
+    /// Brings the tables to disk, so that the next start has little to replay.
+    async fn flush(&self) -> Result<(), CloseError> {
+        let failed = |error: &dyn std::fmt::Display| CloseError(error.to_string());
+        if matches!(self.stop.reason(), Stopped::Halted(_)) {
+            return Ok(());
+        }
+        self.queue.drained().await.map_err(|error| failed(&error))?;
+        let tables = Arc::clone(&self.tables);
+        match self.pool.run(move || tables.flush()).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(failed(&error)),
+            None => Err(failed(&"the read threads have ended")),
+        }
+    }
+}
+
+fn check(config: &Config) -> Result<(), OpenError> {
+    let needed = 2 * config.limits.request_bytes_max as u64 + LOG_FILE_OVERHEAD;
+    if config.log_segment_bytes < needed || config.log_segment_bytes > u64::from(u32::MAX) {
+        return Err(OpenError::Config(format!(
+            "log_segment_bytes is {}; it must be at least {needed} (twice request_bytes_max and a little more) and below 4 GiB",
+            config.log_segment_bytes
+        )));
+    }
+    if config.limits.txn_depth_max == 0 || config.limits.txn_depth_max > 64 {
+        return Err(OpenError::Config("limits.txn_depth_max must be between 1 and 64".into()));
+    }
+    Ok(())
+}
+
+fn open_files(config: &Config, stop: Arc<StopState>, grown: Arc<Notify>) -> Result<Opened, OpenError> {
+    let dir = DataDir::open(&config.dir, config.cluster_id)?;
+    let engine = |what| move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() };
+    let (tables, mark) = Tables::open(&dir.tables(), config).map_err(engine("opening the tables"))?;
+    let (leases, attachments) = tables.load_leases().map_err(engine("loading the leases"))?;
+    let log_config = LogConfig {
+        path: dir.log(),
+        cluster_id: dir.cluster_id,
+        file_bytes: config.log_segment_bytes,
+        sync: config.sync,
+        checkpoint_bytes: (config.write_buffer_bytes as u64).max(1 << 20),
+        grown,
+    };
+    let log = LogFiles::open(log_config, stop)?;
+    // One member applies only what its own log has on disk.
+    if let Some(applied) = mark.index
+        && log.last_index().is_none_or(|last| last < applied)
+    {
+        return Err(OpenError::Damaged {
+            file: dir.log(),
+            offset: 0,
+            what: format!("the log ends before entry {applied}, which was applied"),
+        });
+    }
+    Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases, attachments)), log })
+}

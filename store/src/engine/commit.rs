@@ -1,0 +1,101 @@
+//! One group of applied commands becomes one atomic, unsynced write.
+use rocksdb::{WriteBatch, WriteOptions};
+
+use super::version_record::VersionRecord;
+use super::{EngineError, Tables, table_key};
+use crate::api::{EventKind, Revision};
+use crate::mvcc::{Effects, LeaseEffect};
+
+/// How far the log has been applied, and what the store's counters are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AppliedMark {
+    /// The last applied entry; none if nothing was applied.
+    pub(crate) index: Option<u64>,
+    pub(crate) term: u64,
+    pub(crate) revision: Revision,
+    pub(crate) floor: Revision,
+}
+
+impl Default for AppliedMark {
+    fn default() -> Self {
+        Self { index: None, term: 0, revision: Revision::INITIAL, floor: Revision(0) }
+    }
+}
+
+impl AppliedMark {
+    fn encode(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(33);
+        out.push(1);
+        // Index 0 exists, "nothing" does not need to: the row is absent then.
+        for value in [self.index.unwrap_or(0), self.term, self.revision.0 as u64, self.floor.0 as u64] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&[1])?;
+        let (index, rest) = rest.split_first_chunk()?;
+        let (term, rest) = rest.split_first_chunk()?;
+        let (revision, rest) = rest.split_first_chunk()?;
+        let floor = rest.first_chunk()?;
+        Some(Self {
+            index: Some(u64::from_le_bytes(*index)),
+            term: u64::from_le_bytes(*term),
+            revision: Revision(i64::from_le_bytes(*revision)),
+            floor: Revision(i64::from_le_bytes(*floor)),
+        })
+    }
+}
+
+/// The rows of a group, gathered until [`Group::write`].
+pub(crate) struct Group {
+    batch: WriteBatch,
+}
+
+impl Group {
+    pub(crate) fn new() -> Self {
+        Self { batch: WriteBatch::default() }
+    }
+
+    /// Adds what one command does.
+    pub(crate) fn add(&mut self, effects: &Effects) {
+        for (sub, change) in effects.changes.iter().enumerate() {
+            let kv = &change.kv;
+            let mut event = Vec::with_capacity(1 + kv.key.len());
+            event.push(match change.kind {
+                EventKind::Put => 1,
+                EventKind::Delete => 2,
+            });
+            event.extend_from_slice(&kv.key);
+            self.batch.put(table_key::revision(kv.mod_revision, sub as u32), event);
+            self.batch.put(table_key::version(&kv.key, kv.mod_revision), VersionRecord::encode(change.kind, kv));
+            let before = change.prev.as_ref().map(|prev| prev.lease).unwrap_or_default();
+            if before != kv.lease {
+                if !before.is_none() {
+                    self.batch.delete(table_key::attachment(before, &kv.key));
+                }
+                if !kv.lease.is_none() {
+                    self.batch.put(table_key::attachment(kv.lease, &kv.key), b"");
+                }
+            }
+        }
+        match effects.lease {
+            Some(LeaseEffect::Grant { id, ttl_seconds }) => self.batch.put(table_key::lease(id), ttl_seconds.to_le_bytes()),
+            Some(LeaseEffect::Revoke(id)) => self.batch.delete(table_key::lease(id)),
+            None => {}
+        }
+    }
+
+    pub(crate) fn set_membership(&mut self, membership: &[u8]) {
+        self.batch.put(table_key::MEMBERSHIP, membership);
+    }
+
+    /// Writes the group and how far it goes, all or nothing. On an error nothing was written, and the same group may be gathered again.
+    pub(crate) fn write(mut self, tables: &Tables, mark: AppliedMark) -> Result<(), EngineError> {
+        self.batch.put(table_key::APPLIED, mark.encode());
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        tables.db()?.write_opt(self.batch, &options).map_err(EngineError::rocksdb("writing what was applied"))
+    }
+}

@@ -1,0 +1,109 @@
+//! Giving back the space of versions below the floor, a little at a time, while everything else goes on.
+//!
+//! Each revision row at or below the floor tells of one version; whatever version of that key is next older is superseded and goes. The
+//! versions older than that one went when *its* revision row was visited, so one seek and one delete per revision are enough.
+use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+
+use super::version_record::VersionRecord;
+use super::{EngineError, Tables, table_key};
+use crate::api::Revision;
+
+const ATTEMPT: &str = "compacting";
+
+/// So many revision rows are handled in one step.
+const STEP_ROWS: usize = 512;
+
+/// How far a step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CompactionStep {
+    /// There is more below the floor.
+    More,
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Tables {
+    /// Does one step towards the floor. Safe at any moment, also after a crash: it starts where the last written step ended.
+    pub(crate) fn compact_step(&self) -> Result<CompactionStep, EngineError> {
+        let damaged = || EngineError::damaged(ATTEMPT, "a revision row is damaged");
+        let floor = self.floor();
+        let db = self.db()?;
+        let done = compacted_to(&db)?;
+        if done.0 >= floor {
+            return Ok(CompactionStep::Done);
+        }
+        let mut batch = WriteBatch::default();
+        let mut rows = revisions_through(&db, floor);
+        // Rows of the last floor itself were kept then; they go now.
+        rows.seek(table_key::revision(done.0, done.1));
+        let mut versions = db.raw_iterator_opt(ReadOptions::default());
+        let mut handled = 0_usize;
+        let mut position = (floor, 0);
+        while let Some((row, event)) = rows.item() {
+            let (main, sub) = table_key::split_revision(row).ok_or_else(damaged)?;
+            if handled >= STEP_ROWS {
+                position = (main, sub); // the next step begins with this row
+                break;
+            }
+            handled += 1;
+            let (_, key) = event.split_first().ok_or_else(damaged)?;
+            drop_superseded(&mut batch, &mut versions, key, main, floor)?;
+            if main < floor {
+                batch.delete(row);
+            }
+            rows.next();
+        }
+        let finished = !rows.valid();
+        rows.status().map_err(EngineError::rocksdb(ATTEMPT))?;
+        // The rows of the floor itself are visited again by the next compaction, which may delete them.
+        let (main, sub) = if finished { (floor, 0) } else { position };
+        batch.put(table_key::COMPACTED, table_key::revision(main, sub));
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        db.write_opt(batch, &options).map_err(EngineError::rocksdb(ATTEMPT))?;
+        Ok(if finished { CompactionStep::Done } else { CompactionStep::More })
+    }
+}
+
+/// Every row before this revision and position in it has been compacted.
+fn compacted_to(db: &DB) -> Result<(Revision, u32), EngineError> {
+    let bytes = db.get_pinned(table_key::COMPACTED).map_err(EngineError::rocksdb(ATTEMPT))?;
+    let Some(bytes) = bytes else { return Ok((Revision(0), 0)) };
+    table_key::split_revision(&bytes).ok_or_else(|| EngineError::damaged(ATTEMPT, "the position is damaged"))
+}
+
+fn revisions_through(db: &DB, floor: Revision) -> DBRawIterator<'_> {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_iterate_upper_bound(table_key::revision(floor.next(), 0).to_vec());
+    db.raw_iterator_opt(options)
+}
+
+/// Deletes the version before the one that `main` made, and an end below the floor itself.
+fn drop_superseded(
+    batch: &mut WriteBatch,
+    versions: &mut DBRawIterator<'_>,
+    key: &[u8],
+    main: Revision,
+    floor: Revision,
+) -> Result<(), EngineError> {
+    let shared = table_key::versions_of(key);
+    let own = table_key::version(key, main);
+    versions.seek(&own);
+    if let Some((row, record)) = versions.item()
+        && row == &own[..]
+    {
+        // An end at the floor stays: a watch may start there.
+        if main < floor && matches!(VersionRecord::decode(record), Some(VersionRecord::Delete)) {
+            batch.delete(row);
+        }
+        versions.next();
+    }
+    if let Some(row) = versions.key()
+        && row.len() == shared.len() + 8
+        && row.starts_with(&shared)
+    {
+        batch.delete(row);
+    }
+    versions.status().map_err(EngineError::rocksdb(ATTEMPT))
+}

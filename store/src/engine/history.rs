@@ -1,0 +1,133 @@
+//! Reading past revisions in their order, for watchers that the ring in memory no longer serves.
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
+
+use super::version_record::VersionRecord;
+use super::{EngineError, Tables, table_key};
+use crate::api::{Event, EventKind, KeyValue, Revision, WatchBatch};
+use crate::mvcc::KeyRange;
+
+const ATTEMPT: &str = "reading history";
+
+/// One look at history is no larger than this, so that nobody holds a thread or memory for long.
+const PAGE_REVISIONS_MAX: usize = 512;
+const PAGE_ROWS_MAX: usize = 8192;
+const PAGE_BYTES_MAX: usize = 2 << 20;
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryRequest {
+    pub(crate) key: Bytes,
+    pub(crate) range_end: Option<Bytes>,
+    pub(crate) revisions: RangeInclusive<i64>,
+    pub(crate) prev_kv: bool,
+    pub(crate) puts: bool,
+    pub(crate) deletes: bool,
+}
+
+/// What was found, and where to go on.
+#[derive(Clone, Debug)]
+pub(crate) enum HistoryPage {
+    /// Whole revisions with matching events; everything before `next` has been looked at.
+    Found { batches: Vec<WatchBatch>, next: Revision },
+    /// The first revision asked for is gone.
+    Compacted { floor: Revision },
+}
+
+impl Tables {
+    /// Reads a page of history from the first revision on.
+    pub(crate) fn history(&self, request: &HistoryRequest) -> Result<HistoryPage, EngineError> {
+        let db = self.db()?;
+        let snapshot = db.snapshot();
+        // Compaction deletes only after it has raised the floor: what the snapshot lacks shows here.
+        let first = Revision(*request.revisions.start());
+        if first < self.floor() {
+            return Ok(HistoryPage::Compacted { floor: self.floor() });
+        }
+        Reader { snapshot: &snapshot, request, batches: Vec::new(), bytes: 0 }.read()
+    }
+}
+
+struct Reader<'r> {
+    snapshot: &'r SnapshotWithThreadMode<'r, DB>,
+    request: &'r HistoryRequest,
+    batches: Vec<WatchBatch>,
+    bytes: usize,
+}
+
+impl Reader<'_> {
+    fn read(mut self) -> Result<HistoryPage, EngineError> {
+        let damaged = || EngineError::damaged(ATTEMPT, "a revision row is damaged");
+        let range = KeyRange::new(&self.request.key, self.request.range_end.as_ref());
+        let last = Revision(*self.request.revisions.end());
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(table_key::revision(last.next(), 0).to_vec());
+        let mut rows = self.snapshot.raw_iterator_opt(options);
+        rows.seek(table_key::revision(Revision(*self.request.revisions.start()), 0));
+        let mut rows_seen = 0_usize;
+        let mut at = Revision(0);
+        while let Some((row, event)) = rows.item() {
+            let (main, _) = table_key::split_revision(row).ok_or_else(damaged)?;
+            // A page ends only between revisions: a batch is all of one.
+            if main != at && self.is_full(rows_seen) {
+                return Ok(HistoryPage::Found { batches: self.batches, next: main });
+            }
+            at = main;
+            rows_seen += 1;
+            let (kind, key) = event.split_first().ok_or_else(damaged)?;
+            let wanted = match kind {
+                1 => self.request.puts.then_some(EventKind::Put),
+                2 => self.request.deletes.then_some(EventKind::Delete),
+                _ => return Err(damaged()),
+            };
+            if let Some(kind) = wanted
+                && range.contains(key)
+            {
+                self.push(main, kind, key)?;
+            }
+            rows.next();
+        }
+        rows.status().map_err(EngineError::rocksdb(ATTEMPT))?;
+        Ok(HistoryPage::Found { batches: self.batches, next: last.next() })
+    }
+
+    fn is_full(&self, rows_seen: usize) -> bool {
+        self.batches.len() >= PAGE_REVISIONS_MAX || self.bytes >= PAGE_BYTES_MAX || rows_seen >= PAGE_ROWS_MAX
+    }
+
+    fn push(&mut self, revision: Revision, kind: EventKind, key: &[u8]) -> Result<(), EngineError> {
+        let missing = || EngineError::damaged(ATTEMPT, format!("revision {revision} has no version of its key"));
+        let kv = match kind {
+            EventKind::Delete => {
+                KeyValue { key: Bytes::copy_from_slice(key), mod_revision: revision, ..KeyValue::default() }
+            }
+            EventKind::Put => self.version(key, revision)?.filter(|kv| kv.mod_revision == revision).ok_or_else(missing)?,
+        };
+        let prev = if self.request.prev_kv { self.version(key, revision.previous())? } else { None };
+        self.bytes += kv.key.len() + kv.value.len() + prev.as_ref().map_or(0, |prev| prev.key.len() + prev.value.len());
+        let event = Event { kind, kv, prev };
+        match self.batches.last_mut() {
+            Some(batch) if batch.revision == revision => batch.events.push(event),
+            _ => self.batches.push(WatchBatch { revision, events: vec![event] }),
+        }
+        Ok(())
+    }
+
+    /// The version of a key at a revision; none if it did not live then, or is compacted.
+    fn version(&self, key: &[u8], at: Revision) -> Result<Option<KeyValue>, EngineError> {
+        let damaged = || EngineError::damaged(ATTEMPT, "a version row is damaged");
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(table_key::versions_end_of(key));
+        let mut rows = self.snapshot.raw_iterator_opt(options);
+        rows.seek(table_key::version(key, at));
+        let Some((row, record)) = rows.item() else {
+            rows.status().map_err(EngineError::rocksdb(ATTEMPT))?;
+            return Ok(None);
+        };
+        let (_, revision) = table_key::split_version(row).ok_or_else(damaged)?;
+        let record = VersionRecord::decode(record).ok_or_else(damaged)?;
+        Ok(record.row(key, revision).map(|row| row.to_key_value(false)))
+    }
+}

@@ -1,0 +1,16 @@
+//! The tables: what RocksDB holds and how it is read and written. Every write here is unsynced; the Raft log is what makes it durable.
+mod commit;
+mod compaction;
+mod error;
+mod history;
+mod open;
+mod scan;
+mod table_key;
+mod tables;
+mod version_record;
+
+pub(crate) use commit::{AppliedMark, Group};
+pub(crate) use compaction::CompactionStep;
+pub(crate) use error::EngineError;
+pub(crate) use history::{HistoryPage, HistoryRequest};
+pub(crate) use tables::{EngineView, Tables};

@@ -1,0 +1,33 @@
+//! RocksDB's options.
+use std::path::Path;
+
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options};
+
+use super::EngineError;
+use crate::api::Config;
+
+/// Opens the tables, with the write-ahead log off: after a crash they stand at their last flush, and the Raft log tells the rest.
+pub(super) fn open(path: &Path, config: &Config) -> Result<DB, EngineError> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_write_buffer_size(config.write_buffer_bytes);
+    options.set_max_write_buffer_number(4);
+    options.set_max_background_jobs(2);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_max_open_files(512);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    // An idle store is quiet.
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&Cache::new_lru_cache(config.block_cache_bytes));
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_block_size(16 << 10);
+    blocks.set_format_version(5);
+    options.set_block_based_table_factory(&blocks);
+    DB::open(&options, path).map_err(EngineError::rocksdb("opening the tables"))
+}

@@ -1,0 +1,217 @@
+//! The handle on the tables, and the view of them that decisions get.
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
+use rocksdb::{DB, FlushOptions, ReadOptions, ReadTier};
+
+use super::commit::AppliedMark;
+use super::version_record::VersionRecord;
+use super::{EngineError, open, table_key};
+use crate::api::{Config, KeyValue, LeaseId, Revision};
+use crate::lease::LeaseTable;
+use crate::mvcc::{KeyRange, View, ViewError, Visitor};
+
+/// The open tables. Reads name a revision; only the apply thread and compaction write.
+pub(crate) struct Tables {
+    /// None once they are closed; whoever reads holds the lock, so that closing waits.
+    db: RwLock<Option<DB>>,
+    /// The newest revision that readers may see.
+    revision: AtomicI64,
+    floor: AtomicI64,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").field("revision", &self.revision).field("floor", &self.floor).finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    /// Opens the tables and tells what has been applied to them.
+    pub(crate) fn open(path: &Path, config: &Config) -> Result<(Self, AppliedMark), EngineError> {
+        let db = open::open(path, config)?;
+        let tables = Self { db: RwLock::new(Some(db)), revision: AtomicI64::new(Revision::INITIAL.0), floor: AtomicI64::new(0) };
+        let mark = tables.read_mark(ReadTier::All)?;
+        tables.publish(mark.revision, mark.floor);
+        Ok((tables, mark))
+    }
+
+    pub(super) fn db(&self) -> Result<MappedRwLockReadGuard<'_, DB>, EngineError> {
+        RwLockReadGuard::try_map(self.db.read(), Option::as_ref).map_err(|_closed| EngineError::damaged("reading", "the tables are closed"))
+    }
+
+    fn read_mark(&self, tier: ReadTier) -> Result<AppliedMark, EngineError> {
+        let attempt = "reading what was applied";
+        let mut options = ReadOptions::default();
+        options.set_read_tier(tier);
+        let db = self.db()?;
+        let bytes = db.get_pinned_opt(table_key::APPLIED, &options).map_err(EngineError::rocksdb(attempt))?;
+        match bytes {
+            None => Ok(AppliedMark::default()),
+            Some(bytes) => AppliedMark::decode(&bytes).ok_or_else(|| EngineError::damaged(attempt, "the record is damaged")),
+        }
+    }
+
+    /// What would still be applied after a crash now.
+    pub(crate) fn durable_mark(&self) -> Result<AppliedMark, EngineError> {
+        self.read_mark(ReadTier::Persisted)
+    }
+
+    /// Writes all that was applied to synced files.
+    pub(crate) fn flush(&self) -> Result<(), EngineError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db()?.flush_opt(&options).map_err(EngineError::rocksdb("flushing the tables"))
+    }
+
+    pub(crate) fn membership(&self) -> Result<Option<Vec<u8>>, EngineError> {
+        self.db()?.get(table_key::MEMBERSHIP).map_err(EngineError::rocksdb("reading the membership"))
+    }
+
+    /// The newest revision that readers may see.
+    pub(crate) fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn floor(&self) -> Revision {
+        Revision(self.floor.load(Ordering::Acquire))
+    }
+
+    /// Lets readers see what was written.
+    pub(crate) fn publish(&self, revision: Revision, floor: Revision) {
+        self.floor.store(floor.0, Ordering::Release);
+        self.revision.store(revision.0, Ordering::Release);
+    }
+
+    /// The size of all table files and of what is not in a file yet.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let Ok(db) = self.db() else { return 0 };
+        ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"]
+            .into_iter()
+            .filter_map(|property| db.property_int_value(property).ok().flatten())
+            .sum()
+    }
+
+    /// The version of a key that was live at a revision. `memory_only` gives up (with `Err(None)`) rather than read from disk.
+    pub(crate) fn get_at(&self, key: &[u8], at: Revision, memory_only: bool) -> Result<Option<KeyValue>, Option<EngineError>> {
+        let mut options = ReadOptions::default();
+        if memory_only {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        options.set_iterate_upper_bound(table_key::versions_end_of(key));
+        let db = self.db().map_err(Some)?;
+        let mut rows = db.raw_iterator_opt(options);
+        rows.seek(table_key::version(key, at));
+        let Some((row, record)) = rows.item() else {
+            return match rows.status() {
+                Ok(()) => Ok(None),
+                Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Err(None),
+                Err(error) => Err(Some(EngineError::rocksdb("reading a key")(error))),
+            };
+        };
+        let parts = table_key::split_version(row).zip(VersionRecord::decode(record));
+        let Some(((_, revision), record)) = parts else {
+            return Err(Some(EngineError::damaged("reading a key", "a version row is damaged")));
+        };
+        Ok(record.row(key, revision).map(|row| row.to_key_value(false)))
+    }
+
+    /// All leases with their times to live in seconds, and all keys attached to them.
+    pub(crate) fn load_leases(&self) -> Result<(Vec<(LeaseId, u64)>, Vec<(LeaseId, Bytes)>), EngineError> {
+        let attempt = "loading leases";
+        let mut leases = Vec::new();
+        let mut attachments = Vec::new();
+        let damaged = || EngineError::damaged(attempt, "a lease row is damaged");
+        self.each_row(b"l", b"m", attempt, |row, value| {
+            let ttl = value.first_chunk().map(|ttl| u64::from_le_bytes(*ttl));
+            leases.push(table_key::split_lease(row).zip(ttl).ok_or_else(damaged)?);
+            Ok(())
+        })?;
+        self.each_row(b"a", b"b", attempt, |row, _| {
+            let (id, key) = table_key::split_attachment(row).ok_or_else(damaged)?;
+            attachments.push((id, Bytes::copy_from_slice(key)));
+            Ok(())
+        })?;
+        Ok((leases, attachments))
+    }
+
+    fn each_row(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        attempt: &'static str,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        let db = self.db()?;
+        let mut rows = db.raw_iterator_opt(options);
+        rows.seek(from);
+        while let Some((row, value)) = rows.item() {
+            visit(row, value)?;
+            rows.next();
+        }
+        rows.status().map_err(EngineError::rocksdb(attempt))
+    }
+
+    /// Closes the tables, after the reads under way.
+    pub(crate) fn close(&self) {
+        let db = self.db.write().take();
+        if let Some(db) = db {
+            db.cancel_all_background_work(true);
+        }
+    }
+}
+
+/// The tables and leases at one revision: for the apply thread, all that has been applied.
+#[derive(Clone, Copy)]
+pub(crate) struct EngineView<'e> {
+    tables: &'e Tables,
+    leases: &'e LeaseTable,
+    revision: Revision,
+    floor: Revision,
+}
+
+impl<'e> EngineView<'e> {
+    pub(crate) fn new(tables: &'e Tables, leases: &'e LeaseTable) -> Self {
+        Self { tables, leases, revision: tables.revision(), floor: tables.floor() }
+    }
+}
+
+impl View for EngineView<'_> {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn floor(&self) -> Revision {
+        self.floor
+    }
+
+    fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
+        self.tables
+            .get_at(key, self.revision, false)
+            .map_err(|error| error.map_or_else(|| ViewError("reading a key: not in memory".into()), ViewError::from))
+    }
+
+    fn scan_latest(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
+        self.scan_at(range, self.revision, visit)
+    }
+
+    fn scan_at(&self, range: KeyRange<'_>, at: Revision, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
+        Ok(self.tables.scan(range, at, visit)?)
+    }
+
+    fn has_lease(&self, id: LeaseId) -> bool {
+        self.leases.contains(id)
+    }
+
+    fn lease_count(&self) -> usize {
+        self.leases.len()
+    }
+
+    fn lease_keys(&self, id: LeaseId) -> Vec<Bytes> {
+        self.leases.keys(id)
+    }
+}

@@ -1,0 +1,26 @@
+//! What goes into the Raft log.
+use crate::api::{DeleteRangeRequest, LeaseId, PutRequest, Revision, Txn};
+
+/// One proposal. The request types of the API are stored as they came, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(Txn),
+    Compact(Revision),
+    LeaseGrant { id: LeaseId, ttl_seconds: u64, leases_max: usize },
+    LeaseRevoke(LeaseId),
+}
+
+impl Command {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Put(_) => "put",
+            Self::DeleteRange(_) => "delete range",
+            Self::Txn(_) => "txn",
+            Self::Compact(_) => "compact",
+            Self::LeaseGrant { .. } => "lease grant",
+            Self::LeaseRevoke(_) => "lease revoke",
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The state as one command sees it while it runs: the view before it, and what it has changed so far.
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::apply::Change;
+use super::staged::scan_merged;
+use super::view::Visitor;
+use super::{KeyRange, View, ViewError};
+use crate::api::{EventKind, KeyValue, LeaseId, PutRequest, Revision};
+
+pub(crate) struct Scratch<'v, V> {
+    view: &'v V,
+    changes: Vec<Change>,
+    /// What the changed keys are now; none is deleted.
+    heads: BTreeMap<Bytes, Option<KeyValue>>,
+}
+
+impl<'v, V: View> Scratch<'v, V> {
+    pub(crate) fn new(view: &'v V) -> Self {
+        Self { view, changes: Vec::new(), heads: BTreeMap::new() }
+    }
+
+    /// The state before the command.
+    pub(crate) fn base(&self) -> &'v V {
+        self.view
+    }
+
+    /// The store's revision if the command ended here.
+    pub(crate) fn revision(&self) -> Revision {
+        if self.changes.is_empty() { self.view.revision() } else { self.view.revision().next() }
+    }
+
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    pub(crate) fn has_lease(&self, id: LeaseId) -> bool {
+        self.view.has_lease(id)
+    }
+
+    fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
+        match self.heads.get(key) {
+            Some(head) => Ok(head.clone()),
+            None => self.view.latest(key),
+        }
+    }
+
+    /// Sets a key and returns the version before.
+    pub(crate) fn put(&mut self, request: &PutRequest) -> Result<Option<KeyValue>, ViewError> {
+        let prev = self.latest(&request.key)?;
+        let revision = self.view.revision().next();
+        let kv = KeyValue {
+            key: request.key.clone(),
+            value: request.value.clone(),
+            create_revision: prev.as_ref().map_or(revision, |prev| prev.create_revision),
+            mod_revision: revision,
+            version: prev.as_ref().map_or(0, |prev| prev.version).saturating_add(1),
+            lease: request.lease,
+        };
+        self.heads.insert(request.key.clone(), Some(kv.clone()));
+        self.changes.push(Change { kind: EventKind::Put, kv, prev: prev.clone() });
+        Ok(prev)
+    }
+
+    /// Deletes a key and returns the version before; nothing happens if there is none.
+    pub(crate) fn delete(&mut self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
+        let Some(prev) = self.latest(key)? else { return Ok(None) };
+        let kv = KeyValue { key: prev.key.clone(), mod_revision: self.view.revision().next(), ..KeyValue::default() };
+        self.heads.insert(prev.key.clone(), None);
+        self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
+        Ok(Some(prev))
+    }
+
+    /// Deletes a range and returns what was there.
+    pub(crate) fn delete_range(&mut self, range: KeyRange<'_>) -> Result<Vec<KeyValue>, ViewError> {
+        if range.is_one_key() {
+            return Ok(self.delete(&Bytes::copy_from_slice(range.key))?.into_iter().collect());
+        }
+        let mut found = Vec::new();
+        self.scan(range, &mut |row| {
+            found.push(row.to_key_value(false));
+            ControlFlow::Continue(())
+        })?;
+        let revision = self.view.revision().next();
+        for prev in &found {
+            let kv = KeyValue { key: prev.key.clone(), mod_revision: revision, ..KeyValue::default() };
+            self.heads.insert(prev.key.clone(), None);
+            self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
+        }
+        Ok(found)
+    }
+
+    /// Visits a range as the command sees it now.
+    pub(crate) fn scan(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
+        scan_merged(&self.heads, range, visit, |visit| self.view.scan_latest(range, visit))
+    }
+}

@@ -1,0 +1,220 @@
+//! The apply thread: committed entries become rows, events and answers, in groups.
+//!
+//! openraft hands entries over and goes on; a queue with a bound lies between. What openraft calls applied may therefore be a moment ahead of
+//! the tables. Nobody is answered before the rows are written and visible, reads use the tables' own revision, and the log is purged only
+//! up to what the tables have on disk.
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use openraft::EntryPayload;
+use openraft::storage::ApplyResponder;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::membership;
+use super::types::{Entry, LogId, Proposal, StoredMembership, TypeConfig, log_id, term};
+use crate::api::Revision;
+use crate::engine::{AppliedMark, EngineView, Group, Tables};
+use crate::lease::LeaseTable;
+use crate::mvcc::{Applied, Effects, Reply, Staged, ViewError, View as _, apply};
+use crate::stop::StopState;
+use crate::watch::{Hub, Published};
+
+/// So many batches of entries wait at most; openraft waits beyond that.
+const QUEUE_MAX: usize = 16;
+/// So many entries become one write to the tables.
+const GROUP_ENTRIES_MAX: usize = 512;
+/// Between attempts to write on a full disk.
+const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
+
+type Responder = Option<ApplyResponder<TypeConfig>>;
+
+enum Job {
+    Apply(Vec<(Entry, Responder)>),
+    /// Answered when everything before it is applied.
+    Barrier(oneshot::Sender<()>),
+    Close,
+}
+
+/// How far the applier has come, with the membership there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) last: Option<LogId>,
+    pub(super) membership: StoredMembership,
+}
+
+/// The way to the apply thread.
+#[derive(Clone, Debug)]
+pub(crate) struct ApplyQueue {
+    jobs: mpsc::Sender<Job>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+impl ApplyQueue {
+    pub(super) async fn apply(&self, entries: Vec<(Entry, Responder)>) -> std::io::Result<()> {
+        self.jobs.send(Job::Apply(entries)).await.map_err(|_closed| std::io::Error::other("the apply thread has ended"))
+    }
+
+    /// Waits until all that was handed over is applied.
+    pub(crate) async fn drained(&self) -> std::io::Result<()> {
+        let gone = || std::io::Error::other("the apply thread has ended");
+        let (done, reached) = oneshot::channel();
+        self.jobs.send(Job::Barrier(done)).await.map_err(|_closed| gone())?;
+        reached.await.map_err(|_dropped| gone())
+    }
+
+    /// Ends the thread after what was handed over. An error means that it has ended already.
+    pub(crate) async fn close(&self) {
+        drop(self.jobs.send(Job::Close).await);
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.lock().clone()
+    }
+
+    /// The index of the last applied entry.
+    pub(crate) fn applied_index(&self) -> Option<u64> {
+        self.progress.lock().last.map(|id| id.index)
+    }
+}
+
+/// What the apply thread works on.
+pub(crate) struct Applier {
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) leases: Arc<LeaseTable>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) stop: Arc<StopState>,
+    /// Called when the floor was raised.
+    pub(crate) floor_raised: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Applier {
+    /// Starts the thread. `mark` is what the tables have.
+    pub(crate) fn spawn(self, mark: AppliedMark) -> Result<(ApplyQueue, JoinHandle<()>), crate::OpenError> {
+        let damaged = |message: String| crate::OpenError::Engine { what: "reading the membership", message };
+        let membership = match self.tables.membership().map_err(|error| damaged(error.to_string()))? {
+            None => StoredMembership::default(),
+            Some(bytes) => membership::decode_stored(&bytes).map_err(|error| damaged(error.to_string()))?,
+        };
+        let last = mark.index.map(|index| log_id(mark.term, index));
+        let progress = Arc::new(Mutex::new(Progress { last, membership }));
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let shared = Arc::clone(&progress);
+        let thread = std::thread::Builder::new()
+            .name("store-apply".into())
+            .spawn(move || self.run(queue, &shared))
+            .map_err(|source| crate::OpenError::Io { what: "starting the apply thread".into(), source })?;
+        Ok((ApplyQueue { jobs, progress }, thread))
+    }
+
+    fn run(self, mut queue: mpsc::Receiver<Job>, progress: &Mutex<Progress>) {
+        while let Some(job) = queue.blocking_recv() {
+            match job {
+                Job::Apply(mut entries) => {
+                    while !entries.is_empty() {
+                        let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
+                        if let Err(error) = self.apply_group(entries, progress) {
+                            self.stop.halt(format!("applying the log: {error}"));
+                            return;
+                        }
+                        entries = rest;
+                    }
+                }
+                Job::Barrier(done) => drop(done.send(())),
+                Job::Close => return,
+            }
+        }
+    }
+
+    fn apply_group(&self, entries: Vec<(Entry, Responder)>, progress: &Mutex<Progress>) -> Result<(), ViewError> {
+        let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
+        let view = EngineView::new(&self.tables, &self.leases);
+        let mut staged = Staged::new(&view);
+        let mut all: Vec<Effects> = Vec::with_capacity(entries.len());
+        let mut answers: Vec<(Responder, Applied)> = Vec::with_capacity(entries.len());
+        let mut members: Option<StoredMembership> = None;
+        for (entry, responder) in entries {
+            let applied = match entry.payload {
+                EntryPayload::Blank => Ok(Reply::Nothing),
+                EntryPayload::Membership(membership) => {
+                    members = Some(StoredMembership::new(Some(entry.log_id), membership));
+                    Ok(Reply::Nothing)
+                }
+                EntryPayload::Normal(Proposal(command)) => {
+                    let mut effects = apply(&staged, &command)?;
+                    staged.absorb(&effects);
+                    let applied = std::mem::replace(&mut effects.applied, Ok(Reply::Nothing));
+                    all.push(effects);
+                    applied
+                }
+            };
+            answers.push((responder, applied));
+        }
+        let mark = AppliedMark {
+            index: Some(last.index),
+            term: term(&last),
+            revision: staged.revision(),
+            floor: staged.floor(),
+        };
+        self.write(&all, members.as_ref(), mark)?;
+        self.make_visible(all, mark);
+        {
+            let mut progress = progress.lock();
+            progress.last = Some(last);
+            if let Some(members) = members {
+                progress.membership = members;
+            }
+        }
+        for (responder, applied) in answers {
+            if let Some(responder) = responder {
+                responder.send(applied);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the group's rows. A full disk is waited for: the entries are in the log, and nobody was answered.
+    fn write(&self, all: &[Effects], members: Option<&StoredMembership>, mark: AppliedMark) -> Result<(), ViewError> {
+        loop {
+            let mut group = Group::new();
+            for effects in all {
+                group.add(effects);
+            }
+            if let Some(members) = members {
+                group.set_membership(&membership::encode_stored(members));
+            }
+            match group.write(&self.tables, mark) {
+                Err(error) if error.no_space && !self.stop.is_stopped() => {
+                    tracing::warn!(%error, "no space for the tables, waiting");
+                    std::thread::park_timeout(NO_SPACE_RETRY);
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Leases, then reads, then watchers; answers come after.
+    fn make_visible(&self, all: Vec<Effects>, mark: AppliedMark) {
+        let floor_before = self.tables.floor();
+        for effects in &all {
+            self.leases.absorb(effects);
+        }
+        self.tables.publish(mark.revision, mark.floor);
+        let published = all
+            .into_iter()
+            .filter(|effects| !effects.changes.is_empty())
+            .map(|effects| Arc::new(Published { revision: effects.revision, changes: effects.changes }))
+            .collect();
+        self.hub.publish(published);
+        if mark.floor > floor_before.max(Revision(0)) {
+            (self.floor_raised)();
+        }
+    }
+}

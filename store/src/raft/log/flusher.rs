@@ -1,0 +1,337 @@
+//! The thread that writes and syncs the log. Jobs that wait while a sync is under way share the next one.
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use openraft::storage::IOFlushed;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::file::Directory;
+use super::record::{self, Place, Record};
+use super::recovery::{OpenFile, recover};
+use super::tail::{Position, Tail};
+use crate::api::OpenError;
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::stop::StopState;
+
+/// So many jobs wait at most; openraft waits beyond that.
+const JOBS_MAX: usize = 4096;
+/// One sync covers at most so many bytes.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Between attempts to begin a file on a full disk.
+const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
+
+/// What the flusher is asked to make durable, in order.
+pub(super) enum Job {
+    Append { entries: Vec<Entry>, flushed: IOFlushed<TypeConfig> },
+    Vote { vote: Vote, done: oneshot::Sender<io::Result<()>> },
+    TruncateAfter { index: Option<u64>, done: oneshot::Sender<io::Result<()>> },
+    Purge { upto: LogId, done: oneshot::Sender<io::Result<()>> },
+    Close { done: oneshot::Sender<io::Result<()>> },
+}
+
+/// The log's files, opened: what the flusher runs on.
+#[derive(Debug)]
+pub(crate) struct LogFiles {
+    jobs: mpsc::Sender<Job>,
+    tail: Arc<Tail>,
+    thread: JoinHandle<()>,
+    file_bytes: u64,
+}
+
+/// How the log is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) path: std::path::PathBuf,
+    pub(crate) cluster_id: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) sync: bool,
+    /// Whenever so many bytes were written, `grown` is notified.
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) grown: Arc<Notify>,
+}
+
+impl LogFiles {
+    /// Reads the log and starts its thread. Blocks.
+    pub(crate) fn open(config: LogConfig, stop: Arc<StopState>) -> Result<Self, OpenError> {
+        let directory = Directory { path: config.path, cluster_id: config.cluster_id, file_bytes: config.file_bytes };
+        let recovered = recover(&directory)?;
+        let tail = Arc::clone(&recovered.tail);
+        let (jobs, queue) = mpsc::channel(JOBS_MAX);
+        let flusher = Flusher {
+            directory,
+            sync: config.sync,
+            tail: Arc::clone(&tail),
+            files: recovered.files,
+            offset: recovered.offset,
+            durable: recovered.offset,
+            buffer: Vec::new(),
+            positions: Vec::new(),
+            vote: tail.vote(),
+            purged: tail.purged(),
+            stop,
+            failed: None,
+            grown: config.grown,
+            checkpoint_bytes: config.checkpoint_bytes,
+            since_checkpoint: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-log".into())
+            .spawn(move || flusher.run(queue))
+            .map_err(|source| OpenError::Io { what: "starting the log's thread".into(), source })?;
+        Ok(Self { jobs, tail, thread, file_bytes: config.file_bytes })
+    }
+
+    /// The store that openraft gets.
+    pub(crate) fn store(&self) -> super::LogStore {
+        super::LogStore::new(self.jobs.clone(), Arc::clone(&self.tail))
+    }
+
+    /// How many bytes the log's files have.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.file_bytes * (self.tail.files() as u64)
+    }
+
+    /// The index of the last entry.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        self.tail.last().map(|id| id.index)
+    }
+
+    /// Whether nothing was ever written here.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.tail.last().is_none() && self.tail.vote().is_none()
+    }
+
+    /// Syncs what is queued and ends the thread.
+    pub(crate) async fn close(self) -> io::Result<()> {
+        let (done, closed) = oneshot::channel();
+        let gone = || io::Error::other("the log's thread has ended");
+        self.jobs.send(Job::Close { done }).await.map_err(|_closed| gone())?;
+        let result = closed.await.map_err(|_dropped| gone())?;
+        let thread = self.thread;
+        tokio::task::spawn_blocking(move || thread.join()).await.map_err(io::Error::other)?.map_err(|_panic| gone())?;
+        result
+    }
+}
+
+struct Flusher {
+    directory: Directory,
+    sync: bool,
+    tail: Arc<Tail>,
+    /// In order; the last one is written to.
+    files: Vec<OpenFile>,
+    /// Where `buffer` goes.
+    offset: u64,
+    /// Everything before this is synced.
+    durable: u64,
+    buffer: Vec<u8>,
+    positions: Vec<(u64, Position)>,
+    vote: Option<Vote>,
+    purged: Option<LogId>,
+    stop: Arc<StopState>,
+    /// The first error: after it nothing is written any more.
+    failed: Option<(io::ErrorKind, String)>,
+    grown: Arc<Notify>,
+    checkpoint_bytes: u64,
+    since_checkpoint: u64,
+}
+
+/// What waits for the sync of a group.
+#[derive(Default)]
+struct Waiting {
+    /// The last append's; openraft takes it for all before.
+    flushed: Option<IOFlushed<TypeConfig>>,
+    done: Vec<oneshot::Sender<io::Result<()>>>,
+    purged: bool,
+    closing: bool,
+}
+
+impl Flusher {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut waiting = Waiting::default();
+            let mut result = self.take(first, &mut waiting);
+            while result.is_ok() && !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
+                let Ok(job) = queue.try_recv() else { break };
+                result = self.take(job, &mut waiting);
+            }
+            if waiting.closing && result.is_ok() {
+                // With what went before on disk, this record is proof of it.
+                result = self.flush().and_then(|()| self.push(&Record::Closed));
+            }
+            let result = result.and_then(|()| self.flush()).and_then(|()| self.retire(waiting.purged));
+            self.settle(result, waiting);
+            if self.failed.is_some() {
+                break;
+            }
+        }
+        // After a failure nothing is written: every job from here on gets the error.
+        while let Some(job) = queue.blocking_recv() {
+            let mut waiting = Waiting::default();
+            waiting.add(job);
+            self.settle(Ok(()), waiting);
+        }
+    }
+
+    /// Puts a job's records into the buffer. If that fails, the whole group does.
+    fn take(&mut self, job: Job, waiting: &mut Waiting) -> io::Result<()> {
+        let result = match &job {
+            Job::Append { entries, .. } => entries.iter().try_for_each(|entry| self.push_entry(entry)),
+            Job::Vote { vote, .. } => {
+                self.vote = Some(*vote);
+                self.push(&Record::Vote(*vote))
+            }
+            Job::TruncateAfter { index, .. } => self.push(&Record::TruncateAfter(*index)),
+            Job::Purge { upto, .. } => {
+                self.purged = Some(*upto);
+                self.push(&Record::Purge(*upto))
+            }
+            Job::Close { .. } => Ok(()),
+        };
+        waiting.add(job);
+        result
+    }
+
+    fn push(&mut self, record: &Record) -> io::Result<()> {
+        self.place(|place, out| record::encode(record, place, out)).map(|_position| ())
+    }
+
+    fn push_entry(&mut self, entry: &Entry) -> io::Result<()> {
+        let position = self.place(|place, out| record::encode_entry(entry, place, out))?;
+        let index = entry.log_id.index;
+        self.positions.push((index, position));
+        if let Some(file) = self.files.last_mut() {
+            file.last_index = file.last_index.max(Some(index));
+        }
+        Ok(())
+    }
+
+    /// Encodes a record where it will stand, in the next file if this one has no room.
+    fn place(&mut self, encode: impl Fn(Place, &mut Vec<u8>)) -> io::Result<Position> {
+        for _ in 0..2 {
+            let number = self.files.last().map_or(0, |file| file.number);
+            let start = self.buffer.len();
+            let offset = self.offset + start as u64;
+            encode(Place { file: number, offset, durable: self.durable }, &mut self.buffer);
+            let bytes = self.buffer.len() - start;
+            let end_record = record::record_bytes(0) as u64;
+            if offset + bytes as u64 + end_record <= self.directory.file_bytes {
+                return Ok(Position { file: number, offset, bytes: bytes as u32 });
+            }
+            self.buffer.truncate(start);
+            self.next_file()?;
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry is larger than a file of the log"))
+    }
+
+    /// Begins the next file, then ends this one.
+    fn next_file(&mut self) -> io::Result<()> {
+        let number = self.files.last().map_or(0, |file| file.number) + 1;
+        let state = Record::State { vote: self.vote, purged: self.purged };
+        let file = Arc::new(self.begin(number, &state)?);
+        let ended = Place { file: number - 1, offset: self.offset + self.buffer.len() as u64, durable: self.durable };
+        record::encode(&Record::NextFile, ended, &mut self.buffer);
+        self.flush()?;
+        self.tail.add_file(number, Arc::clone(&file));
+        self.files.push(OpenFile { number, file, last_index: None });
+        let mut first = Vec::new();
+        record::encode(&state, Place { file: number, offset: 0, durable: 0 }, &mut first);
+        self.offset = record::FILE_HEADER_BYTES + first.len() as u64;
+        self.durable = self.offset;
+        Ok(())
+    }
+
+    /// A full disk is waited for: nothing is lost or acknowledged meanwhile, and new writes are refused elsewhere.
+    fn begin(&self, number: u64, state: &Record) -> io::Result<File> {
+        loop {
+            match self.directory.begin(number, state) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.stop.is_stopped() => {
+                    tracing::warn!(%error, "no space for the log, waiting");
+                    std::thread::park_timeout(NO_SPACE_RETRY);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes and syncs the buffer.
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(active) = self.files.last() else { return Err(io::Error::other("the log has no file")) };
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        active.file.write_all_at(&self.buffer, self.offset)?;
+        if self.sync {
+            active.file.sync_data()?;
+        }
+        self.offset += self.buffer.len() as u64;
+        self.durable = self.offset;
+        self.since_checkpoint += self.buffer.len() as u64;
+        if self.since_checkpoint >= self.checkpoint_bytes {
+            self.since_checkpoint = 0;
+            self.grown.notify_one();
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(GROUP_BYTES_MAX);
+        self.tail.written(&self.positions);
+        self.positions.clear();
+        Ok(())
+    }
+
+    /// Takes files out of the log whose entries are all purged; the purge itself is on disk.
+    fn retire(&mut self, purged: bool) -> io::Result<()> {
+        if !purged {
+            return Ok(());
+        }
+        let Some(upto) = self.purged else { return Ok(()) };
+        while self.files.len() > 1 && self.files.first().is_some_and(|file| file.last_index.is_none_or(|last| last <= upto.index)) {
+            let file = self.files.remove(0);
+            self.tail.remove_file(file.number);
+            self.directory.retire(&self.directory.path_of(file.number))?;
+        }
+        self.directory.ensure_spare().or_else(|error| {
+            // A spare saves time later; a full disk is no reason to fail now.
+            tracing::debug!(%error, "no spare log file");
+            Ok(())
+        })
+    }
+
+    /// Tells everyone who waited. After an error the store stops: what a failed sync left on disk is unknown, and trying again proves nothing.
+    fn settle(&mut self, result: io::Result<()>, waiting: Waiting) {
+        if let (Err(error), None) = (&result, &self.failed) {
+            self.failed = Some((error.kind(), error.to_string()));
+            self.stop.halt(format!("writing the log: {error}"));
+        }
+        let copy = || match &self.failed {
+            None => Ok(()),
+            Some((kind, message)) => Err(io::Error::new(*kind, message.clone())),
+        };
+        if let Some(flushed) = waiting.flushed {
+            flushed.io_completed(copy());
+        }
+        for done in waiting.done {
+            // Whoever does not wait any more needs no answer.
+            drop(done.send(copy()));
+        }
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, job: Job) {
+        match job {
+            Job::Append { flushed, .. } => self.flushed = Some(flushed),
+            Job::Vote { done, .. } | Job::TruncateAfter { done, .. } => self.done.push(done),
+            Job::Purge { done, .. } => {
+                self.purged = true;
+                self.done.push(done);
+            }
+            Job::Close { done } => {
+                self.closing = true;
+                self.done.push(done);
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What openraft calls.
+use std::fmt::Debug;
+use std::io;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use tokio::sync::{mpsc, oneshot};
+
+use super::flusher::Job;
+use super::tail::Tail;
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+
+/// So many entries are handed out at once to a member that lags.
+const READ_ENTRIES_MAX: u64 = 1024;
+
+/// A cheap handle on the log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogStore {
+    jobs: mpsc::Sender<Job>,
+    tail: Arc<Tail>,
+}
+
+impl LogStore {
+    pub(super) fn new(jobs: mpsc::Sender<Job>, tail: Arc<Tail>) -> Self {
+        Self { jobs, tail }
+    }
+
+    async fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.send(job).await.map_err(|_closed| io::Error::other("the log is closed"))
+    }
+
+    async fn send_and_wait(&self, job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job) -> io::Result<()> {
+        let (done, finished) = oneshot::channel();
+        self.send(job(done)).await?;
+        finished.await.map_err(|_dropped| io::Error::other("the log was closed before it answered"))?
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(&mut self, range: RB) -> io::Result<Vec<Entry>> {
+        self.tail.read(range)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.tail.read(start..end.min(start.saturating_add(READ_ENTRIES_MAX)))
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.tail.vote())
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        Ok(LogState { last_purged_log_id: self.tail.purged(), last_log_id: self.tail.last() })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let vote = *vote;
+        self.send_and_wait(|done| Job::Vote { vote, done }).await?;
+        self.tail.set_vote(vote);
+        Ok(())
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        for entry in &entries {
+            self.tail.push(entry.clone(), None)?;
+        }
+        self.send(Job::Append { entries, flushed }).await
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let index = last.map(|last| last.index);
+        self.tail.truncate_after(index);
+        self.send_and_wait(|done| Job::TruncateAfter { index, done }).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        self.tail.purge(upto);
+        self.send_and_wait(|done| Job::Purge { upto, done }).await
+    }
+}

@@ -1,0 +1,12 @@
+//! The Raft log: preallocated files that are used again and again, records with checksums, one thread that writes and syncs them.
+//!
+//! The log is the only synced write of the store. Appends queue up while a sync is under way and share the next one.
+mod file;
+mod flusher;
+mod log_store;
+mod record;
+mod recovery;
+mod tail;
+
+pub(crate) use flusher::{LogConfig, LogFiles};
+pub(crate) use log_store::LogStore;

@@ -1,0 +1,182 @@
+//! Reads: at which revision, on which thread, and that what is read is whole.
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::api::{KeyValue, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WriteError};
+use crate::core::Core;
+use crate::engine::EngineView;
+use crate::mvcc::{ViewError, check_range, range_page, range_response, read_txn};
+use crate::stop::Stopped;
+
+/// A page of a streamed range has at most so many keys.
+const PAGE_KEYS_MAX: usize = 1000;
+/// And ends once it has so many bytes.
+const PAGE_BYTES_MAX: usize = 2 << 20;
+
+impl Core {
+    fn check_read(&self) -> Result<(), RangeError> {
+        self.stop.check().map_err(|stopped| match stopped {
+            Stopped::Closed => RangeError::Closed,
+            Stopped::Halted(halt) => RangeError::Halted(halt),
+        })
+    }
+
+    /// The revision to read at, if the request's can be read.
+    fn at(&self, asked: Option<Revision>) -> Result<Revision, RangeError> {
+        // The floor first: it never passes a revision that was current later.
+        let floor = self.tables.floor();
+        let current = self.tables.revision();
+        let Some(wanted) = asked.filter(|asked| asked.0 > 0) else { return Ok(current) };
+        if wanted > current {
+            return Err(RangeError::FutureRevision { wanted, current });
+        }
+        if wanted < floor {
+            return Err(RangeError::Compacted { wanted, floor });
+        }
+        Ok(wanted)
+    }
+
+    /// Whether a read at `at` that has ended saw everything: compaction deletes only below the floor, and only after it has raised it. A read
+    /// of "now" that was overtaken is done again.
+    fn is_whole(&self, at: Revision, asked: Option<Revision>) -> Result<bool, RangeError> {
+        let floor = self.tables.floor();
+        if at >= floor {
+            return Ok(true);
+        }
+        match asked.filter(|asked| asked.0 > 0) {
+            Some(wanted) => Err(RangeError::Compacted { wanted, floor }),
+            None => Ok(false),
+        }
+    }
+
+    /// Runs a read on a thread that may wait for the disk.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&EngineView<'_>) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, RangeError> {
+        let core = Arc::clone(self);
+        let done = self.pool.run(move || read(&EngineView::new(&core.tables, &core.leases))).await;
+        match done {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => {
+                self.check_read()?;
+                Err(RangeError::Engine(error.to_string()))
+            }
+            None => Err(RangeError::Closed),
+        }
+    }
+
+    pub(crate) async fn get(self: &Arc<Self>, key: Bytes) -> Result<Option<KeyValue>, RangeError> {
+        loop {
+            self.check_read()?;
+            let at = self.at(None)?;
+            let found = match self.tables.get_at(&key, at, true) {
+                Ok(found) => found,
+                Err(Some(error)) => return Err(RangeError::Engine(error.to_string())),
+                Err(None) => {
+                    let (tables, key) = (Arc::clone(&self.tables), key.clone());
+                    let read = move |_: &EngineView<'_>| {
+                        tables.get_at(&key, at, false).map_err(|error| ViewError(error.map_or_else(String::new, |error| error.to_string())))
+                    };
+                    self.blocking(read).await?
+                }
+            };
+            if self.is_whole(at, None)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    pub(crate) async fn range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, RangeError> {
+        check_range(&request)?;
+        let request = Arc::new(request);
+        loop {
+            self.check_read()?;
+            let at = self.at(request.revision)?;
+            let wanted = Arc::clone(&request);
+            let response = self.blocking(move |view| range_response(view, &wanted, at)).await?;
+            if self.is_whole(at, request.revision)? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// One page of a range, and the request for the rest.
+    pub(crate) async fn range_page(self: &Arc<Self>, request: RangeRequest) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
+        check_range(&request)?;
+        loop {
+            self.check_read()?;
+            let at = self.at(request.revision)?;
+            let limit = if request.limit == 0 { PAGE_KEYS_MAX } else { request.limit.min(PAGE_KEYS_MAX) };
+            let wanted = RangeRequest { limit, uncounted: true, ..request.clone() };
+            let mut page = self.blocking(move |view| range_page(view, &wanted, at, PAGE_BYTES_MAX)).await?;
+            if !self.is_whole(at, request.revision)? {
+                continue;
+            }
+            page.revision = at;
+            let rest = rest_of(&request, &mut page, at);
+            return Ok((page, rest));
+        }
+    }
+
+    pub(crate) async fn read_txn(self: &Arc<Self>, txn: Txn) -> Result<TxnResponse, WriteError> {
+        let txn = Arc::new(txn);
+        loop {
+            self.check()?;
+            let wanted = Arc::clone(&txn);
+            let read = move |view: &EngineView<'_>| {
+                use crate::mvcc::View as _;
+                Ok((view.revision(), read_txn(view, &wanted)?))
+            };
+            let (at, answer) = self.blocking(read).await.map_err(|error| match error {
+                RangeError::Closed => WriteError::Closed,
+                RangeError::Halted(halt) => WriteError::Halted(halt),
+                other => WriteError::Read(other.to_string()),
+            })?;
+            // Ranges at older revisions were checked against the floor that the view began with.
+            let lowest = txn.lowest_revision().map_or(at, |lowest| lowest.min(at));
+            if lowest >= self.tables.floor() || answer.is_err() {
+                return answer;
+            }
+        }
+    }
+
+    pub(crate) async fn status(self: &Arc<Self>) -> Result<Status, RangeError> {
+        self.check_read()?;
+        let core = Arc::clone(self);
+        let read = move |_: &EngineView<'_>| Ok((core.tables.size_bytes(), core.space.is_low()));
+        let (tables_bytes, no_space) = self.blocking(read).await?;
+        let log_size_bytes = self.log_size_bytes();
+        Ok(Status {
+            revision: self.tables.revision(),
+            compacted: self.tables.floor(),
+            db_size_bytes: tables_bytes + log_size_bytes,
+            log_size_bytes,
+            applied_index: self.queue.applied_index().unwrap_or(0),
+            term: self.member.term(),
+            watchers: self.hub.watchers(),
+            leases: self.leases.len(),
+            cluster_id: self.cluster_id,
+            member_id: self.member_id,
+            no_space,
+        })
+    }
+}
+
+/// The request that goes on where a page ended; none if that was all. Corrects `more` where the limit ends the whole.
+fn rest_of(request: &RangeRequest, page: &mut RangeResponse, at: Revision) -> Option<RangeRequest> {
+    if !page.more || request.count_only {
+        return None;
+    }
+    let limit = match request.limit {
+        0 => 0,
+        limit => match limit.saturating_sub(page.kvs.len()) {
+            0 => return None,
+            left => left,
+        },
+    };
+    let mut key = page.kvs.last()?.key.to_vec();
+    key.push(0);
+    Some(RangeRequest { key: key.into(), limit, revision: Some(at), ..request.clone() })
+}

@@ -1,0 +1,171 @@
+//! Where applying and watching meet.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::interval_index::IntervalIndex;
+use super::ring::{Published, Ring, Slice};
+use super::slot::{Slot, Span};
+use crate::api::{Config, Revision};
+use crate::engine::Tables;
+use crate::stop::StopState;
+use crate::worker_pool::WorkerPool;
+
+/// So many revisions are matched with the watchers under one lock.
+const GROUP_REVISIONS_MAX: usize = 256;
+
+#[derive(Debug, Default)]
+struct Registry {
+    index: IntervalIndex<Arc<Slot>>,
+    last_id: u64,
+}
+
+/// The ring, the watchers, and the thread between them.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(super) ring: Ring,
+    pub(super) tables: Arc<Tables>,
+    pub(super) pool: WorkerPool,
+    pub(super) stop: Arc<StopState>,
+    pub(super) progress_interval: Duration,
+    registry: Mutex<Registry>,
+    /// Every watcher has been told of what concerns it up to here.
+    announced: AtomicI64,
+    /// What the ring holds at most that the notifier has not seen; true ends it.
+    pending: Mutex<bool>,
+    published: Condvar,
+    watches_max: usize,
+}
+
+impl Hub {
+    pub(crate) fn new(config: &Config, tables: Arc<Tables>, pool: WorkerPool, stop: Arc<StopState>) -> Self {
+        let revision = tables.revision();
+        Self {
+            ring: Ring::new(revision, config.watch_ring_revisions, config.watch_ring_bytes),
+            tables,
+            pool,
+            stop,
+            progress_interval: config.watch_progress_interval,
+            registry: Mutex::default(),
+            announced: AtomicI64::new(revision.0),
+            pending: Mutex::new(false),
+            published: Condvar::new(),
+            watches_max: config.limits.watches_max,
+        }
+    }
+
+    /// Starts the notifier.
+    pub(crate) fn spawn_notifier(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
+        let hub = Arc::clone(self);
+        std::thread::Builder::new().name("store-watch".into()).spawn(move || hub.notify())
+    }
+
+    /// Makes revisions visible to watchers. They must be readable in the tables by now.
+    pub(crate) fn publish(&self, items: Vec<Arc<Published>>) {
+        if items.is_empty() {
+            return;
+        }
+        self.ring.push(items);
+        // Taking the lock orders this with the notifier's look at the ring: it never sleeps through a revision.
+        drop(self.pending.lock());
+        self.published.notify_one();
+    }
+
+    /// Ends the notifier and wakes every watcher, to see that the store has stopped.
+    pub(crate) fn close(&self) {
+        *self.pending.lock() = true;
+        self.published.notify_one();
+        self.registry.lock().index.visit_all(&mut |slot| slot.wake());
+    }
+
+    pub(super) fn watches_max(&self) -> usize {
+        self.watches_max
+    }
+
+    pub(crate) fn watchers(&self) -> usize {
+        self.registry.lock().index.len()
+    }
+
+    /// Everything up to here that concerns a watcher is in its slot.
+    pub(super) fn announced(&self) -> Revision {
+        Revision(self.announced.load(Ordering::Acquire))
+    }
+
+    /// Adds a watcher; none if there are too many. Returns its identifier and the newest revision, which it may have missed.
+    pub(super) fn register(&self, key: &Bytes, range_end: Option<&Bytes>, slot: &Arc<Slot>) -> Option<(u64, Revision)> {
+        let mut registry = self.registry.lock();
+        if registry.index.len() >= self.watches_max {
+            return None;
+        }
+        registry.last_id += 1;
+        let id = registry.last_id;
+        registry.index.insert(key, range_end, id, Arc::clone(slot));
+        // Under the lock: what is newer than this, the notifier has yet to match, and will see this watcher.
+        Some((id, self.ring.newest()))
+    }
+
+    pub(super) fn unregister(&self, key: &Bytes, range_end: Option<&Bytes>, id: u64) {
+        self.registry.lock().index.remove(key, range_end, id);
+    }
+
+    fn notify(&self) {
+        let mut next = self.announced().next();
+        loop {
+            let items = match self.ring.slice(next, Revision(i64::MAX), GROUP_REVISIONS_MAX) {
+                Slice::Items(items) => items,
+                Slice::Gone => {
+                    next = self.announce_all(next);
+                    continue;
+                }
+            };
+            let Some(last) = items.last().map(|item| item.revision) else {
+                let mut ended = self.pending.lock();
+                if *ended {
+                    return;
+                }
+                if self.ring.newest() < next {
+                    self.published.wait(&mut ended);
+                }
+                continue;
+            };
+            self.announce(&items);
+            self.announced.store(last.0, Ordering::Release);
+            next = last.next();
+        }
+    }
+
+    /// Tells each watcher of the first and last revision of a group that concern it; one wake for the whole group.
+    fn announce(&self, items: &[Arc<Published>]) {
+        let registry = self.registry.lock();
+        if registry.index.len() == 0 {
+            return;
+        }
+        let mut spans: HashMap<u64, (Arc<Slot>, Span)> = HashMap::new();
+        for item in items {
+            let span = Span { first: item.revision, last: item.revision };
+            for change in &item.changes {
+                registry.index.visit(&change.kv.key, &mut |id, slot| {
+                    spans.entry(id).and_modify(|(_, whole)| *whole = whole.join(span)).or_insert_with(|| (Arc::clone(slot), span));
+                });
+            }
+        }
+        drop(registry);
+        for (slot, span) in spans.into_values() {
+            slot.mark(span);
+        }
+    }
+
+    /// The ring moved on before the notifier saw it: every watcher has to look for itself.
+    fn announce_all(&self, from: Revision) -> Revision {
+        let newest = self.ring.newest();
+        let span = Span { first: from, last: newest };
+        self.registry.lock().index.visit_all(&mut |slot| slot.mark(span));
+        self.announced.store(newest.0, Ordering::Release);
+        newest.next()
+    }
+}
