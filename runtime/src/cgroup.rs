@@ -337,7 +337,7 @@ fn kill_process(pid: i32) {
 fn wait_for_exit(pid: i32, time: Duration) {
     let Some(pid) = rustix::process::Pid::from_raw(pid) else { return };
     let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
-    let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
     let mut wait = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
     drop(rustix::event::poll(&mut wait, Some(&timeout)));
 }

@@ -19,5 +19,6 @@ pub(crate) use overlay::{mount as mount_overlay, unmount};
 pub(crate) use rootfs::{Account, resolve_user};
 pub use reference::Reference;
 pub use service::Images;
+pub(crate) use service::nanoseconds;
 pub use store::ImageRecord;
 pub(crate) use store::Layer;

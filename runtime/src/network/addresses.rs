@@ -45,7 +45,7 @@ impl Addresses {
             Some(bytes) => serde_json::from_slice(&bytes).attempt("parsing the address table")?,
             None => Table::default(),
         };
-        table.by_sandbox.retain(|sandbox, address| sandboxes.contains(sandbox) && cidr.contains(address));
+        table.by_sandbox.retain(|sandbox, address| sandboxes.contains(sandbox) && cidr.contains(&*address));
         Ok(Self { file, cidr, table: Mutex::new(table) })
     }
 
