@@ -38,7 +38,11 @@ fn plan_volumes(view: &PodView<'_>, steps: &mut Vec<PodStep>) {
         return;
     }
     match &view.memory.volumes {
-        VolumesState::Mounted => {}
+        VolumesState::Mounted => match view.memory.volumes_due {
+            Some(at) if view.now < at => steps.push(PodStep::Wake { at }),
+            Some(_) => steps.push(PodStep::MountVolumes),
+            None => {}
+        },
         VolumesState::Failed(retry) if view.now < retry.at => steps.push(PodStep::Wake { at: retry.at }),
         _ => steps.push(PodStep::MountVolumes),
     }

@@ -27,6 +27,8 @@ pub(crate) struct PodMemory {
     /// When the agent first saw the pod, in case its status does not say.
     pub first_seen: Option<Timestamp>,
     pub volumes: VolumesState,
+    /// When the mounted volumes must be brought up to date.
+    pub volumes_due: Option<Timestamp>,
     /// The last failed sandbox attempt.
     pub sandbox_failure: Option<Retry>,
     pub containers: BTreeMap<String, ContainerMemory>,
@@ -38,6 +40,8 @@ pub(crate) struct PodMemory {
     pub ending_since: Option<Timestamp>,
     /// The last status that the agent computed.
     pub status: Option<PodStatus>,
+    /// A start was broken off because the pod ends.
+    pub settling: bool,
     /// The API has the final status.
     pub final_status_written: bool,
     /// The API object was deleted by us.
@@ -79,7 +83,7 @@ pub(crate) struct ContainerMemory {
     /// Delay between restarts.
     pub crash: Option<Delay>,
     /// Delay between pulls.
-    pub pull: Option<Delay>,
+    pub pull: Option<PullFailure>,
     /// Why the last start failed.
     pub failure: Option<Retry>,
     /// Probe results of the container with this id.
@@ -94,6 +98,9 @@ impl ContainerMemory {
         self.probes.as_ref().filter(|(of, _)| of == id).map(|(_, r)| *r).unwrap_or_default()
     }
 }
+
+/// A failed pull: its delay, when it failed, and how.
+pub(crate) type PullFailure = (Delay, Timestamp, String);
 
 /// Latest verdicts; `None` until the first one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,6 +120,7 @@ pub(crate) enum Op {
     Kill(String),
     Remove(String),
     Delete,
+    Status,
 }
 
 impl PodMemory {

@@ -1,0 +1,128 @@
+//! The TLS server of the kubelet API. Every client shows a certificate of the cluster's authority, and only the
+//! configured names may use it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mainstay_base::lifecycle::Tasks;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use super::routes::Routes;
+use crate::agent::Agent;
+use crate::config::Config;
+use crate::desired::Desired;
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to shake hands or to send its headers.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Binds and serves; returns where it listens.
+pub(crate) async fn serve(
+    agent: Arc<Agent>,
+    tasks: &Tasks,
+    desired: watch::Receiver<Option<Desired>>,
+) -> Result<SocketAddr, String> {
+    let acceptor = TlsAcceptor::from(Arc::new(tls(&agent.config)?));
+    let listener = TcpListener::bind(agent.config.bind).await.map_err(|e| e.to_string())?;
+    let bound = listener.local_addr().map_err(|e| e.to_string())?;
+    let (stop, group) = (tasks.token(), tasks.clone());
+    tasks.spawn("kubelet API", async move {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let routes = Arc::new(Routes { agent, tasks: group.clone(), desired });
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "accepting a connection to the kubelet API failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (acceptor, routes, stop) = (acceptor.clone(), Arc::clone(&routes), stop.clone());
+            group.spawn("kubelet API connection", async move {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = connection(acceptor, stream, peer, routes) => {}
+                }
+                drop(slot);
+            });
+        }
+    });
+    Ok(bound)
+}
+
+async fn connection(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr, routes: Arc<Routes>) {
+    stream.set_nodelay(true).ok();
+    let tls = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "a client of the kubelet API did not shake hands");
+            return;
+        }
+        Err(_elapsed) => return,
+    };
+    let name = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+    let allowed = name.as_ref().is_some_and(|name| routes.agent.config.allowed_clients.contains(name));
+    let service = service_fn(move |request| {
+        let routes = Arc::clone(&routes);
+        async move { Ok::<_, std::convert::Infallible>(routes.answer(request, allowed).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .serve_connection(TokioIo::new(tls), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        debug!(%peer, %error, "a connection to the kubelet API ended");
+    }
+}
+
+fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name.to_owned())
+}
+
+fn tls(config: &Config) -> Result<ServerConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(config.client_ca_pem.as_bytes()) {
+        let certificate = certificate.map_err(|e| format!("reading the client authority: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("taking the client authority: {e}"))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|e| format!("preparing client verification: {e}"))?;
+    let chain = CertificateDer::pem_slice_iter(config.serving_cert_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| format!("reading the serving certificate: {e}"))?;
+    let key = PrivateKeyDer::from_pem_slice(config.serving_key_pem.as_bytes())
+        .map_err(|e| format!("reading the serving key: {e}"))?;
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|e| format!("taking the serving certificate: {e}"))?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
