@@ -76,7 +76,7 @@ pub async fn run(
     runtime: Arc<dyn RuntimeService>,
     images: Arc<dyn ImageService>,
     streams: Arc<dyn Streams>,
-    tasks: Tasks,
+    tasks: &Tasks,
 ) -> Result<NodeAgent, StartError> {
     let dirs = PodDirs::new(&config.state_dir);
     for path in [dirs.pods(), dirs.logs()] {
@@ -98,15 +98,15 @@ pub async fn run(
     tasks.spawn("observer", Arc::clone(&observer).run(events, stop.clone()));
 
     let on_node = Filter::fields(format!("spec.nodeName={}", config.node_name));
-    let pods = start(&tasks, Arc::clone(&clock), Api::<Pod>::all(client.clone()), on_node);
-    let services = start(&tasks, Arc::clone(&clock), Api::<Service>::all(client.clone()), Filter::default());
+    let pods = start(tasks, Arc::clone(&clock), Api::<Pod>::all(client.clone()), on_node);
+    let services = start(tasks, Arc::clone(&clock), Api::<Service>::all(client.clone()), Filter::default());
     let this_node = Filter::fields(format!("metadata.name={}", config.node_name));
-    let nodes = start(&tasks, Arc::clone(&clock), Api::<Node>::all(client.clone()), this_node);
+    let nodes = start(tasks, Arc::clone(&clock), Api::<Node>::all(client.clone()), this_node);
     let recorder =
-        Recorder::start(&tasks, client.clone(), Arc::clone(&clock), "kubelet", Some(&config.node_name));
+        Recorder::start(tasks, client.clone(), Arc::clone(&clock), "kubelet", Some(&config.node_name));
     let agent = Arc::new(Agent {
         events: PodEvents::new(recorder, config.node_name.clone()),
-        sources: ObjectSources::new(&client, &tasks, &clock),
+        sources: ObjectSources::new(&client, tasks, &clock),
         client,
         runtime,
         images,
@@ -118,7 +118,7 @@ pub async fn run(
         config,
     });
     let (desired_sender, desired) = watch::channel(None);
-    let bound = crate::streams::serve(Arc::clone(&agent), &tasks, desired.clone()).await;
+    let bound = crate::streams::serve(Arc::clone(&agent), tasks, desired.clone()).await;
     let kubelet_addr = bound.map_err(|reason| StartError::Serve { bind: agent.config.bind, reason })?;
     let identity = identity(&agent, machine, &version, kubelet_addr.port());
     tasks.spawn("node", Reporter::new(Arc::clone(&agent), identity).run(stop.clone()));
