@@ -29,5 +29,8 @@ pub fn elapsed(earlier: Timestamp, later: Timestamp) -> std::time::Duration {
 
 /// `at` plus `delta`, saturating at the ends of time.
 pub fn plus(at: Timestamp, delta: std::time::Duration) -> Timestamp {
-    SignedDuration::try_from(delta).ok().and_then(|delta| at.checked_add(delta).ok()).unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(delta)
+        .ok()
+        .and_then(|delta| at.checked_add(delta).ok())
+        .unwrap_or(Timestamp::MAX)
 }

@@ -1,6 +1,6 @@
 //! What is written after a decision. Pure.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 use mainstay_agents_kit::step::{PatchKind, Step, Target};
 use mainstay_agents_kit::time::time;
@@ -25,12 +25,12 @@ pub(crate) fn binding(pod: &Pod, node: &str) -> Step {
 pub(crate) fn not_scheduled(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Option<Step> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let present = conditions.iter().find(|condition| condition.type_ == "PodScheduled");
-    let same = |condition: &&k8s_openapi::api::core::v1::PodCondition| {
+    let same = |condition: &PodCondition| {
         condition.status == "False"
             && condition.reason.as_deref() == Some(reason)
             && condition.message.as_deref() == Some(message)
     };
-    if present.filter(same).is_some() {
+    if present.is_some_and(same) {
         return None;
     }
     let since = present
@@ -48,5 +48,10 @@ pub(crate) fn not_scheduled(pod: &Pod, reason: &str, message: &str, now: Timesta
             "lastTransitionTime": since,
         }]},
     });
-    Some(Step::Patch { target: Target::of(pod), subresource: Some("status"), kind: PatchKind::Strategic, body })
+    Some(Step::Patch {
+        target: Target::of(pod),
+        subresource: Some("status"),
+        kind: PatchKind::Strategic,
+        body,
+    })
 }

@@ -212,8 +212,10 @@ mod tests {
         let mut snapshot = Snapshot::default();
         node(&mut snapshot, "a", json!({}));
         node(&mut snapshot, "b", json!({}));
-        let term = |name: &str| json!({"matchExpressions":
-            [{"key": "kubernetes.io/hostname", "operator": "In", "values": [name]}]});
+        let term = |name: &str| {
+            json!({"matchExpressions":
+            [{"key": "kubernetes.io/hostname", "operator": "In", "values": [name]}]})
+        };
         let prefers = json!({"containers": [], "affinity": {"nodeAffinity":
             {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 5, "preference": term("b")}]}}});
         assert_eq!(place(&plugins(), &pod("p", prefers), &snapshot, 0), Placement::Node("b".to_owned()));

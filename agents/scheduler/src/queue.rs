@@ -63,7 +63,9 @@ impl Queue {
         let queued = Queued { pod, attempts: entry.queued.attempts };
         match entry.place {
             Place::Unschedulable { backoff_until, .. } if backoff_until <= now => self.activate(queued),
-            Place::Backoff(until) | Place::Unschedulable { backoff_until: until, .. } => self.delay(queued, until),
+            Place::Backoff(until) | Place::Unschedulable { backoff_until: until, .. } => {
+                self.delay(queued, until)
+            }
             Place::Active(_) => self.activate(queued),
         }
     }
@@ -98,10 +100,15 @@ impl Queue {
             }
             Place::Active(_) | Place::Backoff(_) => false,
         };
-        let woken: Vec<ObjectKey> =
-            self.entries.iter().filter(|(_, entry)| helped(&entry.place)).map(|(key, _)| key.clone()).collect();
+        let woken: Vec<ObjectKey> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| helped(&entry.place))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in woken {
-            let Some(Entry { queued, place: Place::Unschedulable { backoff_until, .. } }) = self.take(&key) else {
+            let Some(Entry { queued, place: Place::Unschedulable { backoff_until, .. } }) = self.take(&key)
+            else {
                 continue;
             };
             if backoff_until <= now {
@@ -167,7 +174,9 @@ impl Queue {
             Place::Active(arrival) => {
                 self.active.remove(&(Reverse(entry.queued.pod.priority), *arrival, key.clone()))
             }
-            Place::Backoff(at) | Place::Unschedulable { flush_at: at, .. } => self.timed.remove(&(*at, key.clone())),
+            Place::Backoff(at) | Place::Unschedulable { flush_at: at, .. } => {
+                self.timed.remove(&(*at, key.clone()))
+            }
         };
         Some(entry)
     }

@@ -123,7 +123,8 @@ impl Scheduler {
         self.snapshot.forget(&pod.key, &pod.uid);
         self.wake(ClusterEvent::PodGone);
         if self.is_still_pending(&pod) {
-            let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            let reason =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             warn!(pod = %pod.key, node, reason, "binding failed");
             self.explain(&pod, "SchedulerError", &format!("binding rejected: {reason}"));
             self.queue.retry(queued, self.config.clock.now());
@@ -134,12 +135,7 @@ impl Scheduler {
     fn explain(&mut self, info: &PodInfo, reason: &str, message: &str) {
         let cached = self.pods.get(&info.key).filter(|cached| cached.metadata.uid == info.pod.metadata.uid);
         let Some(pod) = cached else { return };
-        self.actor.recorder().event(
-            pod.as_ref(),
-            EventType::Warning,
-            "FailedScheduling",
-            message.to_owned(),
-        );
+        self.actor.recorder().event(pod.as_ref(), EventType::Warning, "FailedScheduling", message.to_owned());
         let now = time::now(self.config.clock.as_ref());
         if let Some(step) = outcome::not_scheduled(&pod, reason, message, now) {
             self.write(step);

@@ -170,7 +170,9 @@ mod tests {
     #[test]
     fn the_same_event_again_raises_its_count() {
         let mut correlator = Correlator::default();
-        let Decision::Create { name, .. } = correlator.decide(&occurrence("a"), at(1)) else { panic!("not new") };
+        let Decision::Create { name, .. } = correlator.decide(&occurrence("a"), at(1)) else {
+            panic!("not new")
+        };
         let again = correlator.decide(&occurrence("a"), at(2));
         assert_eq!(again, Decision::Raise { name, message: "a".to_owned(), count: 2, first: at(1) });
     }

@@ -39,7 +39,14 @@ pub fn start<K: Informed>(tasks: &Tasks, clock: Arc<dyn Clock>, api: Api<K>, fil
     let cache = Arc::new(Cache::new());
     let reader = Reader::new(Arc::clone(&cache));
     let kind = api.resource_url().to_owned();
-    let source = Source { api, filter, cache, clock, kind: kind.clone(), backoff: Backoff::new(DELAY_FIRST, DELAY_MAX) };
+    let source = Source {
+        api,
+        filter,
+        cache,
+        clock,
+        kind: kind.clone(),
+        backoff: Backoff::new(DELAY_FIRST, DELAY_MAX),
+    };
     let stop = tasks.token();
     tasks.spawn(format!("informer {kind}"), source.run(stop));
     reader

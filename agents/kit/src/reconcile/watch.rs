@@ -68,21 +68,26 @@ impl Watch {
         K: Informed,
         F: Fn(&K) -> Vec<ObjectKey> + Send + Sync + 'static,
     {
+        Self::changes(reader, move |old, new| [old, new].into_iter().flatten().flat_map(&keys_of).collect())
+    }
+
+    /// Each change, from the old to the new state of an object, concerns the keys that `keys_of` says. Looking at the whole
+    /// cache counts as every object having come.
+    pub fn changes<K, F>(reader: &Reader<K>, keys_of: F) -> Self
+    where
+        K: Informed,
+        F: Fn(Option<&K>, Option<&K>) -> Vec<ObjectKey> + Send + Sync + 'static,
+    {
         let state = (reader.subscribe(), reader.clone(), keys_of);
         let keys = stream::unfold(state, |(mut changes, reader, keys_of)| async move {
-            let mut keys = Vec::new();
-            match changes.next().await? {
-                Change::Object { old, new, .. } => {
-                    for object in [old, new].into_iter().flatten() {
-                        keys.extend(keys_of(&object));
-                    }
-                }
-                Change::Resync => {
-                    for object in reader.snapshot().values() {
-                        keys.extend(keys_of(object));
-                    }
-                }
-            }
+            let keys = match changes.next().await? {
+                Change::Object { old, new, .. } => keys_of(old.as_deref(), new.as_deref()),
+                Change::Resync => reader
+                    .snapshot()
+                    .values()
+                    .flat_map(|object| keys_of(None, Some(object.as_ref())))
+                    .collect(),
+            };
             Some((keys, (changes, reader, keys_of)))
         });
         let waiting = reader.clone();

@@ -77,6 +77,7 @@ impl Actor {
         for step in steps {
             match step {
                 Step::Batch(steps) => self.batch(steps, written).await?,
+                Step::Sequence(steps) => self.sequence(steps, written).await?,
                 Step::Event { regarding, event_type, reason, message } => {
                     self.recorder.record((**regarding).clone(), *event_type, reason, message.clone());
                 }
@@ -86,7 +87,19 @@ impl Actor {
         Ok(())
     }
 
-    fn batch<'a>(&'a self, steps: &'a [Step], written: &'a mut Vec<Written>) -> BoxFuture<'a, Result<(), ActError>> {
+    fn sequence<'a>(
+        &'a self,
+        steps: &'a [Step],
+        written: &'a mut Vec<Written>,
+    ) -> BoxFuture<'a, Result<(), ActError>> {
+        self.act(steps, written).boxed()
+    }
+
+    fn batch<'a>(
+        &'a self,
+        steps: &'a [Step],
+        written: &'a mut Vec<Written>,
+    ) -> BoxFuture<'a, Result<(), ActError>> {
         async move {
             let mut rest = steps;
             let mut size = 1;
@@ -132,7 +145,12 @@ impl Actor {
         }
     }
 
-    async fn send(&self, request: Request<Vec<u8>>, verb: &'static str, target: &Target) -> Result<u64, ActError> {
+    async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+        verb: &'static str,
+        target: &Target,
+    ) -> Result<u64, ActError> {
         let answer = tokio::time::timeout(CALL_DEADLINE, self.client.request::<Answer>(request)).await;
         match answer {
             Ok(Ok(answer)) => Ok(answer.metadata.resource_version.parse().unwrap_or(0)),

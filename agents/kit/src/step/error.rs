@@ -47,6 +47,15 @@ impl ActError {
         }
     }
 
+    /// The API server's message, or the error's own text where there is none.
+    pub fn answer(&self) -> String {
+        match self {
+            Self::Call { source: kube::Error::Api(status), .. } => status.message.clone(),
+            Self::Call { source, .. } => source.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the plan was made from a state that is no longer: another writer was faster, or the object is another
     /// one now. The next run, from a newer cache, is expected to do better.
     pub fn is_stale(&self) -> bool {
@@ -56,8 +65,9 @@ impl ActError {
     /// Whether the namespace is being deleted, so that creating anything in it is pointless.
     pub fn is_namespace_terminating(&self) -> bool {
         let Self::Call { source: kube::Error::Api(status), .. } = self else { return false };
-        status.details.as_ref().is_some_and(|details| {
-            details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-        })
+        status
+            .details
+            .as_ref()
+            .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn call_of(step: &Step) -> Option<Call> {
             request: request(Method::POST, &target.path(Some(subresource)), "application/json", body),
             tolerated: None,
         },
-        Step::Event { .. } | Step::Batch(_) => return None,
+        Step::Event { .. } | Step::Batch(_) | Step::Sequence(_) => return None,
     };
     Some(call)
 }
@@ -117,9 +117,10 @@ mod tests {
 
     #[test]
     fn deleting_names_the_uid_as_precondition() {
-        let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"namespace": "default", "name": "web-1", "uid": "u1"}}))
-                .unwrap();
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"namespace": "default", "name": "web-1", "uid": "u1"}}),
+        )
+        .unwrap();
         let call = call_of(&Step::delete(&pod)).unwrap();
         let request = call.request.unwrap();
         assert_eq!(request.uri(), "/api/v1/namespaces/default/pods/web-1");

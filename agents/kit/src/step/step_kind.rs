@@ -116,6 +116,8 @@ pub enum Step {
     /// Independent steps, carried out concurrently in batches that double from one ("slow start"): a fault that
     /// would fail them all costs only a few calls. The first batch with a failure is the last.
     Batch(Vec<Step>),
+    /// Steps that depend on each other, in order; useful inside of a batch.
+    Sequence(Vec<Step>),
 }
 
 impl Step {
@@ -204,7 +206,8 @@ fn set_precondition(patch: &mut Value, meta: &ObjectMeta, exact: bool) {
 /// One line per step, for goldens and logs.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slash = |subresource: Option<&str>| subresource.map(|name| format!("/{name}")).unwrap_or_default();
+        let slash =
+            |subresource: Option<&str>| subresource.map(|name| format!("/{name}")).unwrap_or_default();
         match self {
             Self::Create { target, body, exists_ok } => {
                 write!(f, "{} {target} {body}", if *exists_ok { "ensure" } else { "create" })
@@ -228,6 +231,10 @@ impl fmt::Display for Step {
                 write!(f, "batch of {}", steps.len())?;
                 steps.iter().try_for_each(|step| write!(f, "\n  {step}"))
             }
+            Self::Sequence(steps) => steps
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, step)| write!(f, "{}{step}", if at == 0 { "" } else { "\n  then " })),
         }
     }
 }

@@ -31,7 +31,8 @@ impl Filter for InterPodAffinity {
     fn pre_filter<'a>(&'a self, pod: &'a PodInfo, snapshot: &'a Snapshot) -> PreFilter<'a> {
         let affinity = terms(pod, Side::Affinity);
         let anti_affinity = terms(pod, Side::AntiAffinity);
-        if let Some(unsupported) = affinity.iter().chain(&anti_affinity).find_map(|term| term.as_ref().err()) {
+        if let Some(unsupported) = affinity.iter().chain(&anti_affinity).find_map(|term| term.as_ref().err())
+        {
             return PreFilter::Reject(unsupported.clone());
         }
         let affinity: Vec<Term> = affinity.into_iter().flatten().collect();
@@ -41,7 +42,8 @@ impl Filter for InterPodAffinity {
             return PreFilter::Skip;
         }
         // A pod counts for affinity only when it matches all terms.
-        let friends = domains_of(&affinity, snapshot, |other| affinity.iter().all(|term| term.matches(other)));
+        let friends =
+            domains_of(&affinity, snapshot, |other| affinity.iter().all(|term| term.matches(other)));
         let is_first = friends.is_empty() && affinity.iter().all(|term| term.matches(pod));
         let foes: Domains = anti_affinity
             .iter()
@@ -68,12 +70,7 @@ impl Filter for InterPodAffinity {
     }
 
     fn helped_by(&self) -> &'static [ClusterEvent] {
-        &[
-            ClusterEvent::NodeAdded,
-            ClusterEvent::NodeLabels,
-            ClusterEvent::PodGone,
-            ClusterEvent::PodPlaced,
-        ]
+        &[ClusterEvent::NodeAdded, ClusterEvent::NodeLabels, ClusterEvent::PodGone, ClusterEvent::PodPlaced]
     }
 }
 
@@ -92,11 +89,14 @@ impl Term {
             None if namespaces.is_empty() => drop(namespaces.insert(owner.key.namespace.clone())),
             None => {}
             Some(all) if all.match_labels.is_none() && all.match_expressions.is_none() => namespaces.clear(),
-            Some(_) => return Err("pod affinity by namespace labels is not supported by this scheduler".to_owned()),
+            Some(_) => {
+                return Err("pod affinity by namespace labels is not supported by this scheduler".to_owned());
+            }
         }
         let mut spec = term.label_selector.clone();
         if let Some(spec) = &mut spec {
-            let own = |key: &String| owner.pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
+            let own =
+                |key: &String| owner.pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
             for key in term.match_label_keys.iter().flatten() {
                 if let Some(value) = own(key) {
                     spec.match_labels.get_or_insert_default().insert(key.clone(), value);

@@ -77,8 +77,14 @@ fn meets(requirement: &NodeSelectorRequirement, labels: Option<&BTreeMap<String,
         "NotIn" => value.is_none_or(|value| !values.contains(value)),
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        "Gt" => value.and_then(number).zip(values.first().and_then(number)).is_some_and(|(has, bound)| has > bound),
-        "Lt" => value.and_then(number).zip(values.first().and_then(number)).is_some_and(|(has, bound)| has < bound),
+        "Gt" => value
+            .and_then(number)
+            .zip(values.first().and_then(number))
+            .is_some_and(|(has, bound)| has > bound),
+        "Lt" => value
+            .and_then(number)
+            .zip(values.first().and_then(number))
+            .is_some_and(|(has, bound)| has < bound),
         _ => false,
     }
 }

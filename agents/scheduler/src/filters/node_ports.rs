@@ -19,7 +19,9 @@ impl Filter for NodePorts {
             let taken = node.pods.values().flat_map(|other| &other.host_ports);
             for port in taken {
                 if pod.host_ports.iter().any(|wanted| wanted.conflicts_with(port)) {
-                    return Err(Rejection::because("node(s) didn't have free ports for the requested pod ports"));
+                    return Err(Rejection::because(
+                        "node(s) didn't have free ports for the requested pod ports",
+                    ));
                 }
             }
             Ok(())

@@ -49,8 +49,8 @@ fn covers(toleration: &Toleration, taint: &Taint) -> bool {
     match toleration.operator.as_deref().unwrap_or_default() {
         "" | "Equal" => !key.is_empty() && value == taint_value,
         "Exists" => true,
-        "Lt" => compare(taint_value, value).is_some_and(|order| order.is_lt()),
-        "Gt" => compare(taint_value, value).is_some_and(|order| order.is_gt()),
+        "Lt" => compare(taint_value, value).is_some_and(std::cmp::Ordering::is_lt),
+        "Gt" => compare(taint_value, value).is_some_and(std::cmp::Ordering::is_gt),
         _ => false,
     }
 }

@@ -16,7 +16,10 @@ impl Filter for VolumeBinding {
         let Some(spec) = pod.spec() else { return PreFilter::Skip };
         for volume in spec.volumes.iter().flatten() {
             if let Some(claim) = &volume.persistent_volume_claim {
-                return PreFilter::Reject(format!("persistentvolumeclaim \"{}\" not found", claim.claim_name));
+                return PreFilter::Reject(format!(
+                    "persistentvolumeclaim \"{}\" not found",
+                    claim.claim_name
+                ));
             }
             if volume.ephemeral.is_some() {
                 return PreFilter::Reject(format!(

@@ -19,7 +19,8 @@ impl Score for ImageLocality {
     fn pre_score<'a>(&'a self, pod: &'a PodInfo, snapshot: &'a Snapshot) -> Option<Rate<'a>> {
         let spec = pod.spec()?;
         let containers = || spec.init_containers.iter().flatten().chain(&spec.containers);
-        let images: Vec<String> = containers().filter_map(|container| container.image.as_deref()).map(normal).collect();
+        let images: Vec<String> =
+            containers().filter_map(|container| container.image.as_deref()).map(normal).collect();
         let count = i64::try_from(images.len()).unwrap_or(i64::MAX).max(1);
         let nodes = i64::try_from(snapshot.nodes().count()).unwrap_or(i64::MAX).max(1);
         let spread: Vec<(String, i64)> = images

@@ -63,10 +63,15 @@ impl NodeInfo {
     }
 
     pub(crate) fn taints(&self) -> &[Taint] {
-        self.node.as_ref().and_then(|node| node.spec.as_ref()).and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+        self.node
+            .as_ref()
+            .and_then(|node| node.spec.as_ref())
+            .and_then(|spec| spec.taints.as_deref())
+            .unwrap_or_default()
     }
 
     pub(crate) fn is_unschedulable(&self) -> bool {
-        self.node.as_ref().and_then(|node| node.spec.as_ref()).and_then(|spec| spec.unschedulable) == Some(true)
+        self.node.as_ref().and_then(|node| node.spec.as_ref()).and_then(|spec| spec.unschedulable)
+            == Some(true)
     }
 }

@@ -64,9 +64,11 @@ impl PodInfo {
 
 fn host_ports_of(pod: &Pod) -> Vec<HostPort> {
     let Some(spec) = &pod.spec else { return Vec::new() };
-    let sidecars = spec.init_containers.iter().flatten().filter(|container| {
-        container.restart_policy.as_deref() == Some("Always")
-    });
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
     sidecars
         .chain(&spec.containers)
         .flat_map(|container| container.ports.iter().flatten())
