@@ -51,8 +51,16 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Upstream's settings with this CA bundle for pods.
+    pub fn new(root_ca_pem: String) -> Self {
+        Self { root_ca_pem, ..Self::default() }
+    }
+}
+
 /// Starts all controllers; they end with `tasks`. `client` carries the identity `system:kube-controller-manager`.
-pub fn run(config: &Config, client: &kube::Client, tasks: &Tasks) {
+#[allow(clippy::needless_pass_by_value, reason = "the controllers own their settings and identity")]
+pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
     let clock = Arc::clone(&config.clock);
     let informers = Informers::new(client.clone(), tasks.clone(), Arc::clone(&clock));
     let plain = |component: &str| {

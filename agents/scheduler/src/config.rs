@@ -32,11 +32,11 @@ impl Default for Config {
 }
 
 /// Starts the scheduler; it ends with `tasks`. `client` carries the identity `system:kube-scheduler`.
-pub fn run(config: Config, client: &kube::Client, tasks: &Tasks) {
+pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
     let informers = Informers::new(client.clone(), tasks.clone(), Arc::clone(&config.clock));
     let recorder =
         Recorder::start(tasks, client.clone(), Arc::clone(&config.clock), &config.scheduler_name, None);
-    let actor = Actor::new(client.clone(), recorder);
+    let actor = Actor::new(client, recorder);
     let scheduler = Scheduler::new(config, actor, informers.reader::<Pod>(), informers.reader::<Node>());
     tasks.spawn("scheduler", scheduler.run(tasks.token()));
 }
