@@ -52,7 +52,8 @@ struct Facts<'a> {
 fn code_defaults(text: &str) -> anyhow::Result<HashMap<(&str, &str), &str>> {
     let rows = text.lines().skip(1).map(|line| {
         let (ty, rest) = line.split_once('\t').with_context(|| format!("a default without cells: {line}"))?;
-        let (field, value) = rest.split_once('\t').with_context(|| format!("a default without value: {line}"))?;
+        let (field, value) =
+            rest.split_once('\t').with_context(|| format!("a default without value: {line}"))?;
         Ok(((ty, field), value))
     });
     rows.collect()
@@ -135,7 +136,8 @@ impl<'a> Facts<'a> {
             if inline && field.cell("proto_number").is_empty() {
                 flags.push('m');
             } else if inline || !matches!(field.cell("json_name"), "" | "-") {
-                self.render_field(field, &mut body).with_context(|| format!("field {}", field.cell("json_name")))?;
+                self.render_field(field, &mut body)
+                    .with_context(|| format!("field {}", field.cell("json_name")))?;
             }
         }
         writeln!(table, "T\t{name}\t{}\t{flags}", row.cell("openapi_name"))?;

@@ -244,15 +244,12 @@ impl<'a> MetaMut<'a> {
     /// Sets `metadata.deletionTimestamp` and the grace period; `None` removes both.
     pub fn set_deletion(&mut self, deletion: Option<(&str, i64)>) {
         let map = self.map();
-        match deletion {
-            Some((time, grace_seconds)) => {
-                map.insert("deletionTimestamp", time);
-                map.insert("deletionGracePeriodSeconds", grace_seconds);
-            }
-            None => {
-                map.remove("deletionTimestamp");
-                map.remove("deletionGracePeriodSeconds");
-            }
+        if let Some((time, grace_seconds)) = deletion {
+            map.insert("deletionTimestamp", time);
+            map.insert("deletionGracePeriodSeconds", grace_seconds);
+        } else {
+            map.remove("deletionTimestamp");
+            map.remove("deletionGracePeriodSeconds");
         }
     }
 

@@ -1,6 +1,6 @@
 //! YAML bodies: read into the tree within a budget, then held against the schema like JSON.
 
-use crate::json::{self, Decoded, DecodeError, Strictness, TREE_DEPTH_MAX};
+use crate::json::{self, DecodeError, Decoded, Strictness, TREE_DEPTH_MAX};
 use crate::schema::Type;
 use crate::value::{Key, Map, Value};
 use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -16,11 +16,11 @@ pub fn decode(
     ty: Option<&'static Type>,
     strictness: Strictness,
 ) -> Result<Decoded, DecodeError> {
-    if body.trim_ascii_start().starts_with(b"{") {
-        if let Ok(decoded) = json::decode(body, ty, strictness) {
-            return Ok(decoded);
-        }
-        // A flow mapping that is no JSON, or wrong JSON: the way below finds out which.
+    // A flow mapping may still be no JSON, or wrong JSON: then the way below finds out which.
+    if body.trim_ascii_start().starts_with(b"{")
+        && let Ok(decoded) = json::decode(body, ty, strictness)
+    {
+        return Ok(decoded);
     }
     let (value, duplicates) = read(body)?;
     let decoded = match ty {
@@ -199,7 +199,7 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
         for n in 1..10 {
             let refs = vec![format!("*a{}", n - 1); 9].join(",");
-            bomb.push_str(&format!("a{n}: &a{n} [{refs}]\n"));
+            bomb = format!("{bomb}a{n}: &a{n} [{refs}]\n");
         }
         assert!(decode(bomb.as_bytes(), None, Strictness::Warn).is_err());
         let wide = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(100_000), "*a,".repeat(100_000));
@@ -208,7 +208,10 @@ mod tests {
 
     #[test]
     fn nested_flow_duplicates_and_many_documents_are_refused() {
-        assert_eq!(decode("[{".repeat(250_000).as_bytes(), None, Strictness::Warn), Err(DecodeError::TooDeep));
+        assert_eq!(
+            decode("[{".repeat(250_000).as_bytes(), None, Strictness::Warn),
+            Err(DecodeError::TooDeep)
+        );
         assert!(decode(b"a: 1\n---\nb: 2\n", None, Strictness::Warn).is_err());
         assert!(matches!(decode(b"a: 1\na: 2\n", None, Strictness::Strict), Err(DecodeError::Strict(_))));
         assert!(decode(b"a: .nan", None, Strictness::Warn).is_err());

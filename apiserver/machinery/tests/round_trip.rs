@@ -1,11 +1,11 @@
 //! Random objects of random types pass through every codec unchanged.
 
+use choices::Draw;
 use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::protobuf::{self, Identity};
 use mainstay_apiserver_machinery::schema::{self, Base, Container, Field, Type};
 use mainstay_apiserver_machinery::value::{Map, Value};
 use proptest::prelude::*;
-use choices::Draw;
 
 mod choices {
     //! A tiny source of choices over proptest's bytes: shrinking the bytes shrinks the object.
@@ -40,13 +40,21 @@ fn element(field: &Field, draw: &mut Draw<'_>, depth: usize) -> Value {
         Base::Bool => Value::Bool(draw.below(2) == 1),
         Base::Int32 => Value::Int([0, 1, -1, i64::from(i32::MAX), i64::from(i32::MIN)][draw.below(5)]),
         Base::Int64 => Value::Int([0, 1, -1, i64::MAX, i64::MIN][draw.below(5)]),
-        Base::Float => [Value::Int(0), Value::Int(7), Value::Float(1.5), Value::Float(-1e300)][draw.below(4)].clone(),
-        Base::Str => Value::from(["", "a", "x\"y\\\n\u{1}é😀", "a long text of more than inline length"][draw.below(4)]),
+        Base::Float => {
+            [Value::Int(0), Value::Int(7), Value::Float(1.5), Value::Float(-1e300)][draw.below(4)].clone()
+        }
+        Base::Str => Value::from(
+            ["", "a", "x\"y\\\n\u{1}é😀", "a long text of more than inline length"][draw.below(4)],
+        ),
         Base::Bytes => Value::from(["", "aGk=", "AAEC/w=="][draw.below(3)]),
         Base::Time => Value::from(["1970-01-01T00:00:00Z", "2026-11-22T15:06:00Z"][draw.below(2)]),
-        Base::MicroTime => Value::from(["1970-01-01T00:00:00.000000Z", "2026-11-22T15:06:00.000001Z"][draw.below(2)]),
+        Base::MicroTime => {
+            Value::from(["1970-01-01T00:00:00.000000Z", "2026-11-22T15:06:00.000001Z"][draw.below(2)])
+        }
         Base::Quantity => Value::from(["0", "1", "100m", "1Gi", "12e6"][draw.below(5)]),
-        Base::IntOrString => [Value::Int(0), Value::Int(-8080), Value::from("http"), Value::from("")][draw.below(4)].clone(),
+        Base::IntOrString => {
+            [Value::Int(0), Value::Int(-8080), Value::from("http"), Value::from("")][draw.below(4)].clone()
+        }
         Base::Duration => Value::from(["0s", "1m30s", "-1.5s"][draw.below(3)]),
         Base::Raw => [
             Value::map(),
@@ -82,7 +90,12 @@ impl FromPairs for Value {
 /// Whether upstream would write nothing for this value.
 fn omitted(field: &Field, value: &Value) -> bool {
     match field.container {
-        Container::One => field.zero.is_none() && !field.is_pointer() && !matches!(value, Value::Map(_) | Value::List(_)) && value.is_empty(),
+        Container::One => {
+            field.zero.is_none()
+                && !field.is_pointer()
+                && !matches!(value, Value::Map(_) | Value::List(_))
+                && value.is_empty()
+        }
         _ => field.zero.is_none() && value.is_empty(),
     }
 }
@@ -121,7 +134,17 @@ fn object(ty: &'static Type, draw: &mut Draw<'_>, depth: usize) -> Value {
 }
 
 fn encodable_types() -> Vec<&'static Type> {
-    let special = ["Time", "MicroTime", "Quantity", "IntOrString", "Duration", "RawExtension", "FieldsV1", "JSON", "Unknown"];
+    let special = [
+        "Time",
+        "MicroTime",
+        "Quantity",
+        "IntOrString",
+        "Duration",
+        "RawExtension",
+        "FieldsV1",
+        "JSON",
+        "Unknown",
+    ];
     schema::all()
         .iter()
         .filter(|ty| ty.fields().iter().any(|f| f.number > 0))
@@ -132,9 +155,9 @@ fn encodable_types() -> Vec<&'static Type> {
 /// Nulls of upstream's zero values do not come back from JSON, so they are compared without.
 fn without_nulls(value: &Value) -> Value {
     match value {
-        Value::Map(map) => {
-            Value::Map(map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), without_nulls(v))).collect())
-        }
+        Value::Map(map) => Value::Map(
+            map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), without_nulls(v))).collect(),
+        ),
         Value::List(items) => items.iter().map(without_nulls).collect(),
         other => other.clone(),
     }
@@ -147,12 +170,14 @@ fn check(ty: &'static Type, value: &Value) -> Result<(), TestCaseError> {
     prop_assert_eq!(&decoded, value, "{}", ty.name);
 
     let mut text = Vec::new();
-    protobuf::transcode_json(&pb, ty, Identity::default(), &mut text).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    protobuf::transcode_json(&pb, ty, Identity::default(), &mut text)
+        .map_err(|e| TestCaseError::fail(e.to_string()))?;
     let direct = json::decode_free(&text)
         .map_err(|e| TestCaseError::fail(format!("{e}: {}", String::from_utf8_lossy(&text))))?;
     prop_assert_eq!(&direct, value, "transcoding {}", ty.name);
 
-    let typed = json::decode(&text, Some(ty), Strictness::Strict).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    let typed =
+        json::decode(&text, Some(ty), Strictness::Strict).map_err(|e| TestCaseError::fail(e.to_string()))?;
     prop_assert_eq!(without_nulls(&typed.value), without_nulls(value), "{}", ty.name);
     let mut again = Vec::new();
     protobuf::encode(&typed.value, ty, &mut again).map_err(|e| TestCaseError::fail(e.to_string()))?;
@@ -161,7 +186,7 @@ fn check(ty: &'static Type, value: &Value) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn objects_pass_every_codec_unchanged(which in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..600)) {
@@ -212,7 +237,8 @@ fn every_type_passes_with_every_field_set_and_with_none() {
 fn the_stores_revision_becomes_the_resource_version() {
     let ty = schema::lookup("core/v1.ConfigMap").unwrap();
     let value: Value =
-        serde_json::from_str(r#"{"metadata":{"name":"c","resourceVersion":"1","uid":"u"},"data":{"a":"b"}}"#).unwrap();
+        serde_json::from_str(r#"{"metadata":{"name":"c","resourceVersion":"1","uid":"u"},"data":{"a":"b"}}"#)
+            .unwrap();
     let mut pb = Vec::new();
     protobuf::encode(&value, ty, &mut pb).unwrap();
     let identity = Identity { api_version: "v1", kind: "ConfigMap", resource_version: "4711" };

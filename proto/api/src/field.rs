@@ -61,10 +61,8 @@ impl Selector {
             if part.is_empty() {
                 continue;
             }
-            let (field, operator, value) = split_term(part).ok_or_else(|| SelectorError::Term {
-                selector: text.to_owned(),
-                term: part.to_owned(),
-            })?;
+            let (field, operator, value) = split_term(part)
+                .ok_or_else(|| SelectorError::Term { selector: text.to_owned(), term: part.to_owned() })?;
             terms.push(Term { field: field.into(), value: unescape(value)?, equal: operator != "!=" });
         }
         Ok(Self { terms })
@@ -171,8 +169,12 @@ mod tests {
     #[test]
     fn terms_are_split_at_operators_and_unescaped() {
         let selector = Selector::parse(r"metadata.name=a,status.phase!=Running,x==b\,c\=d,").unwrap();
-        let terms: Vec<_> = selector.terms().iter().map(|t| (t.field.as_str(), t.value.as_str(), t.equal)).collect();
-        assert_eq!(terms, [("metadata.name", "a", true), ("status.phase", "Running", false), ("x", "b,c=d", true)]);
+        let terms: Vec<_> =
+            selector.terms().iter().map(|t| (t.field.as_str(), t.value.as_str(), t.equal)).collect();
+        assert_eq!(
+            terms,
+            [("metadata.name", "a", true), ("status.phase", "Running", false), ("x", "b,c=d", true)]
+        );
         assert_eq!(selector.required("metadata.name"), Some("a"));
         assert!(selector.matches(|f| match f {
             "metadata.name" => Some("a"),

@@ -22,9 +22,7 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// The text has not the form of a quantity.
-    #[error(
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )]
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Format,
     /// The number cannot be read, or is beyond what can be held (about 10^29).
     #[error("unable to parse numeric part of quantity")]
@@ -315,7 +313,8 @@ fn keeps_text(text: &str) -> Result<bool, QuantityError> {
     }
     let scale = i64::from(exponent) - fraction_len;
     let fits = number_len + fraction_len <= DIGITS_MAX && scale >= -9;
-    let trailing_zeros = number.bytes().chain(parts.fraction.bytes()).rev().take(3).filter(|b| *b == b'0').count();
+    let trailing_zeros =
+        number.bytes().chain(parts.fraction.bytes()).rev().take(3).filter(|b| *b == b'0').count();
     let ends_in_three_zeros = trailing_zeros == 3;
     Ok(fits && scale % 3 == 0 && !ends_in_three_zeros && !number.starts_with('0'))
 }
@@ -399,11 +398,32 @@ mod tests {
     #[test]
     fn canonical_forms_are_upstreams() {
         for (text, want) in [
-            ("0", "0"), ("0.0", "0"), ("1000m", "1"), ("0.5", "500m"), ("100m", "100m"), ("1024Mi", "1Gi"),
-            ("1500Mi", "1500Mi"), ("1000", "1k"), ("1e3", "1e3"), ("1E3", "1E3"), ("1000e0", "1e3"), ("1.5Gi", "1536Mi"),
-            ("0.5Ki", "512"), ("1Ei", "1Ei"), ("-1000m", "-1"), ("1.500", "1.500"), ("0.0000000001", "1n"),
-            ("9223372036854775807", "9223372036854775807"), ("100Ei", "9223372036854775807"), ("1.", "1."), (".5", "500m"),
-            ("12e6", "12e6"), ("1000E", "1e21"), ("128974848", "128974848"), ("123Mi", "123Mi"), ("0.1Ki", "102400m"),
+            ("0", "0"),
+            ("0.0", "0"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("100m", "100m"),
+            ("1024Mi", "1Gi"),
+            ("1500Mi", "1500Mi"),
+            ("1000", "1k"),
+            ("1e3", "1e3"),
+            ("1E3", "1E3"),
+            ("1000e0", "1e3"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("1Ei", "1Ei"),
+            ("-1000m", "-1"),
+            ("1.500", "1.500"),
+            ("0.0000000001", "1n"),
+            ("9223372036854775807", "9223372036854775807"),
+            ("100Ei", "9223372036854775807"),
+            ("1.", "1."),
+            (".5", "500m"),
+            ("12e6", "12e6"),
+            ("1000E", "1e21"),
+            ("128974848", "128974848"),
+            ("123Mi", "123Mi"),
+            ("0.1Ki", "102400m"),
         ] {
             assert_eq!(canonical(text), want, "{text}");
         }
@@ -412,9 +432,15 @@ mod tests {
     #[test]
     fn bad_texts_are_refused_with_upstreams_reason() {
         for (text, want) in [
-            ("", QuantityError::Format), ("1 ", QuantityError::Format), ("1mm", QuantityError::Suffix),
-            ("abc", QuantityError::Format), ("1.2.3", QuantityError::Format), ("1e", QuantityError::Suffix),
-            ("1k5", QuantityError::Suffix), ("1i", QuantityError::Suffix), ("1e99999999999", QuantityError::Suffix),
+            ("", QuantityError::Format),
+            ("1 ", QuantityError::Format),
+            ("1mm", QuantityError::Suffix),
+            ("abc", QuantityError::Format),
+            ("1.2.3", QuantityError::Format),
+            ("1e", QuantityError::Suffix),
+            ("1k5", QuantityError::Suffix),
+            ("1i", QuantityError::Suffix),
+            ("1e99999999999", QuantityError::Suffix),
         ] {
             assert_eq!(text.parse::<Quantity>(), Err(want), "{text}");
         }

@@ -208,7 +208,8 @@ impl Status {
         causes: Vec<StatusCause>,
     ) -> Self {
         let message = format!("{} \"{name}\" is invalid: {errors}", group_resource(group, kind));
-        Self::failure(422, "Invalid", message).with_details(StatusDetails { causes, ..about(group, kind, name) })
+        Self::failure(422, "Invalid", message)
+            .with_details(StatusDetails { causes, ..about(group, kind, name) })
     }
 
     /// 403: not allowed. Empty resource or name are left out of the text.
@@ -272,8 +273,7 @@ impl Status {
             message: "Too large resource version".to_owned(),
             field: SmolStr::default(),
         };
-        let details =
-            StatusDetails { causes: vec![cause], retry_after_seconds, ..StatusDetails::default() };
+        let details = StatusDetails { causes: vec![cause], retry_after_seconds, ..StatusDetails::default() };
         let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
         Self::failure(504, "Timeout", message).with_details(details)
     }
@@ -296,7 +296,9 @@ impl Status {
         Self::failure(
             415,
             "UnsupportedMediaType",
-            format!("the body of the request was in an unknown format - accepted media types include: {list}"),
+            format!(
+                "the body of the request was in an unknown format - accepted media types include: {list}"
+            ),
         )
     }
 

@@ -44,7 +44,11 @@ pub struct Decoded {
 /// Decodes one JSON document. With a schema, unknown fields are dropped and told as `strictness` says, types are
 /// checked and times, quantities and durations are made canonical; of duplicate keys the last wins. Without one, any
 /// JSON is taken as it is.
-pub fn decode(body: &[u8], ty: Option<&'static Type>, strictness: Strictness) -> Result<Decoded, DecodeError> {
+pub fn decode(
+    body: &[u8],
+    ty: Option<&'static Type>,
+    strictness: Strictness,
+) -> Result<Decoded, DecodeError> {
     let cursor = Cursor::new(body)?;
     let mut parser = Parser { cursor, path: Vec::new(), strictness, problems: Problems::default(), depth: 0 };
     let value = match ty {
@@ -211,9 +215,7 @@ impl Parser<'_> {
     fn type_name(&mut self, ty: &'static Type) -> Parsed {
         match self.scalar()? {
             (value @ (Value::Str(_) | Value::Null), _) => Ok(value),
-            (value, _) => {
-                Err(DecodeError::mistyped(value.json_kind(), ty, &self.path, "string".to_owned()))
-            }
+            (value, _) => Err(DecodeError::mistyped(value.json_kind(), ty, &self.path, "string".to_owned())),
         }
     }
 
@@ -294,7 +296,9 @@ impl Parser<'_> {
                 let got = self.kind_here()?;
                 match base {
                     // These bases have their own readers upstream, with their own words.
-                    Base::Quantity => Err(DecodeError::Value(mainstay_proto_api::QuantityError::Format.to_string())),
+                    Base::Quantity => {
+                        Err(DecodeError::Value(mainstay_proto_api::QuantityError::Format.to_string()))
+                    }
                     _ => Err(DecodeError::mistyped(got, owner, &self.path, field.go_element_type())),
                 }
             }

@@ -32,7 +32,10 @@ fn unknown_and_duplicate_fields_are_told_with_their_paths() {
     assert_eq!(decoded.value.get("foo"), None);
     assert_eq!(deployment(text, Strictness::Ignore).unwrap().warnings, Vec::<String>::new());
     let refused = deployment(text, Strictness::Strict).unwrap_err().to_string();
-    assert!(refused.starts_with(r#"strict decoding error: unknown field "foo", duplicate field "metadata"#), "{refused}");
+    assert!(
+        refused.starts_with(r#"strict decoding error: unknown field "foo", duplicate field "metadata"#),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -113,7 +116,10 @@ fn depth_is_bounded_without_recursion_overflow() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     // A field that is dropped may be as deep as upstream allows.
     assert!(deployment(&format!(r#"{{"x":{}}}"#, nested(9_999)), Strictness::Warn).is_ok());
-    assert_eq!(deployment(&format!(r#"{{"x":{}}}"#, nested(10_001)), Strictness::Warn), Err(DecodeError::TooDeep));
+    assert_eq!(
+        deployment(&format!(r#"{{"x":{}}}"#, nested(10_001)), Strictness::Warn),
+        Err(DecodeError::TooDeep)
+    );
     assert!(decode_free(nested(TREE_DEPTH_MAX).as_bytes()).is_ok());
     assert_eq!(decode_free(nested(9_999).as_bytes()), Err(DecodeError::TooDeep));
 }

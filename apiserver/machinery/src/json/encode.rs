@@ -67,7 +67,8 @@ pub(crate) fn write_int(value: i64, out: &mut Vec<u8>) {
 /// Appends a number as Go writes it: with an exponent when it is very small or very large.
 pub(crate) fn write_float(value: f64, out: &mut Vec<u8>) {
     let size = value.abs();
-    let text = if size != 0.0 && !(1e-6..1e21).contains(&size) { format!("{value:e}") } else { value.to_string() };
+    let text =
+        if size != 0.0 && !(1e-6..1e21).contains(&size) { format!("{value:e}") } else { value.to_string() };
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -107,9 +108,10 @@ mod tests {
         fn strings_and_numbers_read_back(text in ".{0,40}|[\\x00-\\x7f]{0,40}", int in any::<i64>(), float in -1e300..1e300_f64) {
             for value in [Value::from(text), Value::Int(int), Value::Float(float)] {
                 let back = decode_free(to_string(&value).as_bytes()).unwrap();
-                match (&back, &value) {
-                    (Value::Int(back), Value::Float(float)) => prop_assert!((*back as f64 - float).abs() < f64::EPSILON),
-                    _ => prop_assert_eq!(&back, &value),
+                if let (Value::Int(back), Value::Float(float)) = (&back, &value) {
+                    prop_assert!((*back as f64 - float).abs() < f64::EPSILON);
+                } else {
+                    prop_assert_eq!(&back, &value);
                 }
             }
         }

@@ -103,15 +103,14 @@ fn special(ty: &'static Type, dialect: Dialect) -> Option<Value> {
     let v3 = dialect == Dialect::V3;
     Some(match ty.name {
         "meta/v1.Time" | "meta/v1.MicroTime" => value!({"type": "string", "format": "date-time"}),
-        "meta/v1.Duration" => value!({"type": "string"}),
         "quantity.Quantity" if v3 => value!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
-        "quantity.Quantity" => value!({"type": "string"}),
+        "quantity.Quantity" | "meta/v1.Duration" => value!({"type": "string"}),
         "intstr.IntOrString" if v3 => {
             value!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"})
         }
         "intstr.IntOrString" => value!({"type": "string", "format": "int-or-string"}),
         "runtime.RawExtension" | "meta/v1.FieldsV1" => value!({"type": "object"}),
-        name if name.ends_with(".JSON") || name.contains(".JSONSchemaPropsOr") => {
+        name if ty.short_name() == "JSON" || name.contains(".JSONSchemaPropsOr") => {
             value!({"description": "Any value that its place allows."})
         }
         _ => return None,
@@ -157,7 +156,11 @@ fn property(field: &'static Field, dialect: Dialect) -> Value {
     };
     if let Some(default) = &field.default {
         out.set_path(&["default"], default);
-    } else if dialect == Dialect::V3 && field.base == Base::Struct && !field.is_pointer() && field.container == Container::One {
+    } else if dialect == Dialect::V3
+        && field.base == Base::Struct
+        && !field.is_pointer()
+        && field.container == Container::One
+    {
         out.set_path(&["default"], Value::map());
     }
     for (name, text) in [

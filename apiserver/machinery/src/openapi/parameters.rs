@@ -8,8 +8,7 @@ use crate::value::Value;
 type Parameter = (&'static str, &'static str, &'static str);
 
 const PRETTY: Parameter = ("pretty", "string", "If 'true', the output is indented.");
-const DRY_RUN: Parameter =
-    ("dryRun", "string", "'All' runs every step of the request but stores nothing.");
+const DRY_RUN: Parameter = ("dryRun", "string", "'All' runs every step of the request but stores nothing.");
 const FIELD_MANAGER: Parameter =
     ("fieldManager", "string", "Who makes this change; recorded with the fields that it sets.");
 const FIELD_VALIDATION: Parameter = (
@@ -70,7 +69,9 @@ pub(super) fn of_action(action: &str, dialect: Dialect) -> Vec<Value> {
 fn query((name, ty, description): Parameter, dialect: Dialect) -> Value {
     let schema = value!({"type": ty, "uniqueItems": true});
     match dialect {
-        Dialect::V2 => value!({"name": name, "in": "query", "description": description, "type": ty, "uniqueItems": true}),
+        Dialect::V2 => {
+            value!({"name": name, "in": "query", "description": description, "type": ty, "uniqueItems": true})
+        }
         Dialect::V3 => value!({"name": name, "in": "query", "description": description, "schema": schema}),
     }
 }

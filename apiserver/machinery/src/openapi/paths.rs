@@ -53,8 +53,11 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn operation(&'a self, action: &'static str, verb: &str, suffix: &str) -> Operation<'a> {
-        let group_version: String =
-            self.tag.split('_').map(|part| part[..1].to_uppercase() + part.get(1..).unwrap_or_default()).collect();
+        let group_version: String = self
+            .tag
+            .split('_')
+            .map(|part| part[..1].to_uppercase() + part.get(1..).unwrap_or_default())
+            .collect();
         let scope = if self.kind.namespaced && suffix != "ForAllNamespaces" { "Namespaced" } else { "" };
         Operation {
             action,
@@ -114,7 +117,8 @@ impl<'a> Context<'a> {
         }
         if self.kind.has_verb("delete") {
             let answer = if self.kind.rules.returns_deleted_object() { own } else { Some(STATUS) };
-            let operation = Operation { body: Some(DELETE_OPTIONS), answer, ..self.operation("delete", "delete", "") };
+            let operation =
+                Operation { body: Some(DELETE_OPTIONS), answer, ..self.operation("delete", "delete", "") };
             self.put(out, path, "delete", &operation);
             any = true;
         }
@@ -138,7 +142,10 @@ impl<'a> Context<'a> {
                 continue;
             }
             // What is connected to streams, unless it takes an object of its own (Binding, Eviction, TokenRequest).
-            let streams = connects && (type_name.is_none() || sub.type_name == self.kind.type_name || sub.kind.ends_with("Options"));
+            let streams = connects
+                && (type_name.is_none()
+                    || sub.type_name == self.kind.type_name
+                    || sub.kind.ends_with("Options"));
             let operation = Operation {
                 action: if streams { "connect" } else { action },
                 group: sub.group,

@@ -69,10 +69,11 @@ fn every_reference_leads_somewhere() {
 fn clients_find_the_kind_its_parameters_and_its_merge_keys() {
     let document = decode_free(&v3(&[&DEPLOYMENT])).unwrap();
     let path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
-    let patch = document.path(&["paths", path, "patch"]).unwrap();
-    assert_eq!(patch.path_str(&["x-kubernetes-group-version-kind", "kind"]), Some("Deployment"));
-    assert!(patch.path(&["requestBody", "content", "application/strategic-merge-patch+json"]).is_some());
-    let names: Vec<_> = patch.path_list(&["parameters"]).iter().filter_map(|p| p.path_str(&["name"])).collect();
+    let operation = document.path(&["paths", path, "patch"]).unwrap();
+    assert_eq!(operation.path_str(&["x-kubernetes-group-version-kind", "kind"]), Some("Deployment"));
+    assert!(operation.path(&["requestBody", "content", "application/strategic-merge-patch+json"]).is_some());
+    let names: Vec<_> =
+        operation.path_list(&["parameters"]).iter().filter_map(|p| p.path_str(&["name"])).collect();
     assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"), "{names:?}");
     let schemas = document.path(&["components", "schemas"]).unwrap();
     let kind = schemas.get("io.k8s.api.apps.v1.Deployment").unwrap();
@@ -80,7 +81,10 @@ fn clients_find_the_kind_its_parameters_and_its_merge_keys() {
     assert_eq!(gvk, &value!({"group": "apps", "version": "v1", "kind": "Deployment"}));
     let containers = schemas.path(&["io.k8s.api.core.v1.PodSpec", "properties", "containers"]).unwrap();
     assert_eq!(containers.path_str(&["x-kubernetes-patch-merge-key"]), Some("name"));
-    assert_eq!(containers.path_str(&["items", "$ref"]), Some("#/components/schemas/io.k8s.api.core.v1.Container"));
+    assert_eq!(
+        containers.path_str(&["items", "$ref"]),
+        Some("#/components/schemas/io.k8s.api.core.v1.Container")
+    );
     let spec = schemas.path(&["io.k8s.api.apps.v1.DeploymentSpec"]).unwrap();
     assert_eq!(spec.get("required"), Some(&value!(["selector", "template"])));
 }

@@ -76,7 +76,9 @@ impl<'a> Operation<'a> {
             "move" => {
                 let (from, path) = (self.from()?, self.path()?);
                 if path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
-                    return unprocessable(format!("error in move for path: '{path}': it is inside of '{from}'"));
+                    return unprocessable(format!(
+                        "error in move for path: '{path}': it is inside of '{from}'"
+                    ));
                 }
                 let value = self.remove(document, from)?;
                 self.add(document, path, value)
@@ -88,7 +90,10 @@ impl<'a> Operation<'a> {
     }
 
     fn missing<T>(&self, what: &str, path: &str) -> Result<T, PatchError> {
-        unprocessable(format!("{} operation does not apply: doc is missing {what}: {path}: {MISSING}", self.name))
+        unprocessable(format!(
+            "{} operation does not apply: doc is missing {what}: {path}: {MISSING}",
+            self.name
+        ))
     }
 
     fn add(&self, document: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
@@ -147,7 +152,9 @@ impl<'a> Operation<'a> {
     fn test(&self, document: &Value, path: &str) -> Result<(), PatchError> {
         let found = resolve(document, path);
         if found.is_none() && resolve(document, split(path).map_or("", |(parent, _)| parent)).is_none() {
-            return unprocessable(format!("test operation does not apply: is missing path: {path}: {MISSING}"));
+            return unprocessable(format!(
+                "test operation does not apply: is missing path: {path}: {MISSING}"
+            ));
         }
         if found.unwrap_or(&Value::Null) == self.value.unwrap_or(&Value::Null) {
             Ok(())
@@ -242,13 +249,29 @@ mod tests {
     fn operations_do_as_the_rfc_says() {
         for (target, patch, want) in [
             (r#"{"a":1}"#, r#"[{"op":"add","path":"/b","value":[2]}]"#, value!({"a": 1, "b": [2]})),
-            (r#"{"a":[1,3]}"#, r#"[{"op":"add","path":"/a/1","value":2},{"op":"add","path":"/a/-","value":4}]"#, value!({"a": [1, 2, 3, 4]})),
+            (
+                r#"{"a":[1,3]}"#,
+                r#"[{"op":"add","path":"/a/1","value":2},{"op":"add","path":"/a/-","value":4}]"#,
+                value!({"a": [1, 2, 3, 4]}),
+            ),
             (r#"{"a":[1,2]}"#, r#"[{"op":"remove","path":"/a/0"}]"#, value!({"a": [2]})),
             (r#"{"a":[1,2]}"#, r#"[{"op":"remove","path":"/a/-1"}]"#, value!({"a": [1]})),
-            (r#"{"a/b":{"m~n":1}}"#, r#"[{"op":"replace","path":"/a~1b/m~0n","value":2}]"#, value!({"a/b": {"m~n": 2}})),
+            (
+                r#"{"a/b":{"m~n":1}}"#,
+                r#"[{"op":"replace","path":"/a~1b/m~0n","value":2}]"#,
+                value!({"a/b": {"m~n": 2}}),
+            ),
             (r#"{"a":{"b":1}}"#, r#"[{"op":"move","from":"/a/b","path":"/c"}]"#, value!({"a": {}, "c": 1})),
-            (r#"{"a":{"b":1}}"#, r#"[{"op":"copy","from":"/a","path":"/c"},{"op":"test","path":"/c/b","value":1}]"#, value!({"a": {"b": 1}, "c": {"b": 1}})),
-            (r#"{"a":null}"#, r#"[{"op":"test","path":"/a","value":null},{"op":"add","path":"/a","value":null}]"#, value!({"a": null})),
+            (
+                r#"{"a":{"b":1}}"#,
+                r#"[{"op":"copy","from":"/a","path":"/c"},{"op":"test","path":"/c/b","value":1}]"#,
+                value!({"a": {"b": 1}, "c": {"b": 1}}),
+            ),
+            (
+                r#"{"a":null}"#,
+                r#"[{"op":"test","path":"/a","value":null},{"op":"add","path":"/a","value":null}]"#,
+                value!({"a": null}),
+            ),
         ] {
             assert_eq!(patched(target, patch), Ok(want), "{patch}");
         }
@@ -257,13 +280,41 @@ mod tests {
     #[test]
     fn failures_are_told_in_upstreams_words() {
         for (target, patch, want) in [
-            (r#"{"a":1}"#, r#"[{"op":"test","path":"/a","value":2}]"#, "testing value /a failed: test failed"),
-            (r#"{"a":1}"#, r#"[{"op":"remove","path":"/b"}]"#, "error in remove for path: '/b': Unable to remove nonexistent key: b: missing value"),
-            (r#"{"a":1}"#, r#"[{"op":"replace","path":"/b","value":1}]"#, "replace operation does not apply: doc is missing key: /b: missing value"),
-            (r#"{"a":[]}"#, r#"[{"op":"add","path":"/a/x","value":1}]"#, r#"error in add for path: '/a/x': strconv.Atoi: parsing "x": invalid syntax"#),
-            (r#"{"a":[]}"#, r#"[{"op":"add","path":"/a/1","value":1}]"#, "error in add for path: '/a/1': Unable to access invalid index: 1: invalid index referenced"),
-            (r#"{"metadata":{}}"#, r#"[{"op":"add","path":"/metadata/-/x","value":1}]"#, "add operation does not apply: doc is missing path: /metadata/-/x: missing value"),
-            (r#"{"a":{}}"#, r#"[{"op":"move","from":"/a","path":"/a/b"}]"#, "error in move for path: '/a/b': it is inside of '/a'"),
+            (
+                r#"{"a":1}"#,
+                r#"[{"op":"test","path":"/a","value":2}]"#,
+                "testing value /a failed: test failed",
+            ),
+            (
+                r#"{"a":1}"#,
+                r#"[{"op":"remove","path":"/b"}]"#,
+                "error in remove for path: '/b': Unable to remove nonexistent key: b: missing value",
+            ),
+            (
+                r#"{"a":1}"#,
+                r#"[{"op":"replace","path":"/b","value":1}]"#,
+                "replace operation does not apply: doc is missing key: /b: missing value",
+            ),
+            (
+                r#"{"a":[]}"#,
+                r#"[{"op":"add","path":"/a/x","value":1}]"#,
+                r#"error in add for path: '/a/x': strconv.Atoi: parsing "x": invalid syntax"#,
+            ),
+            (
+                r#"{"a":[]}"#,
+                r#"[{"op":"add","path":"/a/1","value":1}]"#,
+                "error in add for path: '/a/1': Unable to access invalid index: 1: invalid index referenced",
+            ),
+            (
+                r#"{"metadata":{}}"#,
+                r#"[{"op":"add","path":"/metadata/-/x","value":1}]"#,
+                "add operation does not apply: doc is missing path: /metadata/-/x: missing value",
+            ),
+            (
+                r#"{"a":{}}"#,
+                r#"[{"op":"move","from":"/a","path":"/a/b"}]"#,
+                "error in move for path: '/a/b': it is inside of '/a'",
+            ),
             ("{}", r#"[{"op":"bogus","path":"/a"}]"#, "Unexpected kind: bogus"),
             ("{}", r#"{"op":"add"}"#, "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
         ] {

@@ -42,14 +42,19 @@ impl Ident {
                 Some(value) => Ok(Self::of(value)),
                 None => no_merge_key(item, merge_key),
             },
-            other => malformed(format!("expected a map[string]interface {{}}, but received a {}", go_kind(other))),
+            other => {
+                malformed(format!("expected a map[string]interface {{}}, but received a {}", go_kind(other)))
+            }
         }
     }
 }
 
 /// The error about an item without its key.
 pub(super) fn no_merge_key<T>(item: &Value, merge_key: &str) -> Result<T, PatchError> {
-    malformed(format!("map: {} does not contain declared merge key: {merge_key}", crate::json::to_string(item)))
+    malformed(format!(
+        "map: {} does not contain declared merge key: {merge_key}",
+        crate::json::to_string(item)
+    ))
 }
 
 /// Go's name of a decoded JSON type.

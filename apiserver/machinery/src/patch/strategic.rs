@@ -247,7 +247,11 @@ fn apply_directives(
     Ok((original, rest))
 }
 
-fn merge_items(mut original: Vec<Value>, patch: Vec<Value>, member: Member) -> Result<Vec<Value>, PatchError> {
+fn merge_items(
+    mut original: Vec<Value>,
+    patch: Vec<Value>,
+    member: Member,
+) -> Result<Vec<Value>, PatchError> {
     let mut places: HashMap<Ident, usize> = HashMap::with_capacity(original.len());
     for (at, item) in original.iter().enumerate() {
         if let Some(key) = item.get(member.merge_key) {
@@ -256,21 +260,17 @@ fn merge_items(mut original: Vec<Value>, patch: Vec<Value>, member: Member) -> R
     }
     for item in patch {
         let ident = Ident::of_item(&item, member.merge_key)?;
-        match places.get(&ident).and_then(|at| original.get_mut(*at)) {
-            Some(slot) => {
-                if let (Value::Map(old), Value::Map(new)) = (slot.take(), item) {
-                    *slot = Value::Map(merge_map(old, new, member.schema)?);
-                }
+        if let Some(slot) = places.get(&ident).and_then(|at| original.get_mut(*at)) {
+            if let (Value::Map(old), Value::Map(new)) = (slot.take(), item) {
+                *slot = Value::Map(merge_map(old, new, member.schema)?);
             }
-            None => {
-                places.insert(ident, original.len());
-                original.extend(plain(item));
-            }
+        } else {
+            places.insert(ident, original.len());
+            original.extend(plain(item));
         }
     }
     Ok(original)
 }
-
 
 /// Every `$setElementOrder/<name>`: merges the list it names and puts it into the order given.
 fn set_element_orders(original: &mut Map, patch: &mut Map, schema: Schema) -> Result<(), PatchError> {

@@ -1,9 +1,9 @@
 //! From protobuf to the tree, as upstream would write it in JSON: what `omitempty` leaves out is absent, and what
 //! upstream always writes is there.
 
+use super::envelope;
 use super::special::{self, IntOrString};
 use super::wire::{Reader, Wire};
-use super::envelope;
 use crate::json::{self, DecodeError, TREE_DEPTH_MAX};
 use crate::scalar::{Instant, format_duration, format_micro_time, format_time};
 use crate::schema::{self, Base, Container, Field, Type};
@@ -77,7 +77,12 @@ fn message(bytes: &[u8], ty: &'static Type, depth: usize) -> Result<Map, DecodeE
     Ok(Map::from_pairs(pairs))
 }
 
-fn read_into(bytes: &[u8], ty: &'static Type, depth: usize, members: &mut Members) -> Result<(), DecodeError> {
+fn read_into(
+    bytes: &[u8],
+    ty: &'static Type,
+    depth: usize,
+    members: &mut Members,
+) -> Result<(), DecodeError> {
     let outer_seen = std::mem::take(&mut members.seen);
     let mut reader = Reader::new(bytes);
     while let Some((number, wire)) = reader.field()? {
@@ -222,8 +227,8 @@ fn float(value: f64) -> Result<Value, DecodeError> {
         return Err(DecodeError::Value("a number is not finite".to_owned()));
     }
     // Whole numbers read the same from both codecs.
-    let whole = value as i64;
-    Ok(if whole as f64 == value && whole.unsigned_abs() < 1 << 53 { Value::Int(whole) } else { Value::Float(value) })
+    let is_whole = value.trunc().to_bits() == value.to_bits() && value.abs() < (1_u64 << 53) as f64;
+    Ok(if is_whole { Value::Int(value as i64) } else { Value::Float(value) })
 }
 
 fn time(instant: Instant, format: fn(Instant) -> SmolStr) -> Value {
@@ -252,7 +257,8 @@ fn raw(bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
 }
 
 fn schema_or(field: &'static Field, bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
-    let mut value = if field.base == Base::SchemaOrBool { Value::Bool(false) } else { Value::List(Vec::new()) };
+    let mut value =
+        if field.base == Base::SchemaOrBool { Value::Bool(false) } else { Value::List(Vec::new()) };
     let Some(ty) = field.ty() else { return Ok(Value::Null) };
     let mut reader = Reader::new(bytes);
     while let Some((number, wire)) = reader.field()? {
@@ -261,7 +267,9 @@ fn schema_or(field: &'static Field, bytes: &[u8], depth: usize) -> Result<Value,
         match &mut value {
             // A schema outranks the flag or list beside it.
             Value::Map(_) if !is_schema => {}
-            Value::List(items) if part.container == Container::List => items.push(element(part, wire, depth)?),
+            Value::List(items) if part.container == Container::List => {
+                items.push(element(part, wire, depth)?);
+            }
             slot => *slot = element(part, wire, depth)?,
         }
     }

@@ -131,7 +131,12 @@ fn encode_items(
     Ok(())
 }
 
-fn encode_entry(key: &str, value: &Value, field: &'static Field, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+fn encode_entry(
+    key: &str,
+    value: &Value,
+    field: &'static Field,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     let start = open(field.number, out);
     put_bytes(1, key.as_bytes(), out);
     match value {
@@ -168,7 +173,10 @@ fn encode_element(
             close(start, out);
         }
         (Base::Any, _) => return fault("it has no protobuf form"),
-        (Base::Bool | Base::Int32 | Base::Int64 | Base::Float | Base::Str | Base::Bytes | Base::Struct, _) => {
+        (
+            Base::Bool | Base::Int32 | Base::Int64 | Base::Float | Base::Str | Base::Bytes | Base::Struct,
+            _,
+        ) => {
             return mistyped(value, field);
         }
         _ => {
@@ -199,8 +207,8 @@ fn put_base64(text: &str, number: u32, out: &mut Vec<u8>) -> Result<(), EncodeEr
 /// The body of a message that is one value in JSON.
 fn encode_special(value: &Value, field: &'static Field, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     match (field.base, value) {
-        // A null item of a list of times: Go's zero, an empty message.
-        (Base::Time | Base::MicroTime | Base::Duration, Value::Null) => {}
+        // A null item of a list: Go's zero, an empty message.
+        (Base::Time | Base::MicroTime | Base::Duration | Base::Raw, Value::Null) => {}
         (Base::Time, Value::Str(text)) => put_int(1, parse_time(text).or_else(fault)?.seconds, out),
         (Base::MicroTime, Value::Str(text)) => {
             let time = parse_micro_time(text).or_else(fault)?;
@@ -220,7 +228,6 @@ fn encode_special(value: &Value, field: &'static Field, out: &mut Vec<u8>) -> Re
             put_int(1, 1, out);
             put_bytes(3, text.as_bytes(), out);
         }
-        (Base::Raw, Value::Null) => {}
         (Base::Raw, _) => {
             let start = open(1, out);
             crate::json::encode(value, out);

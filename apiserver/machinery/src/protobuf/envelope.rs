@@ -59,7 +59,8 @@ pub fn is_enveloped(bytes: &[u8]) -> bool {
 pub fn unwrap(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
     let Some(body) = bytes.strip_prefix(MAGIC) else {
         return Err(DecodeError::Syntax(
-            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned(),
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+                .to_owned(),
         ));
     };
     let mut envelope = Envelope::default();
@@ -98,7 +99,10 @@ mod tests {
         let bytes = wrap(&Gvk::new("", "v1", "Pod"), b"\x0a\x00");
         assert_eq!(bytes, b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x02\x0a\x00\x1a\x00\x22\x00");
         let envelope = unwrap(&bytes).unwrap();
-        assert_eq!((envelope.api_version, envelope.kind, envelope.raw), ("v1", "Pod", b"\x0a\x00".as_slice()));
+        assert_eq!(
+            (envelope.api_version, envelope.kind, envelope.raw),
+            ("v1", "Pod", b"\x0a\x00".as_slice())
+        );
     }
 
     #[test]

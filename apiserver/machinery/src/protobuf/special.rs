@@ -6,6 +6,9 @@ use crate::scalar::Instant;
 
 /// `Time` and `MicroTime`.
 pub(super) fn instant(bytes: &[u8]) -> Result<Instant, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(Instant::ZERO);
+    }
     let mut instant = Instant { seconds: 0, nanos: 0 };
     let mut reader = Reader::new(bytes);
     while let Some((number, wire)) = reader.field()? {

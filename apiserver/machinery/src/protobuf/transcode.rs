@@ -95,12 +95,17 @@ pub fn transcode_metadata_json(
     };
     let mut partial = Vec::with_capacity(metadata.len() + 8);
     put_bytes(1, metadata, &mut partial);
-    let identity = Identity { api_version: "meta.k8s.io/v1", kind: "PartialObjectMetadata", resource_version };
+    let identity =
+        Identity { api_version: "meta.k8s.io/v1", kind: "PartialObjectMetadata", resource_version };
     transcode_json(&partial, ty, identity, out)
 }
 
 /// Appends an object's message with `metadata.resourceVersion` set: what protobuf readers are sent.
-pub fn with_resource_version(raw: &[u8], resource_version: &str, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+pub fn with_resource_version(
+    raw: &[u8],
+    resource_version: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
     const METADATA: u32 = 1;
     const RESOURCE_VERSION: u32 = 6;
     let mut metadata = Vec::new();
@@ -285,10 +290,18 @@ impl Writer<'_, '_> {
     }
 
     /// A field that is neither list nor map: nothing at all when upstream would leave it out.
-    fn one(&mut self, field: &'static Field, wire: Wire<'_>, place: Place, depth: usize) -> Result<(), Detour> {
+    fn one(
+        &mut self,
+        field: &'static Field,
+        wire: Wire<'_>,
+        place: Place,
+        depth: usize,
+    ) -> Result<(), Detour> {
         let inner = match place {
             Place::Root if field.name == "metadata" => Place::Metadata,
-            Place::Metadata if field.name == "resourceVersion" && !self.identity.resource_version.is_empty() => {
+            Place::Metadata
+                if field.name == "resourceVersion" && !self.identity.resource_version.is_empty() =>
+            {
                 return Ok(());
             }
             _ => Place::Deeper,

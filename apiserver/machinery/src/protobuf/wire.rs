@@ -116,7 +116,11 @@ impl<'a> Reader<'a> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).unwrap_or(0);
         if number == 0 {
-            return Err(DecodeError::Syntax(format!("proto: illegal tag {} (wire type {})", tag >> 3, tag & 7)));
+            return Err(DecodeError::Syntax(format!(
+                "proto: illegal tag {} (wire type {})",
+                tag >> 3,
+                tag & 7
+            )));
         }
         let wire = match (tag & 7) as u8 {
             VARINT => Wire::Varint(self.varint()?),
@@ -127,7 +131,9 @@ impl<'a> Reader<'a> {
                 Wire::Bytes(self.take(len)?)
             }
             other => {
-                return Err(DecodeError::Syntax(format!("proto: illegal wireType {other} for field {number}")));
+                return Err(DecodeError::Syntax(format!(
+                    "proto: illegal wireType {other} for field {number}"
+                )));
             }
         };
         Ok(Some((number, wire)))

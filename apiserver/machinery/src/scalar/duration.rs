@@ -92,8 +92,16 @@ mod tests {
     #[test]
     fn durations_are_gos() {
         for (text, want) in [
-            ("0", "0s"), ("1h", "1h0m0s"), ("90m", "1h30m0s"), ("1.5s", "1.5s"), ("100ms", "100ms"), ("1500us", "1.5ms"),
-            ("-2m3.25s", "-2m3.25s"), (".5h", "30m0s"), ("1h2m3s4ms", "1h2m3.004s"), ("17ns", "17ns"),
+            ("0", "0s"),
+            ("1h", "1h0m0s"),
+            ("90m", "1h30m0s"),
+            ("1.5s", "1.5s"),
+            ("100ms", "100ms"),
+            ("1500us", "1.5ms"),
+            ("-2m3.25s", "-2m3.25s"),
+            (".5h", "30m0s"),
+            ("1h2m3s4ms", "1h2m3.004s"),
+            ("17ns", "17ns"),
         ] {
             assert_eq!(format_duration(parse_duration(text).unwrap()), want, "{text}");
         }

@@ -1,6 +1,8 @@
 //! Whether a single JSON value fits a field's base, and its canonical form.
 
-use super::{Instant, format_duration, format_micro_time, format_time, parse_duration, parse_micro_time, parse_time};
+use super::{
+    Instant, format_duration, format_micro_time, format_time, parse_duration, parse_micro_time, parse_time,
+};
 use crate::schema::Base;
 use crate::value::Value;
 use base64::Engine as _;
@@ -24,8 +26,8 @@ fn mistyped<T>(value: &Value) -> Result<T, Misfit> {
     Err(Misfit::Type { got: value.json_kind().to_owned() })
 }
 
-fn wrong<T>(text: impl ToString) -> Result<T, Misfit> {
-    Err(Misfit::Text(text.to_string()))
+fn wrong<T>(text: impl Into<String>) -> Result<T, Misfit> {
+    Err(Misfit::Text(text.into()))
 }
 
 /// Makes `value` what upstream would hold for a field of this base: canonical, or null for Go's zero time.
@@ -35,11 +37,11 @@ pub fn fit(value: Value, base: Base, literal: Option<&str>) -> Result<Value, Mis
     match (base, value) {
         (Base::Quantity, v @ (Value::Int(_) | Value::Float(_))) => quantity(&number(&v)),
         (Base::Quantity, Value::Str(text)) => quantity(text.trim()),
-        (Base::Quantity, Value::Null) | (_, Value::Null) => Ok(Value::Null),
-        (Base::Quantity, _) => wrong(mainstay_proto_api::QuantityError::Format),
+        (_, Value::Null) => Ok(Value::Null),
+        (Base::Quantity, _) => wrong(mainstay_proto_api::QuantityError::Format.to_string()),
         (Base::Bool, v @ Value::Bool(_))
-        | (Base::Int64 | Base::Float, v @ Value::Int(_))
-        | (Base::Float, v @ Value::Float(_))
+        | (Base::Int64, v @ Value::Int(_))
+        | (Base::Float, v @ (Value::Int(_) | Value::Float(_)))
         | (Base::Str | Base::IntOrString, v @ Value::Str(_))
         | (Base::Raw | Base::Any, v) => Ok(v),
         (Base::Int32 | Base::IntOrString, v @ Value::Int(n)) if i32::try_from(n).is_ok() => Ok(v),
@@ -76,7 +78,7 @@ fn number_text(value: &Value) -> String {
 }
 
 fn quantity(text: &str) -> Result<Value, Misfit> {
-    Quantity::canonical_text(text).map(Value::Str).or_else(wrong)
+    Quantity::canonical_text(text).map(Value::Str).or_else(|e| wrong(e.to_string()))
 }
 
 fn time(
@@ -156,12 +158,17 @@ mod tests {
             fit(Value::Int(3_000_000_000), Base::Int32, None),
             Err(Misfit::Type { got: "number 3000000000".into() })
         );
-        assert_eq!(fit(Value::Float(1.0), Base::Int64, Some("1.0")), Err(Misfit::Type { got: "number 1.0".into() }));
+        assert_eq!(
+            fit(Value::Float(1.0), Base::Int64, Some("1.0")),
+            Err(Misfit::Type { got: "number 1.0".into() })
+        );
         for text in ["a", "aGk", "aGk=x", "a*b=", "=aaa"] {
             assert!(matches!(fit(Value::from(text), Base::Bytes, None), Err(Misfit::Text(_))), "{text}");
         }
         let long = format!("{}!{}", "A".repeat(5000), "A".repeat(3));
-        let Err(Misfit::Text(text)) = fit(Value::from(long), Base::Bytes, None) else { panic!("must not fit") };
+        let Err(Misfit::Text(text)) = fit(Value::from(long), Base::Bytes, None) else {
+            panic!("must not fit")
+        };
         assert_eq!(text, "illegal base64 data at input byte 5000");
     }
 }

@@ -67,7 +67,7 @@ struct Reader<'a> {
     layout: &'static str,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn fail<T>(&self, expected: &str) -> Result<T, String> {
         Err(format!(
             "parsing time \"{}\" as \"{}\": cannot parse \"{}\" as \"{expected}\"",
@@ -131,7 +131,11 @@ impl<'a> Reader<'a> {
         };
         let (hours, minutes) = (h1 * 10 + h2, m1 * 10 + m2);
         if hours > 24 || minutes > 60 {
-            return self.out_of_range(if hours > 24 { "time zone offset hour" } else { "time zone offset minute" });
+            return self.out_of_range(if hours > 24 {
+                "time zone offset hour"
+            } else {
+                "time zone offset minute"
+            });
         }
         self.rest = self.rest.get(6..).unwrap_or_default();
         Ok(sign * (hours * 3600 + minutes * 60))
@@ -272,7 +276,10 @@ mod tests {
             ("", r#"parsing time "" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "2006""#),
             ("2020-13-01T00:00:00Z", r#"parsing time "2020-13-01T00:00:00Z": month out of range"#),
             ("2023-02-29T00:00:00Z", r#"parsing time "2023-02-29T00:00:00Z": day out of range"#),
-            ("2020-01-01", r#"parsing time "2020-01-01" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T""#),
+            (
+                "2020-01-01",
+                r#"parsing time "2020-01-01" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T""#,
+            ),
             ("2020-01-01T00:00:00Zx", r#"parsing time "2020-01-01T00:00:00Zx": extra text: "x""#),
         ] {
             assert_eq!(parse_time(text).unwrap_err(), want);

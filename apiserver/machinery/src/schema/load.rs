@@ -58,7 +58,8 @@ impl Table {
             assert!(draft.fields.len() <= FIELDS_MAX, "{} has more than {FIELDS_MAX} fields", draft.name);
         }
         set_zeros(&mut drafts);
-        let mut by_name: HashMap<_, _> = drafts.iter().enumerate().map(|(at, d)| (d.name, at as u16)).collect();
+        let mut by_name: HashMap<_, _> =
+            drafts.iter().enumerate().map(|(at, d)| (d.name, at as u16)).collect();
         let by_openapi_name = drafts.iter().enumerate().map(|(at, d)| (d.openapi_name, at as u16)).collect();
         for (alias, target) in aliases {
             if let Some(at) = by_name.get(target) {
@@ -122,7 +123,8 @@ fn with_defaults(all: &[(Draft, &'static [Field])]) -> Vec<bool> {
     };
     let mut has: Vec<bool> = all.iter().map(|(_, fields)| fields.iter().any(own)).collect();
     loop {
-        let within = |field: &Field| field.type_index.is_some_and(|at| has.get(usize::from(at)) == Some(&true));
+        let within =
+            |field: &Field| field.type_index.is_some_and(|at| has.get(usize::from(at)) == Some(&true));
         let next: Vec<bool> =
             all.iter().zip(&has).map(|((_, fields), known)| *known || fields.iter().any(within)).collect();
         if next == has {
@@ -213,8 +215,7 @@ fn zero_value(field: &Field, structs: &[Option<Map>]) -> Option<Value> {
     Some(match (field.container, field.is_pointer(), field.base) {
         (Container::One, false, Base::Str) => Value::from(""),
         (Container::One, false, Base::Bool) => Value::Bool(false),
-        (Container::One, false, Base::Int32 | Base::Int64) => Value::Int(0),
-        (Container::One, false, Base::Float) => Value::Int(0),
+        (Container::One, false, Base::Int32 | Base::Int64 | Base::Float) => Value::Int(0),
         _ => Value::Null,
     })
 }
@@ -232,9 +233,10 @@ fn parse(text: &'static str) -> (Vec<Draft>, Vec<(&'static str, &'static str)>) 
                 drafts.push(Draft { name, openapi_name, flags, fields: Vec::new() });
             }
             "F" => {
-                let draft = drafts.last_mut();
-                assert!(draft.is_some(), "the schema table has a field before its type: {line}");
-                draft.into_iter().for_each(|d| d.fields.push(parse_field(line)));
+                assert!(!drafts.is_empty(), "the schema table has a field before its type: {line}");
+                if let Some(draft) = drafts.last_mut() {
+                    draft.fields.push(parse_field(line));
+                }
             }
             "A" => aliases.push((cell(), cell())),
             _ => assert!(tag.starts_with('#'), "the schema table has a line of unknown kind: {line}"),
@@ -347,7 +349,10 @@ mod tests {
     fn merge_facts_and_zeros_are_known() {
         let pod = lookup("core/v1.Pod").unwrap();
         let ports = pod.field_at(&["spec", "containers", "ports"]).unwrap();
-        assert_eq!((ports.patch_merge_key, ports.list_map_keys), ("containerPort", ["containerPort", "protocol"].as_slice()));
+        assert_eq!(
+            (ports.patch_merge_key, ports.list_map_keys),
+            ("containerPort", ["containerPort", "protocol"].as_slice())
+        );
         assert_eq!(ports.go_type(), "[]v1.ContainerPort");
         let container = lookup("core/v1.Container").unwrap();
         assert_eq!(container.field("resources").unwrap().zero_text, "{}");

@@ -133,7 +133,8 @@ impl Field {
 
     /// Whether clients must give the field, as the OpenAPI document says.
     pub const fn is_required(&self) -> bool {
-        self.has(Flags::REQUIRED) || !(self.has(Flags::OPTIONAL) || self.has(Flags::OMIT_EMPTY | Flags::OMIT_ZERO))
+        self.has(Flags::REQUIRED)
+            || !(self.has(Flags::OPTIONAL) || self.has(Flags::OMIT_EMPTY | Flags::OMIT_ZERO))
     }
 
     /// The struct that an element is.
@@ -187,6 +188,7 @@ impl Field {
 
 /// One struct type.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts about a type")]
 pub struct Type {
     /// `group/version.Type`; `core` is the empty group.
     pub name: &'static str,

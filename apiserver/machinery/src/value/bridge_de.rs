@@ -2,7 +2,9 @@
 
 use super::{BridgeError, Map, Value};
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Visitor,
+};
 use smol_str::SmolStr;
 
 /// A typed value (a k8s-openapi struct, say) from the tree, without passing through text.
@@ -116,7 +118,10 @@ struct Items<'a> {
 
 impl<'de> de::SeqAccess<'de> for Items<'_> {
     type Error = BridgeError;
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, BridgeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, BridgeError> {
         self.rest.next().map(|item| seed.deserialize(item)).transpose()
     }
     fn size_hint(&self) -> Option<usize> {

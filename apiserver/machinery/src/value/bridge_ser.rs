@@ -126,7 +126,12 @@ impl ser::Serializer for ToTree {
     fn serialize_unit_struct(self, _: &'static str) -> Result<Value, BridgeError> {
         Ok(Value::Null)
     }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<Value, BridgeError> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+    ) -> Result<Value, BridgeError> {
         Ok(Value::Str(SmolStr::new_static(name)))
     }
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -269,7 +274,11 @@ impl SerializeMap for Members {
 impl ser::SerializeStruct for Members {
     type Ok = Value;
     type Error = BridgeError;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, v: &T) -> Result<(), BridgeError> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        v: &T,
+    ) -> Result<(), BridgeError> {
         self.put(name, v)
     }
     fn end(self) -> Result<Value, BridgeError> {
@@ -280,7 +289,11 @@ impl ser::SerializeStruct for Members {
 impl ser::SerializeStructVariant for Members {
     type Ok = Value;
     type Error = BridgeError;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, v: &T) -> Result<(), BridgeError> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        v: &T,
+    ) -> Result<(), BridgeError> {
         self.put(name, v)
     }
     fn end(self) -> Result<Value, BridgeError> {

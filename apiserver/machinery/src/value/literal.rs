@@ -33,43 +33,40 @@ macro_rules! value_internal {
         $crate::value_internal!(@list [$($done,)*] $($rest)*)
     };
 
-    // Objects: (key so far) (rest).
-    (@map $pairs:ident () ()) => {};
-    (@map $pairs:ident [$($key:tt)+] ($value:expr) , $($rest:tt)*) => {
-        $pairs.push((($($key)+).into(), $value));
-        $crate::value_internal!(@map $pairs () ($($rest)*));
+    // Objects: [members done] (key so far) (rest).
+    (@map [$($done:expr,)*] () ()) => { vec![$($done,)*] };
+    (@map [$($done:expr,)*] [$($key:tt)+] ($value:expr) , $($rest:tt)*) => {
+        $crate::value_internal!(@map [$($done,)* (::core::convert::Into::<$crate::value::Key>::into($($key)+), $value),] () ($($rest)*))
     };
-    (@map $pairs:ident [$($key:tt)+] ($value:expr)) => {
-        $pairs.push((($($key)+).into(), $value));
+    (@map [$($done:expr,)*] [$($key:tt)+] ($value:expr)) => {
+        vec![$($done,)* (::core::convert::Into::<$crate::value::Key>::into($($key)+), $value)]
     };
-    (@map $pairs:ident ($($key:tt)+) (: null $($rest:tt)*)) => {
-        $crate::value_internal!(@map $pairs [$($key)+] ($crate::value_internal!(null)) $($rest)*);
+    (@map [$($done:expr,)*] ($($key:tt)+) (: null $($rest:tt)*)) => {
+        $crate::value_internal!(@map [$($done,)*] [$($key)+] ($crate::value_internal!(null)) $($rest)*)
     };
-    (@map $pairs:ident ($($key:tt)+) (: [$($inner:tt)*] $($rest:tt)*)) => {
-        $crate::value_internal!(@map $pairs [$($key)+] ($crate::value_internal!([$($inner)*])) $($rest)*);
+    (@map [$($done:expr,)*] ($($key:tt)+) (: [$($inner:tt)*] $($rest:tt)*)) => {
+        $crate::value_internal!(@map [$($done,)*] [$($key)+] ($crate::value_internal!([$($inner)*])) $($rest)*)
     };
-    (@map $pairs:ident ($($key:tt)+) (: {$($inner:tt)*} $($rest:tt)*)) => {
-        $crate::value_internal!(@map $pairs [$($key)+] ($crate::value_internal!({$($inner)*})) $($rest)*);
+    (@map [$($done:expr,)*] ($($key:tt)+) (: {$($inner:tt)*} $($rest:tt)*)) => {
+        $crate::value_internal!(@map [$($done,)*] [$($key)+] ($crate::value_internal!({$($inner)*})) $($rest)*)
     };
-    (@map $pairs:ident ($($key:tt)+) (: $value:expr , $($rest:tt)*)) => {
-        $crate::value_internal!(@map $pairs [$($key)+] ($crate::value_internal!($value)) , $($rest)*);
+    (@map [$($done:expr,)*] ($($key:tt)+) (: $value:expr , $($rest:tt)*)) => {
+        $crate::value_internal!(@map [$($done,)*] [$($key)+] ($crate::value_internal!($value)) , $($rest)*)
     };
-    (@map $pairs:ident ($($key:tt)+) (: $value:expr)) => {
-        $crate::value_internal!(@map $pairs [$($key)+] ($crate::value_internal!($value)));
+    (@map [$($done:expr,)*] ($($key:tt)+) (: $value:expr)) => {
+        $crate::value_internal!(@map [$($done,)*] [$($key)+] ($crate::value_internal!($value)))
     };
-    (@map $pairs:ident ($($key:tt)*) ($next:tt $($rest:tt)*)) => {
-        $crate::value_internal!(@map $pairs ($($key)* $next) ($($rest)*));
+    (@map [$($done:expr,)*] ($($key:tt)*) ($next:tt $($rest:tt)*)) => {
+        $crate::value_internal!(@map [$($done,)*] ($($key)* $next) ($($rest)*))
     };
 
     (null) => { $crate::value::Value::Null };
     ([]) => { $crate::value::Value::List(Vec::new()) };
     ([ $($inner:tt)+ ]) => { $crate::value::Value::List($crate::value_internal!(@list [] $($inner)+)) };
     ({}) => { $crate::value::Value::Map($crate::value::Map::new()) };
-    ({ $($inner:tt)+ }) => {{
-        let mut pairs: Vec<($crate::value::Key, $crate::value::Value)> = Vec::new();
-        $crate::value_internal!(@map pairs () ($($inner)+));
-        $crate::value::Value::Map($crate::value::Map::from_pairs(pairs))
-    }};
+    ({ $($inner:tt)+ }) => {
+        $crate::value::Value::Map($crate::value::Map::from_pairs($crate::value_internal!(@map [] () ($($inner)+))))
+    };
     ($other:expr) => { $crate::value::Value::from($other) };
 }
 

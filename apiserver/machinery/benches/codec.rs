@@ -1,0 +1,110 @@
+//! How long one pod takes through each codec. Run with `cargo bench -p mainstay-apiserver-machinery`; medians of
+//! many short runs, since machines are noisy.
+
+use mainstay_apiserver_machinery::json::{self, Strictness};
+use mainstay_apiserver_machinery::protobuf::{self, Identity};
+use mainstay_apiserver_machinery::schema::{self, Type};
+use mainstay_apiserver_machinery::{defaults, patch};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const POD: &[u8] = include_bytes!("pod.json");
+const RUNS: usize = 51;
+const PER_RUN: u32 = 400;
+
+/// The median time of one call.
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn median(mut call: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..PER_RUN {
+                call();
+            }
+            start.elapsed() / PER_RUN
+        })
+        .collect();
+    times.sort_unstable();
+    times.get(RUNS / 2).copied().unwrap_or_default()
+}
+
+#[expect(clippy::print_stdout, reason = "a bench prints what it found")]
+fn report(what: &str, bytes: usize, time: Duration) {
+    let rate = bytes as f64 / time.as_secs_f64() / 1e6;
+    println!("{what:<32} {:>9.2} µs  {rate:>8.0} MB/s", time.as_secs_f64() * 1e6);
+}
+
+fn run(ty: &'static Type) -> Result<(), Box<dyn std::error::Error>> {
+    let pod = json::decode(POD, Some(ty), Strictness::Strict)?.value;
+    let mut stored = Vec::new();
+    protobuf::encode(&pod, ty, &mut stored)?;
+    let identity = Identity { api_version: "v1", kind: "Pod", resource_version: "4711" };
+    let mut out = Vec::with_capacity(64 * 1024);
+
+    report(
+        "json decode (typed, strict)",
+        POD.len(),
+        median(|| {
+            black_box(json::decode(POD, Some(ty), Strictness::Strict).is_ok());
+        }),
+    );
+    report(
+        "json decode (free)",
+        POD.len(),
+        median(|| {
+            black_box(json::decode_free(POD).is_ok());
+        }),
+    );
+    report(
+        "json encode",
+        POD.len(),
+        median(|| {
+            out.clear();
+            json::encode(black_box(&pod), &mut out);
+        }),
+    );
+    report(
+        "protobuf encode",
+        stored.len(),
+        median(|| {
+            out.clear();
+            black_box(protobuf::encode(&pod, ty, &mut out).is_ok());
+        }),
+    );
+    report(
+        "protobuf decode",
+        stored.len(),
+        median(|| {
+            black_box(protobuf::decode(&stored, ty).is_ok());
+        }),
+    );
+    report(
+        "protobuf to json, direct",
+        stored.len(),
+        median(|| {
+            out.clear();
+            black_box(protobuf::transcode_json(&stored, ty, identity, &mut out).is_ok());
+        }),
+    );
+    report(
+        "defaults",
+        POD.len(),
+        median(|| {
+            defaults::apply(&mut black_box(pod.clone()), ty);
+        }),
+    );
+    let change = json::decode_free(br#"{"status":{"conditions":[{"type":"Ready","status":"True"}]}}"#)?;
+    report(
+        "strategic merge",
+        POD.len(),
+        median(|| {
+            black_box(patch::strategic_merge(&pod, &change, ty).is_ok());
+        }),
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let ty = schema::lookup("core/v1.Pod").ok_or("core/v1.Pod is not in the schema")?;
+    run(ty)
+}
