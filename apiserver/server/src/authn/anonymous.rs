@@ -1,6 +1,6 @@
 //! Which requests may come without credentials.
 
-use super::user::UserInfo;
+use crate::types::UserInfo;
 
 /// Whether callers without credentials are let in, as upstream's `anonymous` authentication setting.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
+use smol_str::{SmolStr, format_smolstr};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::user::{EXTRA_CREDENTIAL_ID, UserInfo};
+use super::user::EXTRA_CREDENTIAL_ID;
+use crate::types::UserInfo;
 
 /// How long a verified chain is trusted without verifying it again.
 const VERIFIED_FOR: Duration = Duration::from_secs(60);
@@ -38,9 +40,6 @@ pub enum CertificateError {
     /// The leaf is not a certificate.
     #[error("parsing the client certificate: {0}")]
     Parse(String),
-    /// The subject has no common name to be the user's name.
-    #[error("the client certificate has no common name")]
-    NoCommonName,
 }
 
 /// A setting of the certificate authenticator that cannot be used.
@@ -84,7 +83,8 @@ impl CertificateAuthenticator {
             return Ok(Some(user));
         }
         self.verifier.verify_client_cert(leaf, intermediates, now).map_err(CertificateError::Verify)?;
-        let (user, expires) = user_of(leaf)?;
+        // As upstream: a subject without a common name names nobody, so other credentials decide.
+        let Some((user, expires)) = user_of(leaf)? else { return Ok(None) };
         self.remember(key, now, expires, &user);
         Ok(Some(user))
     }
@@ -104,26 +104,26 @@ impl CertificateAuthenticator {
     }
 }
 
-/// The user in a certificate's subject and the time (Unix seconds) at which the certificate ends.
-fn user_of(leaf: &CertificateDer<'_>) -> Result<(UserInfo, u64), CertificateError> {
+/// The user in a certificate's subject, if it names one, and the time (Unix seconds) at which it ends.
+fn user_of(leaf: &CertificateDer<'_>) -> Result<Option<(UserInfo, u64)>, CertificateError> {
     let (_, certificate) =
         X509Certificate::from_der(leaf).map_err(|error| CertificateError::Parse(error.to_string()))?;
     let subject = certificate.subject();
     // Go keeps the last common name of a subject; a subject has one in practice.
     let name = subject.iter_common_name().filter_map(|attribute| attribute.as_str().ok()).last().unwrap_or_default();
     if name.is_empty() {
-        return Err(CertificateError::NoCommonName);
+        return Ok(None);
     }
-    let groups = subject.iter_organization().filter_map(|attribute| attribute.as_str().ok()).map(str::to_owned).collect();
+    let groups = subject.iter_organization().filter_map(|attribute| attribute.as_str().ok()).map(SmolStr::from).collect();
     let digest = Sha256::digest(leaf.as_ref());
-    let credential = format!("X509SHA256={}", hex(&digest));
+    let credential = format_smolstr!("X509SHA256={}", hex(&digest));
     let user = UserInfo {
-        name: name.to_owned(),
-        uid: String::new(),
+        name: name.into(),
+        uid: SmolStr::default(),
         groups,
-        extra: BTreeMap::from([(EXTRA_CREDENTIAL_ID.to_owned(), vec![credential])]),
+        extra: BTreeMap::from([(EXTRA_CREDENTIAL_ID.into(), vec![credential])]),
     };
-    Ok((user, u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0)))
+    Ok(Some((user, u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0))))
 }
 
 fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; 32] {
@@ -262,17 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn other_authorities_server_certificates_and_nameless_subjects_are_refused() {
+    fn other_authorities_and_server_certificates_are_refused() {
         let (ours, theirs) = (authority("ca"), authority("ca"));
         let authenticator = authenticator(&ours);
         let cases = [
             ("foreign", leaf(&theirs, ExtendedKeyUsagePurpose::ClientAuth, "admin")),
             ("server", leaf(&ours, ExtendedKeyUsagePurpose::ServerAuth, "admin")),
-            ("nameless", leaf(&ours, ExtendedKeyUsagePurpose::ClientAuth, "")),
         ];
         for (what, cert) in cases {
             assert!(authenticator.authenticate(&[cert], at(1_500_000)).is_err(), "{what}");
         }
         assert!(authenticator.authenticate(&[], at(1_500_000)).unwrap().is_none());
+        let nameless = leaf(&ours, ExtendedKeyUsagePurpose::ClientAuth, "");
+        assert!(authenticator.authenticate(&[nameless], at(1_500_000)).unwrap().is_none());
     }
 }

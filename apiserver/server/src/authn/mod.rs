@@ -13,6 +13,5 @@ pub mod service_account;
 pub mod token;
 pub mod user;
 
-pub use authenticator::{AuthnError, Authenticator, AuthenticatorConfig};
-pub use token::{ServiceAccountKeys, TokenIssuer};
-pub use user::{Identity, UserInfo};
+pub use authenticator::{Authenticator, AuthenticatorConfig, CredentialError};
+pub use token::{SigningKeys, TokenIssuer};

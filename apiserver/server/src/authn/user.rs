@@ -1,8 +1,10 @@
-//! The authenticated caller and the well-known names of users and groups.
+//! The well-known names of users and groups, and what they say about a user.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::types::UserInfo;
 
 /// The user name of a caller without credentials.
 pub const ANONYMOUS: &str = "system:anonymous";
@@ -32,35 +34,9 @@ pub const EXTRA_NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 /// Extra key: uid of the node that the token is bound to, directly or through its pod.
 pub const EXTRA_NODE_UID: &str = "authentication.kubernetes.io/node-uid";
 
-/// What is known of a caller: the `UserInfo` of authentication.k8s.io/v1.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserInfo {
-    /// The user name; never empty for an authenticated caller.
-    #[serde(rename = "username", default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// An identifier that survives renaming, where the credential carries one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub uid: String,
-    /// The groups, in the order in which the credential names them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-    /// Further facts of the credential, by lower-case key.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub extra: BTreeMap<String, Vec<String>>,
-}
-
-/// An authenticated caller and the audiences that its credential is valid for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The caller.
-    pub user: UserInfo,
-    /// The audiences of a token that this server accepts; empty for other credentials.
-    pub audiences: Vec<String>,
-}
-
 impl UserInfo {
     /// A user of this name in these groups.
-    pub fn new<G: Into<String>>(name: impl Into<String>, groups: impl IntoIterator<Item = G>) -> Self {
+    pub fn new<G: Into<SmolStr>>(name: impl Into<SmolStr>, groups: impl IntoIterator<Item = G>) -> Self {
         Self { name: name.into(), groups: groups.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
@@ -72,22 +48,17 @@ impl UserInfo {
     /// The user that a service account is.
     pub fn service_account(namespace: &str, name: &str, uid: &str) -> Self {
         Self {
-            name: format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),
-            uid: uid.to_owned(),
+            name: service_account_name(namespace, name).into(),
+            uid: uid.into(),
             groups: service_account_groups(namespace),
             extra: BTreeMap::new(),
         }
     }
 
-    /// Whether the user is in `group`.
-    pub fn in_group(&self, group: &str) -> bool {
-        self.groups.iter().any(|held| held == group)
-    }
-
     /// Adds the group of all authenticated callers unless the user already is in it or is anonymous.
     pub fn mark_authenticated(&mut self) {
         if self.name != ANONYMOUS && !self.in_group(AUTHENTICATED) && !self.in_group(UNAUTHENTICATED) {
-            self.groups.push(AUTHENTICATED.to_owned());
+            self.groups.push(AUTHENTICATED.into());
         }
     }
 
@@ -103,9 +74,14 @@ impl UserInfo {
     }
 }
 
+/// The user name of a service account.
+pub fn service_account_name(namespace: &str, name: &str) -> String {
+    format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
+}
+
 /// The two groups of a namespace's service accounts.
-pub fn service_account_groups(namespace: &str) -> Vec<String> {
-    vec![SERVICE_ACCOUNTS.to_owned(), format!("{SERVICE_ACCOUNTS}:{namespace}")]
+pub fn service_account_groups(namespace: &str) -> Vec<SmolStr> {
+    vec![SERVICE_ACCOUNTS.into(), format_smolstr!("{SERVICE_ACCOUNTS}:{namespace}")]
 }
 
 /// Namespace and name of the service account whose user name this is.

@@ -1,1 +1,17 @@
-//! What a user may do: RBAC, node authorizer, always-allowed paths.
+//! Who may do what: RBAC over an index that events keep up to date, and the refusal texts.
+//!
+//! Deciding is pure and never touches the store: [`RbacIndex`] is a persistent map that [`feed`] replaces after
+//! each change of a role or binding, so that a request reads one consistent version and never lists anything.
+
+pub mod aggregation;
+pub mod aggregator;
+pub mod authorizer;
+pub mod covers;
+pub mod feed;
+pub mod forbidden;
+pub mod index;
+pub mod rule;
+
+pub use authorizer::Authorizer;
+pub use index::{Binding, RbacIndex, RoleRef, Scope, Subject, SubjectKind};
+pub use rule::PolicyRule;

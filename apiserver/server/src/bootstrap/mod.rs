@@ -1,1 +1,10 @@
 //! Objects every cluster starts with, and the assembly of the gates and endpoints.
+
+pub mod assembly;
+pub mod kubernetes_service;
+pub mod policy;
+pub mod policy_text;
+pub mod rbac;
+pub mod seed;
+
+pub use assembly::{AssembleError, Gates, SeedError, assemble};

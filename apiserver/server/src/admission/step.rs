@@ -1,0 +1,37 @@
+//! One step of admission.
+
+use futures::future::{BoxFuture, ready};
+use mainstay_proto_api::Status;
+
+use crate::types::AdmissionRequest;
+
+/// A step: it may change the object, refuse it, and clean up after the write. All parts default to nothing.
+pub trait Step: Send + Sync {
+    /// Changes the object or refuses the request; runs before the kind's own preparation.
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+        let _unused = request;
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Refuses the request; runs after the kind's own checks.
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+        let _unused = request;
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Runs after the write ended, however it ended.
+    fn settled<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, ()> {
+        let _unused = request;
+        Box::pin(ready(()))
+    }
+}
+
+/// Upstream's refusal of an admission step: 403 about the request's object.
+pub fn refuse(request: &AdmissionRequest, why: impl std::fmt::Display) -> Status {
+    let name = match request.name.as_str() {
+        // As upstream: a generated name is not known yet, its prefix is.
+        "" => mainstay_apiserver_machinery::object::Meta(&request.object).generate_name(),
+        name => name,
+    };
+    Status::forbidden(request.kind.group, request.kind.plural, name, why)
+}

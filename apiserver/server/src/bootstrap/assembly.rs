@@ -1,0 +1,306 @@
+//! Puts the gates and the special endpoints together, and starts what keeps them going.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mainstay_apiserver_kinds::{
+    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW,
+};
+use mainstay_base::lifecycle::Tasks;
+use mainstay_proto_api::Status;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::kubernetes_service::KubernetesService;
+use super::policy::default_policy;
+use super::rbac::reconcile;
+use super::seed::Seeder;
+use crate::admission::default_tolerations::DefaultTolerations;
+use crate::admission::namespace_lifecycle::NamespaceLifecycle;
+use crate::admission::node_restriction::NodeRestriction;
+use crate::admission::node_taint::NodeTaint;
+use crate::admission::priority::Priority;
+use crate::admission::rbac_escalation::RbacEscalation;
+use crate::admission::service_account::ServiceAccountStep;
+use crate::admission::{Chain, Step};
+use crate::authn::anonymous::Anonymous;
+use crate::authn::certificate::{CertificateAuthenticator, VerifierError};
+use crate::authn::discovery::{CONFIGURATION_PATH, IssuerDocument, JWKS_PATH};
+use crate::authn::service_account::CachedObjects;
+use crate::authn::token::KeyError;
+use crate::authn::{Authenticator, AuthenticatorConfig, SigningKeys, TokenIssuer};
+use crate::authz::Authorizer;
+use crate::authz::aggregator::Aggregator;
+use crate::authz::feed::PolicyFeed;
+use crate::config::ServerConfig;
+use crate::handlers::Writer;
+use crate::registry::Registry;
+use crate::reviews::{AccessReview, RulesReview, SelfSubjectReview, TokenReview};
+use crate::services::release::ClaimRelease;
+use crate::services::{AllocatorConfig, ClaimsError, PoolError, ServiceAllocator};
+use crate::stream::{self, BackendError, Streams};
+use crate::subresources::{PodBinding, PodEviction, TokenRequests};
+use crate::types::{Admit, Assembly, Authorize, Endpoint, EndpointKey};
+
+/// Passes over aggregated roles at start: edit takes from view, admin from edit, and some room.
+const AGGREGATION_PASSES: usize = 4;
+
+/// A configuration that the gates cannot be made of.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The client CA.
+    #[error("reading the CA of client certificates: {0}")]
+    ClientCa(String),
+    /// The verifier of client certificates.
+    #[error("preparing client certificates")]
+    Verifier(#[from] VerifierError),
+    /// A service account key.
+    #[error("preparing service account tokens")]
+    Keys(#[from] KeyError),
+    /// The Service ranges.
+    #[error("preparing service addresses")]
+    Range(#[from] PoolError),
+    /// The way to node agents.
+    #[error("preparing the connection to node agents")]
+    Backend(#[from] BackendError),
+}
+
+/// A start that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// The claims of Services.
+    #[error("repairing the claims of services")]
+    Claims(#[from] ClaimsError),
+    /// The default policy's text.
+    #[error("reading the default policy")]
+    Policy(#[from] super::policy_text::PolicyTextError),
+    /// A write that was refused.
+    #[error("creating the objects that every cluster starts with: {0}")]
+    Refused(String),
+}
+
+impl From<Status> for SeedError {
+    fn from(status: Status) -> Self {
+        Self::Refused(status.message)
+    }
+}
+
+/// What stands behind the assembly and has loops of its own.
+pub struct Gates {
+    authorizer: Authorizer,
+    allocator: Arc<ServiceAllocator>,
+    seeder: Seeder,
+    documents: Arc<IssuerDocument>,
+}
+
+/// Makes the gates and endpoints over `registry`. Nothing is read or written yet.
+///
+/// # Errors
+/// [`AssembleError`].
+pub fn assemble(config: &ServerConfig, registry: &Registry, tasks: &Tasks) -> Result<(Assembly, Gates), AssembleError> {
+    let authorizer = Authorizer::default();
+    let tokens = Arc::new(issuer(config)?);
+    let authenticator = Arc::new(authenticator(config, registry, &tokens)?);
+    let allocator = Arc::new(ServiceAllocator::new(AllocatorConfig {
+        registry: registry.clone(),
+        cidr: config.service_cidr,
+        node_ports: config.node_ports.clone(),
+        randomness: Arc::clone(&config.randomness),
+    })?);
+    let admission: Arc<dyn Admit> = Arc::new(chain(config, registry, &authorizer, &allocator));
+    let writer = Writer::new(
+        registry.clone(),
+        Arc::clone(&admission),
+        Arc::clone(&config.clock),
+        Arc::clone(&config.randomness),
+    );
+    let documents = Arc::new(IssuerDocument::new(Arc::clone(&tokens)));
+    let parts = Parts { config, registry, authorizer: &authorizer, admission: &admission, writer: &writer };
+    let mut endpoints = reviews(&parts, &authenticator);
+    endpoints.extend(subresources(&parts, &tokens));
+    endpoints.extend(stream::endpoints(Streams::new(config, registry, Arc::new(authorizer.clone()), tasks.clone())?));
+    for path in [CONFIGURATION_PATH, JWKS_PATH] {
+        endpoints.push((EndpointKey::new("", path, ""), Arc::clone(&documents) as Arc<dyn Endpoint>));
+    }
+    let assembly = Assembly { authenticator, authorizer: Arc::new(authorizer.clone()), admission, endpoints };
+    Ok((assembly, Gates { authorizer, allocator, seeder: Seeder::new(writer), documents }))
+}
+
+impl Gates {
+    /// Brings the cluster's own objects up to date and loads the policy. Comes after the cache is loaded and before
+    /// the first request; `server` is where this server is reached.
+    ///
+    /// # Errors
+    /// [`SeedError`].
+    pub async fn seed(&self, server: SocketAddr) -> Result<PolicyFeed, SeedError> {
+        self.documents.set_server(server);
+        self.allocator.repair().await?;
+        self.seeder.namespaces().await?;
+        reconcile(&self.seeder, default_policy()?).await?;
+        self.aggregate().await?;
+        self.seeder.priority_classes().await?;
+        self.kubernetes(server).reconcile(&self.seeder).await?;
+        self.seeder.registry().fresh().await;
+        Ok(PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?)
+    }
+
+    async fn aggregate(&self) -> Result<(), SeedError> {
+        let aggregator = Aggregator::new(self.seeder.registry().clone());
+        for _pass in 0..AGGREGATION_PASSES {
+            self.seeder.registry().fresh().await;
+            if aggregator.reconcile().await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn kubernetes(&self, server: SocketAddr) -> KubernetesService {
+        KubernetesService { cluster_ip: self.allocator.first_address(), server }
+    }
+
+    /// Starts the loops; `feed` comes from [`Gates::seed`].
+    pub fn spawn(self, feed: PolicyFeed, server: SocketAddr, tasks: &Tasks) {
+        let stop = tasks.token();
+        let kubernetes = self.kubernetes(server);
+        tasks.spawn("authz-policy", feed.run(stop.clone()));
+        let aggregator = Aggregator::new(self.seeder.registry().clone());
+        tasks.spawn("authz-aggregation", logged(aggregator.run(stop.clone())));
+        tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
+        tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
+        tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));
+    }
+}
+
+/// A refusal as an error that tasks can report.
+async fn logged(run: impl Future<Output = Result<(), Status>>) -> Result<(), SeedError> {
+    Ok(run.await?)
+}
+
+/// What most endpoints share.
+struct Parts<'a> {
+    config: &'a ServerConfig,
+    registry: &'a Registry,
+    authorizer: &'a Authorizer,
+    admission: &'a Arc<dyn Admit>,
+    writer: &'a Writer,
+}
+
+type Endpoints = Vec<(EndpointKey, Arc<dyn Endpoint>)>;
+
+fn reviews(parts: &Parts<'_>, authenticator: &Arc<Authenticator>) -> Endpoints {
+    const AUTHORIZATION: &str = "authorization.k8s.io";
+    const AUTHENTICATION: &str = "authentication.k8s.io";
+    let body_bytes_max = parts.config.limits.body_bytes_max;
+    let authorizer: Arc<dyn Authorize> = Arc::new(parts.authorizer.clone());
+    let mut endpoints: Endpoints = Vec::new();
+    for (kind, about_self) in
+        [(&SUBJECT_ACCESS_REVIEW, false), (&LOCAL_SUBJECT_ACCESS_REVIEW, false), (&SELF_SUBJECT_ACCESS_REVIEW, true)]
+    {
+        let review = AccessReview { kind, about_self, authorizer: Arc::clone(&authorizer), body_bytes_max };
+        endpoints.push((EndpointKey::new(AUTHORIZATION, kind.plural, ""), Arc::new(review)));
+    }
+    let rules = RulesReview { authorizer: parts.authorizer.clone(), body_bytes_max };
+    endpoints.push((EndpointKey::new(AUTHORIZATION, "selfsubjectrulesreviews", ""), Arc::new(rules)));
+    let subject = SelfSubjectReview { clock: Arc::clone(&parts.config.clock), body_bytes_max };
+    endpoints.push((EndpointKey::new(AUTHENTICATION, "selfsubjectreviews", ""), Arc::new(subject)));
+    let token = TokenReview { authenticator: Arc::clone(authenticator), body_bytes_max };
+    endpoints.push((EndpointKey::new(AUTHENTICATION, "tokenreviews", ""), Arc::new(token)));
+    endpoints
+}
+
+fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
+    let config = parts.config;
+    let body_bytes_max = config.limits.body_bytes_max;
+    let binding = Arc::new(PodBinding {
+        registry: parts.registry.clone(),
+        clock: Arc::clone(&config.clock),
+        body_bytes_max,
+    });
+    let eviction = PodEviction {
+        writer: parts.writer.clone(),
+        admission: Arc::clone(parts.admission),
+        body_bytes_max,
+    };
+    let expiration_max = config.service_account.expiration_max.as_secs();
+    let token = TokenRequests {
+        registry: parts.registry.clone(),
+        tokens: Arc::clone(tokens),
+        admission: Arc::clone(parts.admission),
+        clock: Arc::clone(&config.clock),
+        randomness: Arc::clone(&config.randomness),
+        expiration_seconds_max: i64::try_from(expiration_max).unwrap_or(i64::MAX),
+        body_bytes_max,
+    };
+    vec![
+        (EndpointKey::new("", "pods", "binding"), Arc::clone(&binding) as Arc<dyn Endpoint>),
+        (EndpointKey::new("", "bindings", ""), binding),
+        (EndpointKey::new("", "pods", "eviction"), Arc::new(eviction)),
+        (EndpointKey::new("", "serviceaccounts", "token"), Arc::new(token)),
+    ]
+}
+
+/// The chain in upstream's order.
+fn chain(
+    config: &ServerConfig,
+    registry: &Registry,
+    authorizer: &Authorizer,
+    allocator: &Arc<ServiceAllocator>,
+) -> Chain {
+    let steps: Vec<Arc<dyn Step>> = vec![
+        Arc::new(NamespaceLifecycle::new(registry.clone())),
+        Arc::new(ServiceAccountStep::new(registry.clone(), Arc::clone(&config.randomness))),
+        Arc::new(NodeRestriction::new(registry.clone())),
+        Arc::new(NodeTaint),
+        Arc::new(Priority::new(registry.clone())),
+        Arc::new(DefaultTolerations),
+        // Upstream has these two in the storage layer, after admission.
+        Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone())),
+        Arc::clone(allocator) as Arc<dyn Step>,
+    ];
+    Chain::new(steps)
+}
+
+fn issuer(config: &ServerConfig) -> Result<TokenIssuer, AssembleError> {
+    let keys = &config.service_account;
+    let older: Vec<&[u8]> = keys.verification_keys_pem.iter().map(Vec::as_slice).collect();
+    let audiences = if keys.audiences.is_empty() { vec![keys.issuer.clone()] } else { keys.audiences.clone() };
+    Ok(TokenIssuer {
+        issuers: vec![keys.issuer.clone()],
+        audiences,
+        keys: SigningKeys::new(&keys.signing_key_pem, &older)?,
+    })
+}
+
+fn authenticator(
+    config: &ServerConfig,
+    registry: &Registry,
+    tokens: &Arc<TokenIssuer>,
+) -> Result<Authenticator, AssembleError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificates = CertificateAuthenticator::new(client_roots(&config.client_ca_pem)?, provider)?;
+    Ok(Authenticator::new(AuthenticatorConfig {
+        certificates,
+        tokens: Arc::clone(tokens),
+        live: Arc::new(CachedObjects::new(registry.clone())),
+        anonymous: if config.anonymous { Anonymous::Enabled } else { Anonymous::Disabled },
+        clock: Arc::clone(&config.clock),
+    }))
+}
+
+/// The roots that client certificates are issued below.
+///
+/// # Errors
+/// [`AssembleError::ClientCa`] for text without a certificate.
+pub fn client_roots(pem: &[u8]) -> Result<RootCertStore, AssembleError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| AssembleError::ClientCa(error.to_string()))?;
+        roots.add(certificate).map_err(|error| AssembleError::ClientCa(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(AssembleError::ClientCa("there is no certificate in it".to_owned()));
+    }
+    Ok(roots)
+}

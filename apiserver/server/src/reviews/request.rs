@@ -1,0 +1,53 @@
+//! Reading the body of a review or of a creating subresource, and answering it.
+
+use http::{Method, StatusCode};
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::pipeline;
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_proto_api::Status;
+
+use crate::request::{RequestContext, decode_object, read_body, respond_object, shown_type, strictness};
+use crate::types::{Request, Response};
+
+/// Reads the object of a POST: decoded, of the right kind, with defaults, and valid.
+///
+/// # Errors
+/// 405 for other methods, and what decoding and validation say.
+pub async fn read(
+    context: &RequestContext,
+    request: Request,
+    kind: &'static Kind,
+    body_bytes_max: usize,
+) -> Result<Value, Status> {
+    if request.method() != Method::POST {
+        let verb = context.info.verb.as_str();
+        return Err(Status::method_not_allowed(&context.info.api_group, &context.info.resource, verb));
+    }
+    let body = read_body(&context.headers, request.into_body(), body_bytes_max).await?;
+    let strictness = strictness(&context.query, "CreateOptions")?;
+    let decoded = decode_object(&context.headers, &body, kind.schema(), shown_type(kind), strictness)?;
+    let mut object = decoded.object;
+    pipeline::accept(kind, &mut object, &context.info.namespace)?;
+    pipeline::validate_create(kind, &object)?;
+    Ok(object)
+}
+
+/// Whether the request asks for a dry run.
+///
+/// # Errors
+/// 400 for a value other than `All`.
+pub fn dry_run(context: &RequestContext) -> Result<bool, Status> {
+    match context.query.get("dryRun") {
+        None | Some("") => Ok(false),
+        Some("All") => Ok(true),
+        Some(other) => Err(Status::bad_request(format!("invalid dryRun value {other:?}: only All is supported"))),
+    }
+}
+
+/// Answers 201 with the object.
+///
+/// # Errors
+/// 406 when the client reads no format of ours.
+pub fn created(context: &RequestContext, kind: &'static Kind, object: &Value) -> Result<Response, Status> {
+    respond_object(context, object, Some(kind.schema()), StatusCode::CREATED)
+}

@@ -1,0 +1,224 @@
+//! Connections to node agents (TLS with the server's own client certificate), to pods and to services.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use mainstay_base::lifecycle::Tasks;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::KubeletClient;
+use crate::types::Body;
+
+/// The time for a connection, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a backend cannot be reached or the way to it cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The client identity or CA cannot be used.
+    #[error("reading the client identity for node agents: {0}")]
+    Identity(String),
+    /// The host is not a name that a certificate could have.
+    #[error("{0:?} is not a host name")]
+    Host(String),
+    /// No connection.
+    #[error("dialing {address}")]
+    Dial {
+        /// Where to.
+        address: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No connection in time.
+    #[error("dialing {0}: timed out")]
+    Timeout(String),
+    /// The connection does not speak HTTP.
+    #[error("speaking HTTP with {address}")]
+    Http {
+        /// With whom.
+        address: String,
+        /// What went wrong.
+        #[source]
+        source: hyper::Error,
+    },
+}
+
+/// Whom to trust at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// A node agent: TLS, its certificate is checked, ours is shown.
+    NodeAgent,
+    /// A pod or service over HTTPS: its certificate is not checked, as upstream does; ours is not shown.
+    Anybody,
+    /// Plain HTTP.
+    Plain,
+}
+
+/// The other end of a proxied request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// IP address or host name.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How it is spoken to.
+    pub trust: Trust,
+}
+
+impl Target {
+    /// `host:port`, with brackets around IPv6.
+    pub fn authority(&self) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]:{}", self.port),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Opens connections.
+#[derive(Clone)]
+pub struct Backend {
+    node_agents: TlsConnector,
+    anybody: TlsConnector,
+    tasks: Tasks,
+}
+
+impl Backend {
+    /// Connections with the identity of `kubelet`; their drivers run in `tasks`.
+    pub fn new(kubelet: &KubeletClient, tasks: Tasks) -> Result<Self, BackendError> {
+        let failed = |error: &dyn std::fmt::Display| BackendError::Identity(error.to_string());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&kubelet.ca_pem) {
+            roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+        }
+        let chain = CertificateDer::pem_slice_iter(&kubelet.identity.cert_pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| failed(&error))?;
+        let key = PrivateKeyDer::from_pem_slice(&kubelet.identity.key_pem).map_err(|error| failed(&error))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = || ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let node_agents = builder()
+            .map_err(|error| failed(&error))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| failed(&error))?;
+        let anybody = builder()
+            .map_err(|error| failed(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer { provider: Arc::clone(&provider) }))
+            .with_no_client_auth();
+        Ok(Self {
+            node_agents: TlsConnector::from(Arc::new(node_agents)),
+            anybody: TlsConnector::from(Arc::new(anybody)),
+            tasks,
+        })
+    }
+
+    /// Where the connection drivers run.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// A fresh HTTP/1.1 connection to `target`. It ends with its only request.
+    pub async fn connect(&self, target: &Target) -> Result<SendRequest<Body>, BackendError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.open(target)).await {
+            Ok(opened) => opened,
+            Err(_elapsed) => Err(BackendError::Timeout(target.authority())),
+        }
+    }
+
+    async fn open(&self, target: &Target) -> Result<SendRequest<Body>, BackendError> {
+        let address = target.authority();
+        let dial = |source| BackendError::Dial { address: address.clone(), source };
+        let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(dial)?;
+        tcp.set_nodelay(true).map_err(dial)?;
+        let connector = match target.trust {
+            Trust::Plain => return self.speak(tcp, &address).await,
+            Trust::NodeAgent => &self.node_agents,
+            Trust::Anybody => &self.anybody,
+        };
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| BackendError::Host(target.host.clone()))?;
+        let tls = connector.connect(name, tcp).await.map_err(dial)?;
+        self.speak(tls, &address).await
+    }
+
+    async fn speak<T>(&self, io: T, address: &str) -> Result<SendRequest<Body>, BackendError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(|source| BackendError::Http { address: address.to_owned(), source })?;
+        let stop = self.tasks.token();
+        self.tasks.spawn("proxy-connection", async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                result = connection.with_upgrades() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "a proxied connection ended");
+                    }
+                }
+            }
+        });
+        Ok(sender)
+    }
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Backend").finish_non_exhaustive()
+    }
+}
+
+/// Takes any server certificate: pods and services have none that this server could check.
+#[derive(Debug)]
+struct AnyServer {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

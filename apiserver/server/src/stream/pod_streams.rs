@@ -1,0 +1,117 @@
+//! `pods/log`, `pods/exec`, `pods/attach` and `pods/portforward`: carried to the agent of the pod's node.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use mainstay_apiserver_kinds::{NODE, POD};
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_proto_api::Status;
+
+use super::backend::{Backend, Target, Trust};
+use super::forward::{forward, nothing, wanted_upgrade};
+use super::node::node_address;
+use super::pod_options::{choose_container, exec_path, log_path, port_forward_path};
+use crate::authz::forbidden;
+use crate::registry::Registry;
+use crate::request::RequestContext;
+use crate::types::{Authorize, Endpoint, Request, Response};
+
+/// Which stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodStream {
+    /// The output of a container.
+    Log,
+    /// A command in a container.
+    Exec,
+    /// The streams of a container's main process.
+    Attach,
+    /// Connections to ports of the pod.
+    PortForward,
+}
+
+/// Answers one of the subresources.
+pub struct PodStreams {
+    /// Which one.
+    pub stream: PodStream,
+    /// Where pods and nodes are.
+    pub registry: Registry,
+    /// The way to node agents.
+    pub backend: Backend,
+    /// For the right that a GET upgrade needs besides `get`.
+    pub authorizer: Arc<dyn Authorize>,
+}
+
+impl PodStreams {
+    async fn carry(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
+        if self.stream != PodStream::Log {
+            self.check_upgrade(&context, &request)?;
+        }
+        let (namespace, name) = (context.info.namespace.as_str(), context.info.name.as_str());
+        let found = self.registry.get_fresh(&POD, namespace, name).await?;
+        let found = found.ok_or_else(|| Status::not_found("", "pods", name))?;
+        let pod = self.registry.decode_served(&POD, &found)?;
+        let path = self.path(&context, &pod)?;
+        let node = pod.path_str(&["spec", "nodeName"]).unwrap_or_default();
+        if node.is_empty() {
+            return match self.stream {
+                PodStream::Log => Ok(nothing()),
+                _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
+            };
+        }
+        let target = node_agent(&self.registry, node).await?;
+        forward(&self.backend, &target, &path, request).await
+    }
+
+    fn path(&self, context: &RequestContext, pod: &Value) -> Result<String, Status> {
+        let query = &context.query;
+        if self.stream == PodStream::PortForward {
+            return port_forward_path(pod, query);
+        }
+        let container = choose_container(pod, query.non_empty("container"))?;
+        match self.stream {
+            PodStream::Log => log_path(pod, &container, query),
+            PodStream::Exec => Ok(exec_path("exec", pod, &container, query)),
+            _ => Ok(exec_path("attach", pod, &container, query)),
+        }
+    }
+
+    /// A stream into a container is an upgrade, and always needs `create`: a WebSocket starts with GET, and a right
+    /// to read must not become a right to run commands.
+    fn check_upgrade(&self, context: &RequestContext, request: &Request) -> Result<(), Status> {
+        let mut attributes = context.info.attributes();
+        if attributes.verb != "create" {
+            attributes.verb = "create".into();
+            let decision = self.authorizer.authorize(context.user(), &attributes);
+            if !decision.is_allowed() {
+                let why = forbidden::message(context.user(), &attributes, decision.reason());
+                return Err(Status::forbidden("", "pods", &attributes.name, why));
+            }
+        }
+        if wanted_upgrade(request.headers()).is_none() {
+            return Err(Status::bad_request("Upgrade request required"));
+        }
+        Ok(())
+    }
+}
+
+/// Where the agent of a node listens.
+///
+/// # Errors
+/// 404 for no such node, 500 for one without an address.
+pub async fn node_agent(registry: &Registry, name: &str) -> Result<Target, Status> {
+    let found = registry.get_fresh(&NODE, "", name).await?.ok_or_else(|| Status::not_found("", "nodes", name))?;
+    let node = registry.decode_served(&NODE, &found)?;
+    let address = node_address(&node)
+        .ok_or_else(|| Status::internal(format!("no preferred addresses found for node {name:?}")))?;
+    Ok(Target { host: address.host, port: address.port, trust: Trust::NodeAgent })
+}
+
+impl Endpoint for PodStreams {
+    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+        Box::pin(self.carry(context, request))
+    }
+
+    fn long_running(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,9 @@
+//! Subresources that do something with other objects: binding and eviction of pods, tokens of service accounts.
+
+pub mod binding;
+pub mod eviction;
+pub mod token;
+
+pub use binding::PodBinding;
+pub use eviction::PodEviction;
+pub use token::TokenRequests;
