@@ -224,7 +224,7 @@ impl Changes {
         let dir = current.parent().unwrap_or(current);
         let what = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
         inotify::add_watch(&inotify, dir, what).map_err(error)?;
-        let inotify = AsyncFd::new(inotify).map_err(failed("watching", current))?;
+        let inotify = AsyncFd::register(inotify).map_err(failed("watching", current))?;
         Ok(Self { inotify })
     }
 

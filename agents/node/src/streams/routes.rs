@@ -9,11 +9,14 @@ use mainstay_base::lifecycle::Tasks;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::exec::{self, ExecCall};
 use super::logs;
+use super::port_forward::{self, Forward};
 use super::query::{self, Query};
 use super::respond::{self, Body};
 use crate::agent::Agent;
 use crate::desired::Desired;
+use crate::runtime_state::PodRuntime;
 
 /// What the handlers share.
 pub(super) struct Routes {
@@ -40,8 +43,60 @@ impl Routes {
                 Some(pod) => logs::serve(&self.agent, &self.tasks, &pod, container, &query),
                 None => no_pod(pod),
             },
+            (&Method::GET | &Method::POST, ["exec", rest @ ..]) => self.exec(request, rest, false, &query),
+            (&Method::GET | &Method::POST, ["attach", rest @ ..]) => self.exec(request, rest, true, &query),
+            (&Method::GET | &Method::POST, ["portForward", rest @ ..]) => self.port_forward(request, rest, &query),
             _ => respond::text(StatusCode::NOT_FOUND, "404 page not found"),
         }
+    }
+
+    /// `/exec/{namespace}/{pod}[/{uid}]/{container}`, and the same for attach.
+    fn exec(&self, request: Request<Incoming>, parts: &[&str], attach: bool, query: &Query) -> Response<Body> {
+        let (namespace, name, uid, container) = match *parts {
+            [namespace, name, container] => (namespace, name, None, container),
+            [namespace, name, uid, container] => (namespace, name, Some(uid), container),
+            _ => return respond::text(StatusCode::NOT_FOUND, "404 page not found"),
+        };
+        let Some(pod) = self.find(namespace, name, uid) else { return no_pod(name) };
+        let records = self.records(&pod);
+        let Some(record) = records.latest(container) else {
+            return respond::text(StatusCode::NOT_FOUND, format!("container not found (\"{container}\")"));
+        };
+        if !record.running() {
+            let text = format!("container \"{container}\" in pod \"{name}\" is not running");
+            return respond::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+        }
+        match ExecCall::new(record.id.clone(), attach, query) {
+            Ok(call) => exec::serve(&self.agent, &self.tasks, request, call),
+            Err(error) => respond::text(StatusCode::BAD_REQUEST, error),
+        }
+    }
+
+    /// `/portForward/{namespace}/{pod}[/{uid}]`.
+    fn port_forward(&self, request: Request<Incoming>, parts: &[&str], query: &Query) -> Response<Body> {
+        let (namespace, name, uid) = match *parts {
+            [namespace, name] => (namespace, name, None),
+            [namespace, name, uid] => (namespace, name, Some(uid)),
+            _ => return respond::text(StatusCode::NOT_FOUND, "404 page not found"),
+        };
+        let Some(pod) = self.find(namespace, name, uid) else { return no_pod(name) };
+        let records = self.records(&pod);
+        let Some(sandbox) = records.sandbox().filter(|s| s.ready) else {
+            let text = format!("not able to find a ready sandbox of pod \"{name}\"");
+            return respond::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+        };
+        let forward = Forward {
+            agent: Arc::clone(&self.agent),
+            sandbox_id: sandbox.id.clone(),
+            pod_name: name.to_owned(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+        };
+        port_forward::serve(forward, &self.tasks, request, query)
+    }
+
+    fn records(&self, pod: &Pod) -> Arc<PodRuntime> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.agent.observer.watch(uid).borrow().clone()
     }
 
     /// The pod of this name, of this uid when one is given.

@@ -12,7 +12,7 @@ mod sub_path;
 mod tokens;
 
 pub(crate) use error::VolumeError;
-pub(crate) use kind::{VolumeKind, kind};
+
 pub(crate) use mounter::{MountRequest, container_mounts, mount_all, unmount_all};
 pub(crate) use payload::ContentSources;
-pub(crate) use tokens::{TokenKey, Tokens, wanted_tokens};
+pub(crate) use tokens::Tokens;

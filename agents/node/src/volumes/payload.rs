@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::error::VolumeError;
-use super::tokens::TokenKey;
+use super::tokens::{TokenKey};
 use crate::spec::downward::{self, PodFacts};
 
 /// Files of one volume may not hold more than this: an API object is smaller.

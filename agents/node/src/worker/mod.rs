@@ -23,4 +23,4 @@ pub(crate) use lifecycle::{
 };
 pub(crate) use plan::crash_wait;
 pub(crate) use run::{Wanted, Worker};
-pub(crate) use view::{Failure, Op, PodMemory, PodView};
+pub(crate) use view::{Failure, Op, PodView};
