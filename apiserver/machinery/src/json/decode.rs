@@ -35,7 +35,8 @@ impl Strictness {
 /// A decoded object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
-    /// The tree: only fields that the schema knows, nulls left out, scalars canonical.
+    /// The canonical tree: only fields that the schema knows, no nulls, zeros as upstream's JSON has them, scalars in
+    /// their canonical text. Equal objects are equal trees, from whichever codec they come.
     pub value: Value,
     /// Upstream's texts about what was dropped, for `Warning` headers.
     pub warnings: Vec<String>,
@@ -76,14 +77,17 @@ pub fn decode_free(body: &[u8]) -> Result<Value, DecodeError> {
 }
 
 /// What upstream holds for a null item of a list or map.
-pub(crate) fn zero_element(base: Base) -> Value {
-    match base {
+pub(crate) fn zero_element(field: &Field) -> Value {
+    match field.base {
         Base::Bool => Value::Bool(false),
         Base::Int32 | Base::Int64 | Base::Float | Base::IntOrString => Value::Int(0),
         Base::Str | Base::Bytes => Value::from(""),
         Base::Quantity => Value::from("0"),
         Base::Duration => Value::from("0s"),
-        Base::Struct => Value::map(),
+        Base::Struct => {
+            let zeros = field.ty().map(Type::zeros).unwrap_or_default();
+            Value::Map(zeros.iter().filter_map(|field| Some((field.name, field.zero.as_ref()?))).collect())
+        }
         _ => Value::Null,
     }
 }
@@ -177,12 +181,19 @@ impl Parser<'_> {
                 None => self.type_name(ty)?,
             };
             self.path.pop();
-            if !value.is_null() {
+            let keeps = field.map_or(!value.is_null(), |field| field.keeps(&value));
+            if keeps {
                 pairs.push((SmolStr::new_static(name), value));
             }
         }
         self.depth -= 1;
-        Ok(Value::Map(self.finish(pairs)))
+        let mut map = self.finish(pairs);
+        for field in ty.zeros() {
+            if let Some(zero) = &field.zero {
+                map.get_or_insert(field.name, || zero.clone());
+            }
+        }
+        Ok(Value::Map(map))
     }
 
     fn unknown(&mut self, key: SmolStr) -> Result<(), DecodeError> {
@@ -248,7 +259,7 @@ impl Parser<'_> {
             self.path.push(Step::Index(items.len()));
             let item = self.element(owner, field)?;
             self.path.pop();
-            items.push(if item.is_null() { zero_element(field.base) } else { item });
+            items.push(if item.is_null() { zero_element(field) } else { item });
         }
         self.depth -= 1;
         Ok(Value::List(items))
@@ -271,7 +282,7 @@ impl Parser<'_> {
                 _ => self.element(owner, field)?,
             };
             self.path.pop();
-            pairs.push((key, if value.is_null() { zero_element(field.base) } else { value }));
+            pairs.push((key, if value.is_null() { zero_element(field) } else { value }));
         }
         self.depth -= 1;
         Ok(Value::Map(self.finish(pairs)))

@@ -1,5 +1,5 @@
-//! From protobuf to the tree, as upstream would write it in JSON: what `omitempty` leaves out is absent, and what
-//! upstream always writes is there.
+//! From protobuf to the canonical tree: what upstream's JSON leaves out is absent, what it always writes is there
+//! (but for nulls, which stand in no tree).
 
 use super::envelope;
 use super::special::{self, IntOrString};
@@ -121,12 +121,7 @@ fn read_field(
     match field.container {
         Container::One => {
             let value = element(field, wire, depth)?;
-            let omitted = match &value {
-                Value::Null => field.zero.is_none(),
-                Value::Map(_) | Value::List(_) => false,
-                scalar => field.zero.is_none() && !field.is_pointer() && scalar.is_empty(),
-            };
-            if omitted {
+            if !field.keeps(&value) {
                 return Ok(());
             }
             if let Some(slot) = members.slot(at, field, || Value::Null) {
@@ -152,7 +147,7 @@ fn read_field(
                 Some(wire) if field.is_wrapped() => Value::List(wrapped_items(field, wire, depth)?),
                 None if field.is_wrapped() => Value::List(Vec::new()),
                 Some(wire) => element(field, wire, depth)?,
-                None => json::zero_element(field.base),
+                None => json::zero_element(field),
             };
             if let Some(Value::Map(map)) = members.slot(at, field, Value::map) {
                 // Keys come sorted, so this appends.

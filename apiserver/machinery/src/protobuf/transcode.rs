@@ -273,7 +273,7 @@ impl Writer<'_, '_> {
                     Some(wire) if field.is_wrapped() => self.wrapped_items(field, wire, depth)?,
                     None if field.is_wrapped() => self.out.extend_from_slice(b"[]"),
                     Some(wire) => self.element(field, wire, Place::Deeper, depth)?,
-                    None => crate::json::encode(&crate::json::zero_element(field.base), self.out),
+                    None => crate::json::encode(&crate::json::zero_element(field), self.out),
                 }
                 Ok(Some((at, b'}')))
             }
@@ -306,7 +306,7 @@ impl Writer<'_, '_> {
             }
             _ => Place::Deeper,
         };
-        if field.zero.is_none() && !field.is_pointer() {
+        if !field.is_always_written() && !field.is_pointer() {
             let empty = match (field.base, wire) {
                 (Base::Str | Base::Bytes, Wire::Bytes(bytes)) => bytes.is_empty(),
                 (Base::Bool | Base::Int32 | Base::Int64, Wire::Varint(v)) => v == 0,
@@ -322,7 +322,7 @@ impl Writer<'_, '_> {
         let start = self.out.len();
         self.element(field, wire, inner, depth)?;
         // Go's zero time is null; where nulls are left out, so is the field.
-        if field.zero.is_none() && self.out.get(start..) == Some(b"null") {
+        if !field.is_always_written() && self.out.get(start..) == Some(b"null") {
             self.out.truncate(before);
         }
         Ok(())

@@ -87,6 +87,7 @@ fn finish(draft: &Draft, fields: &'static [Field], all: &[(Draft, &'static [Fiel
     let mut by_name = Vec::new();
     collect_names(fields, all, &mut by_name);
     by_name.sort_by_key(|(name, _)| *name);
+    let zeros = by_name.iter().map(|(_, field)| *field).filter(|field| field.zero.is_some()).collect();
     let top = fields.iter().map(|f| f.number).max().unwrap_or_default() as usize;
     let mut by_number = vec![0_u8; top + 1];
     let mut always = 0_u64;
@@ -96,7 +97,7 @@ fn finish(draft: &Draft, fields: &'static [Field], all: &[(Draft, &'static [Fiel
         {
             *slot = at as u8 + 1;
         }
-        if field.zero.is_some() && field.number > 0 {
+        if field.is_always_written() && field.number > 0 {
             always |= 1 << at;
         }
     }
@@ -108,6 +109,7 @@ fn finish(draft: &Draft, fields: &'static [Field], all: &[(Draft, &'static [Fiel
         served: draft.flags.contains('s'),
         fields,
         by_name: leak(by_name),
+        zeros: leak(zeros),
         by_number: leak(by_number),
         has_defaults: false,
         always,
@@ -157,13 +159,29 @@ fn set_zeros(drafts: &mut [Draft]) {
     }
     for draft in drafts {
         for field in &mut draft.fields {
-            field.zero = zero_value(field, &structs);
-            let Some(zero) = &field.zero else { continue };
+            let Some(zero) = zero_value(field, &structs) else { continue };
+            field.flags.0 |= Flags::ALWAYS;
             let mut text = Vec::new();
-            crate::json::encode(zero, &mut text);
+            crate::json::encode(&zero, &mut text);
             let text = String::from_utf8_lossy(&text).into_owned().leak();
-            field.zero_text = if field.is_inline() { text.trim_matches(['{', '}']) } else { text };
+            field.zero_text = if field.is_inline() {
+                text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default()
+            } else {
+                text
+            };
+            field.zero = without_nulls(zero);
         }
+    }
+}
+
+fn without_nulls(value: Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::Map(map) => {
+            let members = map.into_iter().filter_map(|(key, value)| Some((key, without_nulls(value)?)));
+            Some(Value::Map(Map::from_pairs(members.collect())))
+        }
+        other => Some(other),
     }
 }
 

@@ -65,6 +65,7 @@ impl Flags {
     pub(super) const OPTIONAL: u8 = 1 << 4;
     pub(super) const REQUIRED: u8 = 1 << 5;
     pub(super) const WRAPPED: u8 = 1 << 6;
+    pub(super) const ALWAYS: u8 = 1 << 7;
 }
 
 /// One field of a struct.
@@ -100,9 +101,10 @@ pub struct Field {
     pub go_type_name: &'static str,
     /// The values of an enum; empty when any value is allowed.
     pub enum_values: &'static [&'static str],
-    /// What upstream writes when the field is absent (Go's zero value); none when it writes nothing.
+    /// What stands for the field in a canonical tree when it is absent (Go's zero value, but never a null); none when
+    /// nothing does.
     pub zero: Option<Value>,
-    /// `zero` as JSON text; for an inline struct its members without braces.
+    /// What upstream writes in JSON when the field is absent; for an inline struct its members without braces.
     pub(crate) zero_text: &'static str,
 }
 
@@ -119,6 +121,21 @@ impl Field {
     /// Whether JSON leaves the field out when it is empty.
     pub const fn omits_empty(&self) -> bool {
         self.has(Flags::OMIT_EMPTY)
+    }
+
+    /// Whether upstream writes the field in JSON even when it is absent.
+    pub const fn is_always_written(&self) -> bool {
+        self.has(Flags::ALWAYS)
+    }
+
+    /// Whether a canonical tree holds this value: empty lists and maps, and zeros that JSON leaves out, are absent.
+    pub(crate) fn keeps(&self, value: &Value) -> bool {
+        match (self.container, value) {
+            (_, Value::Null) => false,
+            (Container::One, Value::List(_) | Value::Map(_)) => true,
+            (Container::One, scalar) => self.is_always_written() || self.is_pointer() || !scalar.is_empty(),
+            (_, many) => self.is_wrapped() || !many.is_empty(),
+        }
     }
 
     /// Whether the struct's fields stand among the parent's in JSON, and in a message of their own in protobuf.
@@ -202,6 +219,8 @@ pub struct Type {
     pub served: bool,
     pub(super) fields: &'static [Field],
     pub(super) by_name: &'static [(&'static str, &'static Field)],
+    /// Fields of which something stands in a canonical tree when they are absent, by name.
+    pub(super) zeros: &'static [&'static Field],
     /// For each number, one more than the index of its field; 0 for none.
     pub(super) by_number: &'static [u8],
     /// Whether defaults can be set somewhere within.
@@ -232,6 +251,11 @@ impl Type {
         let (first, rest) = path.split_first()?;
         let field = self.field(first)?;
         if rest.is_empty() { Some(field) } else { field.ty()?.field_at(rest) }
+    }
+
+    /// Fields of which something stands in a canonical tree when they are absent, by name.
+    pub(crate) const fn zeros(&self) -> &'static [&'static Field] {
+        self.zeros
     }
 
     /// The field of that protobuf number, with its index.
