@@ -1,2 +1,49 @@
-//! `mainstay`: the one binary.
-fn main() {}
+//! `mainstay`: a complete Kubernetes in one binary. This crate only assembles the parts; see docs/ARCHITECTURE.md.
+
+mod assemble;
+mod cli;
+mod clients;
+mod cluster_objects;
+mod config;
+mod data_dir;
+mod down;
+mod identities;
+mod image;
+mod kubeconfig;
+mod node_address;
+mod preflight;
+mod refusal;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Command};
+use crate::refusal::report;
+
+fn main() -> ExitCode {
+    // The shim and the container helper must not share a process with threads, so they branch off first.
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some(mainstay_runtime::SHIM_COMMAND) => return mainstay_runtime::shim::main(&arguments[2..]),
+        Some(mainstay_runtime::OCI_COMMAND) => return mainstay_runtime::oci::main(&arguments[2..]),
+        _ => {}
+    }
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Up(flags) => up::run(&flags),
+        Command::Down(flags) => down::run(&flags),
+        Command::Image(command) => image::run(&command),
+        Command::Status(flags) => status::run(&flags),
+        Command::Version => up::print_line(&format!("mainstay {}", env!("CARGO_PKG_VERSION"))),
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: what `mainstay --help` teaches.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where a cluster keeps everything when nothing else is said.
+pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
+
+/// A complete Kubernetes in one binary.
+///
+/// `mainstay up` runs a whole one-node cluster in the foreground. Then, in another terminal:
+/// `export KUBECONFIG=/var/lib/mainstay/admin.kubeconfig` and use kubectl as always.
+///
+/// Exit codes: 0 done; 1 failed while working; 2 refused before anything was changed.
+#[derive(Debug, Parser)]
+#[command(name = "mainstay", version, about, long_about, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a one-node cluster in the foreground until SIGTERM or Ctrl-C; containers run on after it ends.
+    Up(UpFlags),
+    /// Stop the cluster of a data directory: its containers, mounts, cgroups, namespaces, rules and bridge.
+    Down(DataDirFlags),
+    /// Import, pull, list and remove container images.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Say in words what runs and how healthy it is.
+    Status(DataDirFlags),
+    /// Print the version.
+    Version,
+}
+
+/// `mainstay up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpFlags {
+    /// Directory for the cluster's state; made at the first start.
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+    /// Where to write the administrator's kubeconfig [default: DIR/admin.kubeconfig].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Address and port of the API server (TLS only).
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:6443")]
+    pub(crate) bind: SocketAddr,
+    /// This node's name [default at the first start: the host name].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Addresses of pods [default at the first start: 10.42.0.0/16].
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) cluster_cidr: Option<String>,
+    /// Addresses of Services; the tenth is the DNS server's [default at the first start: 10.43.0.0/16].
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_cidr: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_store=debug.
+    #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
+    pub(crate) log: String,
+    /// Write logs as JSON, one object a line.
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+/// A command on the cluster of one data directory.
+#[derive(Debug, Args)]
+pub(crate) struct DataDirFlags {
+    /// The cluster's data directory.
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// `mainstay image`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Import images from an OCI or Docker archive (a tar file, plain or gzipped).
+    Import {
+        /// The archive.
+        #[arg(value_name = "ARCHIVE")]
+        archive: PathBuf,
+        /// Name for an image that the archive does not name, such as example.com/hello:1.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        data_dir: DataDirFlags,
+    },
+    /// Pull an image from a registry.
+    Pull {
+        /// The image, such as localhost:5000/hello:1 or registry.k8s.io/pause:3.10.
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        #[command(flatten)]
+        data_dir: DataDirFlags,
+    },
+    /// List the images on this node.
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        data_dir: DataDirFlags,
+    },
+    /// Remove images by name or id.
+    Rm {
+        /// Names or ids.
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+        #[command(flatten)]
+        data_dir: DataDirFlags,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_flags_exit_with_2() {
+        let error = Arguments::try_parse_from(["mainstay", "up", "--bind", "nonsense"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,70 @@
+//! Objects that this assembly adds to every cluster: the DNS Service, which leads to the node's own DNS server.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::PostParams;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Cluster;
+
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "kube-dns";
+const CONFLICT: u16 = 409;
+
+/// Creates what is missing; what is there stays as it is.
+///
+/// # Errors
+/// The API server refuses for another reason than that the object exists.
+pub(crate) async fn ensure(client: &kube::Client, cluster: &Cluster) -> anyhow::Result<()> {
+    create(client, &dns_service(cluster)?).await?;
+    create(client, &dns_endpoints(cluster)?).await
+}
+
+async fn create<K>(client: &kube::Client, object: &K) -> anyhow::Result<()>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let api = kube::Api::<K>::namespaced(client.clone(), NAMESPACE);
+    match api.create(&PostParams::default(), object).await {
+        Ok(_created) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == CONFLICT => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("creating the {} {NAMESPACE}/{NAME}", K::kind(&()))),
+    }
+}
+
+fn dns_service(cluster: &Cluster) -> anyhow::Result<Service> {
+    from_json(serde_json::json!({
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
+            "k8s-app": NAME, "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}},
+        "spec": {
+            "clusterIP": cluster.dns_service_ip().to_string(),
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}
+            ]
+        }
+    }))
+}
+
+fn dns_endpoints(cluster: &Cluster) -> anyhow::Result<EndpointSlice> {
+    from_json(serde_json::json!({
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
+            "kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": "mainstay"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [cluster.gateway().to_string()], "conditions": {"ready": true}}],
+        "ports": [
+            {"name": "dns", "port": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "port": 53, "protocol": "TCP"}
+        ]
+    }))
+}
+
+fn from_json<T: DeserializeOwned>(value: serde_json::Value) -> anyhow::Result<T> {
+    serde_json::from_value(value).context("building the DNS objects")
+}

@@ -1,0 +1,203 @@
+//! The cluster's certificate authority, and a certificate for each part: made at the first start, renewed in time.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, covers, generate_key_pem, not_after};
+use time::OffsetDateTime;
+
+use crate::config::Config;
+use crate::data_dir::{DataDir, write_atomically};
+
+const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
+const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
+/// A leaf with less than this left is made anew at start.
+const RENEW_BEFORE: Duration = Duration::from_secs(90 * 86_400);
+
+/// Every key and certificate that one node's parts need.
+pub(crate) struct Identities {
+    /// The certificate authority's certificate, PEM.
+    pub(crate) ca_pem: String,
+    /// The key that ServiceAccount tokens are signed with, PEM.
+    pub(crate) service_account_key_pem: String,
+    /// The API server's serving certificate.
+    pub(crate) apiserver: Leaf,
+    /// What the API server shows to node agents.
+    pub(crate) kubelet_client: Leaf,
+    /// What the node agent's own server shows.
+    pub(crate) kubelet_server: Leaf,
+    /// `kubernetes-admin` in `system:masters`.
+    pub(crate) admin: Leaf,
+    /// `system:kube-scheduler`.
+    pub(crate) scheduler: Leaf,
+    /// `system:kube-controller-manager`.
+    pub(crate) controllers: Leaf,
+    /// `system:kube-proxy`.
+    pub(crate) proxy: Leaf,
+    /// `system:node:<name>` in `system:nodes`.
+    pub(crate) node: Leaf,
+}
+
+impl Identities {
+    /// Reads what is there, makes what is missing, and renews what ends soon or lacks a name.
+    pub(crate) fn ensure(dir: &DataDir, config: &Config, now: OffsetDateTime) -> anyhow::Result<Self> {
+        let folder = dir.join("pki");
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let ca = ensure_ca(&folder, now)?;
+        let maker = Maker { folder: &folder, ca: &ca, now };
+        let node_name = &config.cluster.node_name;
+        let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
+        Ok(Self {
+            ca_pem: ca.certificate_pem().to_owned(),
+            service_account_key_pem: ensure_key(&folder.join("sa.key"))?,
+            apiserver: maker.ensure("apiserver", &server("kube-apiserver", api_names(config)))?,
+            kubelet_client: maker
+                .ensure("apiserver-kubelet-client", &client("kube-apiserver-kubelet-client", &[]))?,
+            kubelet_server: maker
+                .ensure("kubelet", &server(&format!("system:node:{node_name}"), node_names))?,
+            admin: maker.ensure("admin", &client("kubernetes-admin", &["system:masters"]))?,
+            scheduler: maker.ensure("scheduler", &client("system:kube-scheduler", &[]))?,
+            controllers: maker
+                .ensure("controller-manager", &client("system:kube-controller-manager", &[]))?,
+            proxy: maker.ensure("proxy", &client("system:kube-proxy", &[]))?,
+            node: maker.ensure("node", &client(&format!("system:node:{node_name}"), &["system:nodes"]))?,
+        })
+    }
+}
+
+/// Every name under which clients reach the API server.
+fn api_names(config: &Config) -> Vec<SubjectName> {
+    let dns = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
+    let mut names: Vec<_> = dns.iter().map(|name| SubjectName::Dns((*name).to_owned())).collect();
+    names.push(SubjectName::Dns("localhost".to_owned()));
+    names.push(SubjectName::Dns(config.cluster.node_name.clone()));
+    let mut addresses = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(config.cluster.api_service_ip()),
+        IpAddr::V4(config.cluster.gateway()),
+        config.node_ip,
+    ];
+    if !config.bind.ip().is_unspecified() {
+        addresses.push(config.bind.ip());
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    names.extend(addresses.into_iter().map(SubjectName::Ip));
+    names
+}
+
+fn client(user: &str, groups: &[&str]) -> LeafRequest {
+    LeafRequest {
+        common_name: user.to_owned(),
+        organizations: groups.iter().map(|group| (*group).to_owned()).collect(),
+        names: Vec::new(),
+        usage: Usage::Client,
+        validity: LEAF_VALIDITY,
+    }
+}
+
+fn server(name: &str, names: Vec<SubjectName>) -> LeafRequest {
+    LeafRequest {
+        common_name: name.to_owned(),
+        organizations: Vec::new(),
+        names,
+        usage: Usage::Server,
+        validity: LEAF_VALIDITY,
+    }
+}
+
+fn ensure_ca(folder: &Path, now: OffsetDateTime) -> anyhow::Result<Ca> {
+    let (certificate, key) = (folder.join("ca.crt"), folder.join("ca.key"));
+    if certificate.exists() {
+        return Ca::from_pem(read(&certificate)?, read(&key)?)
+            .with_context(|| format!("using the certificate authority in {}", folder.display()));
+    }
+    let ca = Ca::generate("mainstay-ca", now, CA_VALIDITY).context("making the certificate authority")?;
+    write_atomically(&key, ca.key_pem().as_bytes(), 0o600)?;
+    write_atomically(&certificate, ca.certificate_pem().as_bytes(), 0o644)?; // last: it marks the pair as complete
+    Ok(ca)
+}
+
+fn ensure_key(file: &PathBuf) -> anyhow::Result<String> {
+    if file.exists() {
+        return read(file);
+    }
+    let key = generate_key_pem().context("making the ServiceAccount key")?;
+    write_atomically(file, key.as_bytes(), 0o600)?;
+    Ok(key)
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+}
+
+struct Maker<'a> {
+    folder: &'a Path,
+    ca: &'a Ca,
+    now: OffsetDateTime,
+}
+
+impl Maker<'_> {
+    fn ensure(&self, name: &str, request: &LeafRequest) -> anyhow::Result<Leaf> {
+        let (certificate, key) =
+            (self.folder.join(format!("{name}.crt")), self.folder.join(format!("{name}.key")));
+        if certificate.exists() && key.exists() {
+            let leaf = Leaf { certificate_pem: read(&certificate)?, key_pem: read(&key)? };
+            if self.usable(&leaf, request).with_context(|| format!("checking {}", certificate.display()))? {
+                return Ok(leaf);
+            }
+        }
+        let leaf =
+            self.ca.issue(request, self.now).with_context(|| format!("making the certificate {name}"))?;
+        fs::remove_file(&certificate).or_else(missing_is_fine)?; // never a new key beside an old certificate
+        write_atomically(&key, leaf.key_pem.as_bytes(), 0o600)?;
+        write_atomically(&certificate, leaf.certificate_pem.as_bytes(), 0o644)?;
+        Ok(leaf)
+    }
+
+    fn usable(&self, leaf: &Leaf, request: &LeafRequest) -> anyhow::Result<bool> {
+        let left = not_after(&leaf.certificate_pem)? - self.now;
+        Ok(left > RENEW_BEFORE && covers(&leaf.certificate_pem, &request.names)?)
+    }
+}
+
+fn missing_is_fine(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn maker_in(folder: &Path, ca: &Ca, now: OffsetDateTime) -> Leaf {
+        Maker { folder, ca, now }.ensure("x", &client("someone", &[])).unwrap()
+    }
+
+    #[test]
+    fn a_leaf_is_kept_until_it_ends_soon() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = OffsetDateTime::now_utc();
+        let ca = ensure_ca(dir.path(), start).unwrap();
+        let first = maker_in(dir.path(), &ca, start).certificate_pem;
+        assert_eq!(maker_in(dir.path(), &ca, start + 100 * DAY).certificate_pem, first);
+        assert_ne!(maker_in(dir.path(), &ca, start + 300 * DAY).certificate_pem, first);
+    }
+
+    #[test]
+    fn the_authority_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let first = ensure_ca(dir.path(), now).unwrap();
+        assert_eq!(ensure_ca(dir.path(), now).unwrap().certificate_pem(), first.certificate_pem());
+    }
+}

@@ -1,0 +1,33 @@
+//! Which of this machine's addresses is the node's.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+/// The address that pods and other nodes reach this node at.
+///
+/// An explicit `--bind` address wins; else the source address of the default route (asking sends no packet);
+/// on a machine without one, the pods' gateway, which this node always has.
+pub(crate) fn node_ip(bind: SocketAddr, gateway: Ipv4Addr) -> IpAddr {
+    let explicit = bind.ip();
+    if !explicit.is_unspecified() && !explicit.is_loopback() {
+        return explicit;
+    }
+    default_route_source().unwrap_or(IpAddr::V4(gateway))
+}
+
+fn default_route_source() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?; // RFC 5737 documentation range, never contacted
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explicit_address_is_the_nodes() {
+        let ip = node_ip("10.9.8.7:6443".parse().unwrap(), Ipv4Addr::new(10, 42, 0, 1));
+        assert_eq!(ip.to_string(), "10.9.8.7");
+    }
+}

@@ -1,0 +1,119 @@
+//! `mainstay up`: a whole node in the foreground.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use mainstay_base::lifecycle::{Clock, SystemClock};
+use mainstay_base::telemetry::{LogFormat, init_tracing};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::assemble::Node;
+use crate::cli::UpFlags;
+use crate::config::{Cluster, Config};
+use crate::data_dir::{DataDir, write_atomically};
+use crate::identities::Identities;
+use crate::node_address::node_ip;
+use crate::refusal::refuse;
+use crate::{kubeconfig, preflight};
+
+/// The node must be Ready within this time, or the start counts as failed.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A refusal before anything was changed, or a part that could not start.
+pub(crate) fn run(flags: &UpFlags) -> anyhow::Result<()> {
+    let clock = SystemClock;
+    let began = clock.now();
+    let config = resolve(flags)?;
+    preflight::check(&config)?;
+    let format = if flags.log_json { LogFormat::Json } else { LogFormat::Text };
+    init_tracing(&flags.log, format).map_err(|error| refuse(format!("--log: {error}")))?;
+    install_crypto()?;
+
+    let dir = DataDir::take(&config.data_dir, &config.cluster)?;
+    let identities = Identities::ensure(&dir, &config, clock.wall())?;
+    write_admin_kubeconfig(&config, &identities)?;
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("mainstay")
+        .build()
+        .context("starting tokio")?;
+    tokio.block_on(async {
+        let node = Node::start(&config, &identities, &dir).await?;
+        tokio::time::timeout(START_TIMEOUT, node.ready()).await.map_err(|_elapsed| {
+            anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
+        })?;
+        print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
+        info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
+        wait_for_stop().await?;
+        info!("stopping; containers run on");
+        node.stop().await
+    })
+}
+
+/// One line on standard output.
+pub(crate) fn print_line(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("writing to standard output")
+}
+
+/// rustls wants one provider for the process where a library does not name one.
+pub(crate) fn install_crypto() -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_already| anyhow::anyhow!("a TLS provider was installed before"))
+}
+
+fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
+    let cluster = match DataDir::cluster(&flags.data_dir)? {
+        Some(cluster) => {
+            cluster.agrees(flags)?;
+            cluster
+        }
+        None => Cluster::first(flags, format!("{:08x}", rand::random::<u32>()), &host_name())?,
+    };
+    if let Some(pid) = DataDir::user(&flags.data_dir)? {
+        let dir = flags.data_dir.display();
+        return Err(refuse(format!(
+            "{dir} is in use by mainstay process {pid}: stop it, or choose another --data-dir"
+        )));
+    }
+    let data_dir = std::path::absolute(&flags.data_dir).context("finding the data directory")?;
+    let kubeconfig = flags.kubeconfig.clone().unwrap_or_else(|| data_dir.join("admin.kubeconfig"));
+    if !kubeconfig
+        .parent()
+        .is_none_or(|parent| parent == data_dir || parent.as_os_str().is_empty() || parent.is_dir())
+    {
+        return Err(refuse(format!("--kubeconfig {}: its folder does not exist", kubeconfig.display())));
+    }
+    let node_ip = node_ip(flags.bind, cluster.gateway());
+    Ok(Config { cluster, data_dir, kubeconfig, bind: flags.bind, node_ip })
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::Result<()> {
+    let text = kubeconfig::render(&config.api_url(), &identities.ca_pem, "admin", &identities.admin);
+    let held = std::fs::read_to_string(&config.kubeconfig).unwrap_or_default();
+    if held == text {
+        return Ok(());
+    }
+    write_atomically(Path::new(&config.kubeconfig), text.as_bytes(), 0o600)
+}
+
+async fn wait_for_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

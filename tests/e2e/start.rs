@@ -1,0 +1,83 @@
+//! Starting, refusing to start, stopping, and leaving nothing behind.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, binary};
+use crate::command::run;
+
+#[test]
+fn a_node_starts_serves_stops_in_order_and_is_quick_the_second_time() {
+    let mut cluster = Cluster::start();
+    let nodes = cluster.kubectl(&["get", "nodes"]).ok();
+    assert!(nodes.contains(" Ready "), "{nodes}");
+    let status = cluster.mainstay(&["status"]).ok();
+    assert!(status.contains("ready"), "{status}");
+    assert_eq!(cluster.end_daemon(Signal::TERM), 0);
+    assert_ne!(cluster.mainstay(&["status"]).code, 0);
+    cluster.up();
+    assert!(cluster.kubectl(&["get", "nodes"]).ok().contains(" Ready "));
+    cluster.mainstay(&["down"]).ok();
+}
+
+#[test]
+fn a_start_that_cannot_work_says_why_in_one_line_with_code_2_and_changes_nothing() {
+    let mut cluster = Cluster::prepare();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let bind = taken.local_addr().unwrap().to_string();
+    let refused = |arguments: &[&str], text: &str| {
+        let output = run(Command::new(binary()).arg("up").args(arguments), "");
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.stderr.contains(text), "{output:?}");
+        output.stderr
+    };
+    let dir = cluster.data_dir().join("not-made");
+    let data_dir = dir.to_str().unwrap();
+    let one_line = |text: String| assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    one_line(refused(&["--data-dir", data_dir, "--bind", &bind], "in use by another program"));
+    one_line(refused(&["--data-dir", data_dir, "--cluster-cidr", "10.1.2.3/16"], "host bits"));
+    one_line(refused(&["--data-dir", data_dir, "--node-name", "No_Name"], "not a DNS name"));
+    refused(&["--no-such-flag"], "--no-such-flag");
+    assert!(!dir.exists(), "a refused start made its data directory");
+
+    let foreign = cluster.data_dir().with_file_name("foreign");
+    fs::create_dir_all(&foreign).unwrap();
+    fs::write(foreign.join("precious"), "x").unwrap();
+    one_line(refused(&["--data-dir", foreign.to_str().unwrap(), "--bind", "127.0.0.1:0"], "choose an empty"));
+
+    cluster.up();
+    let in_use = run(&mut cluster.up_command(), "");
+    assert_eq!(in_use.code, 2, "{in_use:?}");
+    assert!(in_use.stderr.contains("in use by mainstay process"), "{in_use:?}");
+}
+
+#[test]
+fn two_clusters_run_side_by_side_and_down_leaves_nothing() {
+    let before = footprint();
+    {
+        let (one, two) = (Cluster::start(), Cluster::start());
+        for cluster in [&one, &two] {
+            cluster.kubectl(&["run", "page", "--image=mainstay-hello:1", "--image-pull-policy=Never"]).ok();
+        }
+        for cluster in [&one, &two] {
+            cluster.kubectl(&["wait", "--for=condition=Ready", "pod/page", "--timeout=60s"]).ok();
+        }
+        assert_ne!(before, footprint(), "this test must see what a cluster makes");
+        one.mainstay(&["down"]).ok();
+        two.kubectl(&["exec", "page", "--", "true"]).ok();
+        two.mainstay(&["down"]).ok();
+    }
+    assert_eq!(before, footprint());
+}
+
+/// What clusters make on a machine, as text.
+fn footprint() -> String {
+    let script = "grep -c mainstay /proc/self/mountinfo; find /sys/fs/cgroup -maxdepth 2 -type d -name 'mainstay-*' | sort; \
+                  ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | sort; nft list tables | sort; ls /run/mainstay 2>/dev/null; \
+                  pgrep -fc 'mainstay[^ ]* shim'";
+    let output = run(Command::new("sh").args(["-c", script]), "");
+    output.stdout
+}
