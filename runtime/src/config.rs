@@ -18,7 +18,10 @@ pub struct Config {
     pub pod_cidr: Ipv4Net,
     /// Addresses of all pods of the cluster: traffic inside it is not masqueraded.
     pub cluster_cidr: Ipv4Net,
-    /// The executable that answers [`crate::reexec`]; normally the running one.
+    /// Networks that the node reaches through the bridge, such as the Service network: where the node has no default
+    /// route, packets to them must be routable to be rewritten.
+    pub host_routes: Vec<Ipv4Net>,
+    /// The executable that answers [`crate::SHIM_COMMAND`] and [`crate::OCI_COMMAND`]; normally the running one.
     pub self_exe: PathBuf,
     /// Largest number of processes of one container, when its resources say nothing.
     pub pids_max: i64,
@@ -59,6 +62,7 @@ impl Config {
             cluster_id: cluster_id.to_owned(),
             pod_cidr,
             cluster_cidr: pod_cidr,
+            host_routes: Vec::new(),
             self_exe: PathBuf::from("/proc/self/exe"),
             pids_max: 4096,
             image_limits: ImageLimits::default(),

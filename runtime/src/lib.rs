@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod config;
+mod daemon;
 mod durable;
 mod failure;
 #[cfg(test)]
@@ -15,4 +16,10 @@ mod spec;
 mod sys;
 
 pub use config::{Config, ImageLimits};
+pub use daemon::{Runtime, teardown};
 pub use failure::{Failure, Result};
+
+/// First hidden argument of a shim: the executable passes the rest to [`shim::main`], before any thread exists.
+pub const SHIM_COMMAND: &str = shim::SUBCOMMAND;
+/// First hidden argument of a container helper: the rest goes to [`oci::main`], before any thread exists.
+pub const OCI_COMMAND: &str = oci::SUBCOMMAND;

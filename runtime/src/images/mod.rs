@@ -21,4 +21,4 @@ pub use reference::Reference;
 pub use service::Images;
 pub(crate) use service::nanoseconds;
 pub use store::ImageRecord;
-pub(crate) use store::Layer;
+pub(crate) use store::{Layer, add_usage};

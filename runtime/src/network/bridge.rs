@@ -52,6 +52,18 @@ impl Netlink {
         self.up(index).await
     }
 
+    /// Routes a network to a link, unless the node has a route that leads there.
+    pub(crate) async fn ensure_route(&self, network: ipnet::Ipv4Net, link: &str) -> Result<()> {
+        let index = self.expect_index(link).await?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(network.network(), network.prefix_len())
+            .output_interface(index)
+            .scope(rtnetlink::packet_route::route::RouteScope::Link)
+            .build();
+        let add = self.handle.route().add(route).replace();
+        add.execute().await.attempt_with(|| format!("routing {network} to {link}"))
+    }
+
     /// Makes a veth pair; both ends are in this namespace.
     pub(crate) async fn add_veth(&self, name: &str, peer: &str) -> Result<()> {
         let message = LinkVeth::new(name, peer).build();

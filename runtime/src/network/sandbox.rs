@@ -30,6 +30,9 @@ impl Network {
         let bridge = config.bridge();
         let netlink = Netlink::connect()?;
         netlink.ensure_bridge(&bridge, addresses.gateway(), addresses.prefix()).await?;
+        for route in &config.host_routes {
+            netlink.ensure_route(*route, &bridge).await?;
+        }
         for (path, what) in [
             ("/proc/sys/net/ipv4/ip_forward".to_owned(), "IPv4 forwarding"),
             (format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "host ports on the loopback address"),

@@ -27,6 +27,8 @@ pub(super) fn spawn() -> Result<u32> {
 pub(super) fn main() -> ExitCode {
     crate::sys::unblock_signals();
     crate::sys::ignore_children();
+    // Without its shim the pod is lost anyway, and nobody else would end this.
+    drop(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL));
     loop {
         nix::unistd::pause();
     }
