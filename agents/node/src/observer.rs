@@ -153,17 +153,14 @@ impl Observer {
         let mut lost = false;
         loop {
             if lost {
-                match self.relist().await {
-                    Ok(()) => lost = false,
-                    Err(error) => {
-                        warn!(%error, "listing the runtime's pods failed");
-                        tokio::select! {
-                            biased;
-                            () = stop.cancelled() => return,
-                            () = tokio::time::sleep(RETRY) => {}
-                        }
-                        continue;
+                if let Err(error) = self.relist().await {
+                    warn!(%error, "listing the runtime's pods failed");
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(RETRY) => {}
                     }
+                    continue;
                 }
             }
             tokio::select! {

@@ -224,7 +224,8 @@ impl Changes {
         let dir = current.parent().unwrap_or(current);
         let what = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
         inotify::add_watch(&inotify, dir, what).map_err(error)?;
-        let inotify = AsyncFd::register(inotify).map_err(failed("watching", current))?;
+        #[allow(deprecated, reason = "its replacement is unsafe; an OwnedFd is what makes this one sound")]
+        let inotify = AsyncFd::new(inotify).map_err(failed("watching", current))?;
         Ok(Self { inotify })
     }
 
