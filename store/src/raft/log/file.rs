@@ -32,18 +32,24 @@ impl Directory {
         self.path.join(format!("{number:016x}.log"))
     }
 
-    /// The numbered files in order, and the spare ones. Files that were never finished are deleted.
+    /// Deletes files that were never finished.
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+        for item in fs::read_dir(&self.path)? {
+            let path = item?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbered files in order, and the spare ones.
     pub(super) fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         for item in fs::read_dir(&self.path)? {
             let path = item?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let Some(stem) = name.strip_suffix(".log") else {
-                if name.ends_with(".new") {
-                    fs::remove_file(&path)?;
-                }
-                continue;
-            };
+            let Some(stem) = name.strip_suffix(".log") else { continue };
             if name.starts_with("spare-") {
                 listing.spares.push(path);
             } else if let Ok(number) = u64::from_str_radix(stem, 16) {

@@ -163,7 +163,11 @@ impl Flusher {
                 result = self.flush().and_then(|()| self.push(&Record::Closed));
             }
             let result = result.and_then(|()| self.flush()).and_then(|()| self.retire(waiting.purged));
+            let closing = waiting.closing;
             self.settle(result, waiting);
+            if closing {
+                return;
+            }
             if self.failed.is_some() {
                 break;
             }
@@ -172,7 +176,11 @@ impl Flusher {
         while let Some(job) = queue.blocking_recv() {
             let mut waiting = Waiting::default();
             waiting.add(job);
+            let closing = waiting.closing;
             self.settle(Ok(()), waiting);
+            if closing {
+                return;
+            }
         }
     }
 

@@ -36,6 +36,7 @@ pub(super) struct Recovered {
 /// Reads the log, or begins one.
 pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
     let tail = Arc::new(Tail::default());
+    directory.remove_unfinished().map_err(|source| io_error("clearing the log's directory", source))?;
     let listing = directory.list().map_err(|source| io_error("listing the log's files", source))?;
     let mut recovered = Recovered { tail, files: Vec::new(), offset: 0 };
     let mut files = listing.files.into_iter().peekable();
