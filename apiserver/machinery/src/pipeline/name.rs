@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn a_suffix_has_five_characters_of_the_alphabet() {
-        assert_eq!(name_suffix([0, 26, 27, 255, 1]), "b9bmc");
+        assert_eq!(name_suffix([0, 26, 27, 255, 1]), "b9bqc");
     }
 
     #[test]
