@@ -23,7 +23,7 @@ pub use core::namespace::NAMESPACE;
 pub use core::node::NODE;
 pub use core::pod::POD;
 pub use core::secret::SECRET;
-pub use core::service::{SERVICE, carry_over as carry_over_service};
+pub use core::service::SERVICE;
 pub use core::service_account::SERVICE_ACCOUNT;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use lease::LEASE;

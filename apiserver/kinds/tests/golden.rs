@@ -114,6 +114,9 @@ impl Session {
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let mut object = decoded.value;
         pipeline::accept(kind, &mut object, namespace)?;
+        let once = object.clone();
+        pipeline::accept(kind, &mut object, namespace)?;
+        assert_eq!(object, once, "defaults that are set change nothing");
         pipeline::prepare_create(kind, &mut object, &CREATION)?;
         let warnings = pipeline::validate_create(kind, &object)?;
         let mut out = String::new();

@@ -22,7 +22,7 @@ pub(crate) fn validate_selector_and_template(spec: &At<'_>, errors: &mut ErrorLi
     match parse(selector.value) {
         Some(parsed) => {
             let labels = template.dig(&["metadata", "labels"]);
-            if !parsed.is_everything() && selector.is_set() && !parsed.matches(&pairs(labels.value)) {
+            if !parsed.is_everything() && !parsed.matches(&pairs(labels.value)) {
                 labels.invalid(errors, "`selector` does not match template `labels`");
             }
             validate_template(&template, errors);

@@ -3,7 +3,7 @@
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
-use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path, names};
 use mainstay_apiserver_machinery::value::Value;
 use time::OffsetDateTime;
 
@@ -46,7 +46,8 @@ impl Rules for ConfigMap {
             bytes += decoded_length(value.text());
         }
         if bytes > DATA_BYTES_MAX {
-            errors.too_long(&object.path, DATA_BYTES_MAX);
+            // Upstream's name for the object as a whole.
+            errors.too_long(&Path::new("[]"), DATA_BYTES_MAX);
         }
     }
 

@@ -42,6 +42,42 @@ pub(super) fn validate_container_resources(resources: &At<'_>, claims: &HashSet<
     }
 }
 
+/// Checks what a pod as a whole asks for: its claims, its overhead, and resources that its containers share.
+pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut ErrorList) {
+    let mut claims = HashSet::new();
+    for claim in spec.get("resourceClaims").items() {
+        let name = claim.get("name");
+        if name.require(errors, "") {
+            if claims.insert(name.text()) {
+                name.invalid_each(errors, names::dns_label(name.text()));
+            } else {
+                errors.duplicate(&name.path, name.text());
+            }
+        }
+        match (claim.has("resourceClaimName"), claim.has("resourceClaimTemplateName")) {
+            (true, true) => claim.invalid(
+                errors,
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            ),
+            (false, false) => {
+                claim.invalid(errors, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+            }
+            _ => {}
+        }
+    }
+    for (name, amount) in spec.get("overhead").entries() {
+        let at = At::new(amount.value, spec.path.child("overhead").child("limits").key(name));
+        validate_name(name, &at, errors);
+        validate_amount(name, &at, errors);
+    }
+    let own = spec.get("resources");
+    if own.has("claims") {
+        errors.forbidden(&own.path.child("claims"), "claims cannot be set for Resources at pod-level");
+    } else if own.is_set() {
+        validate_container_resources(&own, &HashSet::new(), errors);
+    }
+}
+
 fn validate_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     let faults = names::qualified_name(name);
     let sound = faults.is_empty();

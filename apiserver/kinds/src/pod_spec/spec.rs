@@ -1,7 +1,7 @@
 //! The check of a pod spec as a whole.
 
 use super::container::{Scope, validate_containers, validate_ephemeral, validate_init_containers};
-use super::{affinity, dns, scheduling, security, volumes};
+use super::{affinity, dns, resources, scheduling, security, volumes};
 use mainstay_apiserver_machinery::validation::{
     At, ErrorList, names, validate_annotations, validate_labels,
 };
@@ -59,6 +59,7 @@ pub(crate) fn validate_spec(spec: &At<'_>, holder: Holder, errors: &mut ErrorLis
     affinity::validate_affinity(&spec.get("affinity"), errors);
     scheduling::validate_scheduling(spec, errors);
     validate_names(spec, errors);
+    resources::validate_pod_resources(spec, errors);
     for gate in spec.get("readinessGates").items() {
         let kind = gate.get("conditionType");
         errors.invalid_each(&kind.path, kind.text(), names::qualified_name(kind.text()));
@@ -77,7 +78,9 @@ fn validate_choices(spec: &At<'_>, errors: &mut ErrorList) {
         restart.one_of(errors, &["Always", "OnFailure", "Never"]);
     }
     let grace = spec.get("terminationGracePeriodSeconds");
-    grace.non_negative(errors);
+    if !grace.is_set() {
+        errors.required(&grace.path, "");
+    }
     let deadline = spec.get("activeDeadlineSeconds");
     if let Some(value) = deadline.int().filter(|value| !(1..=SECONDS_MAX).contains(value)) {
         errors.invalid(&deadline.path, value, &format!("must be between 1 and {SECONDS_MAX}, inclusive"));

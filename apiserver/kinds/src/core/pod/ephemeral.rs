@@ -1,18 +1,13 @@
 //! The `ephemeralcontainers` subresource: adds containers for debugging to a running pod.
 
 use crate::pod_spec::validate_ephemeral_containers;
-use mainstay_apiserver_machinery::kind::restore_except;
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use mainstay_apiserver_machinery::value::Value;
 
 /// Takes everything but the ephemeral containers from the stored pod.
 pub(super) fn prepare(new: &mut Value, old: &Value) {
     let wanted = new.path(&["spec", "ephemeralContainers"]).cloned();
-    let version = new.path(&["metadata", "resourceVersion"]).cloned();
-    restore_except(new, old, &[]);
-    if let Some(version) = version {
-        new.set_path(&["metadata", "resourceVersion"], version);
-    }
+    old.clone_into(new);
     match wanted {
         Some(wanted) => new.set_path(&["spec", "ephemeralContainers"], wanted),
         None => drop(new.remove_path(&["spec", "ephemeralContainers"])),

@@ -1,18 +1,13 @@
 //! The `resize` subresource: changes cpu and memory of the containers of a running pod.
 
 use crate::pod_spec::{Holder, qos_class, validate_spec};
-use mainstay_apiserver_machinery::kind::{restore, restore_except};
-use mainstay_apiserver_machinery::validation::{At, ErrorList};
+use mainstay_apiserver_machinery::kind::restore;
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 
 /// Takes everything but the resources of containers from the stored pod.
 pub(super) fn prepare(new: &mut Value, old: &Value) {
-    let asked = new.clone();
-    let version = new.path(&["metadata", "resourceVersion"]).cloned();
-    restore_except(new, old, &[]);
-    if let Some(version) = version {
-        new.set_path(&["metadata", "resourceVersion"], version);
-    }
+    let asked = std::mem::replace(new, old.clone());
     for list in ["containers", "initContainers"] {
         let wanted = asked.path_list(&["spec", list]);
         let containers = new.path_mut(&["spec", list]).and_then(Value::as_list_mut);
@@ -40,19 +35,19 @@ pub(super) fn validate(new: &Value, old: &Value, errors: &mut ErrorList) {
         for (container, was) in spec.get(list).items().zip(was) {
             for kind in ["limits", "requests"] {
                 let (now, before) = (container.dig(&["resources", kind]), was.dig(&["resources", kind]));
-                for (name, amount) in now.entries() {
-                    let changed = before.value.get(name) != Some(amount.value);
-                    if changed && !matches!(name, "cpu" | "memory") {
-                        errors.forbidden(&spec.path, "only cpu and memory resources are mutable");
-                    }
-                }
-                for (name, amount) in before.entries() {
-                    if !now.has(name) {
-                        let text = format!("resource {kind} cannot be removed");
-                        errors.forbidden(&amount.path, &text);
-                    }
-                }
+                validate_amounts(kind, &now, &before, &spec.path, errors);
             }
         }
+    }
+}
+
+fn validate_amounts(kind: &str, now: &At<'_>, before: &At<'_>, spec: &Path, errors: &mut ErrorList) {
+    for (name, amount) in now.entries() {
+        if before.value.get(name) != Some(amount.value) && !matches!(name, "cpu" | "memory") {
+            errors.forbidden(spec, "only cpu and memory resources are mutable");
+        }
+    }
+    if before.entries().any(|(name, _)| !now.has(name)) {
+        errors.forbidden(&now.path, &format!("resource {kind} cannot be removed"));
     }
 }

@@ -7,9 +7,8 @@ use mainstay_apiserver_machinery::value::Value;
 
 const EMPTY: Value = Value::Null;
 
-/// Completes the new state of a service from the stored one. Doing it twice changes nothing, so admission may call
-/// it before it allocates what is still missing.
-pub fn carry_over(new: &mut Value, old: &Value) {
+/// Completes the new state of a service from the stored one. Doing it twice changes nothing.
+pub(super) fn carry_over(new: &mut Value, old: &Value) {
     normalize(new, Some(old));
     let old_spec = old.get("spec").unwrap_or(&EMPTY);
     let Some(spec) = new.get_mut("spec") else { return };

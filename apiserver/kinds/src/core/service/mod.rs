@@ -7,5 +7,4 @@ mod row;
 mod rules;
 mod traffic;
 
-pub use carry_over::carry_over;
 pub use rules::SERVICE;

@@ -1,6 +1,7 @@
 //! The kind itself: defaults, checks and the order of its rules.
 
-use super::{carry_over, cluster_ips, row, traffic};
+use super::carry_over::carry_over;
+use super::{cluster_ips, row, traffic};
 use crate::core::endpoints::validate_endpoint_ip;
 use crate::pod_spec::validate_port;
 use crate::shape::{Body, PROXY_VERBS, STORED};
