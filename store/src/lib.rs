@@ -12,6 +12,8 @@ mod core;
 mod data_dir;
 mod disk_space;
 mod engine;
+#[cfg(test)]
+mod golden;
 mod lease;
 mod mvcc;
 mod raft;

@@ -1,4 +1,6 @@
 //! The tables: what RocksDB holds and how it is read and written. Every write here is unsynced; the Raft log is what makes it durable.
+#[cfg(test)]
+mod against_model;
 mod commit;
 mod compaction;
 mod error;

@@ -364,7 +364,6 @@ mod tests {
         let txn = Txn::when([Compare::unchanged("k", Revision(7))]).then([PutRequest::new("k", "v")]).otherwise([RangeRequest::key("k")]);
         encode_command(&Command::Txn(txn), &mut bytes);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let golden = include_str!("../../tests/golden/command-v1.hex");
-        assert_eq!(hex, golden.trim());
+        crate::golden::check("command-v1.hex", &hex);
     }
 }

@@ -4,7 +4,7 @@ mod codec;
 mod command;
 mod key_range;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod request_check;
 mod scratch;
 mod staged;

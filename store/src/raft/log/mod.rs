@@ -7,6 +7,8 @@ mod log_store;
 mod record;
 mod recovery;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use flusher::{LogConfig, LogFiles};
 pub(crate) use log_store::LogStore;

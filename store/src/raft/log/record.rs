@@ -315,8 +315,7 @@ mod tests {
         content.extend(encoded());
         let lines: Vec<String> =
             content.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).collect();
-        let golden = include_str!("../../../tests/golden/log-v1.hex");
-        assert_eq!(lines.join("\n"), golden.trim());
+        crate::golden::check("log-v1.hex", &lines.join("\n"));
     }
 
     proptest! {

@@ -1,0 +1,182 @@
+//! The engine and the decisions together, against the model: every answer, every revision, before and after compaction and restart.
+use proptest::prelude::*;
+
+use super::{AppliedMark, CompactionStep, EngineView, Group, HistoryPage, HistoryRequest, Tables};
+use crate::api::{Config, Event, KeyValue, Limits, RangeRequest, Revision};
+use crate::lease::LeaseTable;
+use crate::mvcc::model::{Model, command_strategy, range_of};
+use crate::mvcc::{Command, Staged, apply, check_txn, range_response};
+use crate::mvcc::View as _;
+
+struct Subject {
+    dir: tempfile::TempDir,
+    tables: Tables,
+    leases: LeaseTable,
+    model: Model,
+    index: u64,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (tables, mark) = Tables::open(dir.path(), &Config::default()).unwrap();
+        assert_eq!(mark, AppliedMark::default());
+        Self { dir, tables, leases: LeaseTable::default(), model: Model::new(), index: 0 }
+    }
+
+    /// Applies a group as the apply thread does: nothing is written before all of it is decided.
+    fn apply_group(&mut self, commands: &[Command]) {
+        let view = EngineView::new(&self.tables, &self.leases);
+        let mut staged = Staged::new(&view);
+        let mut group = Group::new();
+        let mut all = Vec::new();
+        for command in commands {
+            let effects = apply(&staged, command).unwrap();
+            assert_eq!(effects.applied, self.model.apply(command), "the answer to {command:?}");
+            staged.absorb(&effects);
+            group.add(&effects);
+            all.push(effects);
+        }
+        self.index += 1;
+        let mark = AppliedMark { index: Some(self.index), term: 1, revision: staged.revision(), floor: staged.floor() };
+        group.write(&self.tables, mark).unwrap();
+        for effects in &all {
+            self.leases.absorb(effects);
+        }
+        self.tables.publish(mark.revision, mark.floor);
+        assert_eq!(mark.revision, self.model.revision());
+    }
+
+    fn check(&self) {
+        let view = EngineView::new(&self.tables, &self.leases);
+        let first = self.model.floor.max(Revision(1));
+        for at in (first.0..=self.model.revision().0).map(Revision) {
+            let request = RangeRequest::all();
+            let mut found = range_response(&view, &request, at).unwrap();
+            found.revision = Revision(0);
+            assert_eq!(found, range_of(self.model.at(at), &request), "revision {at}");
+        }
+        for (key, kv) in self.model.at(self.model.revision()) {
+            assert_eq!(view.latest(key).unwrap().as_ref(), Some(kv));
+        }
+        for lease in 1..4 {
+            let id = crate::LeaseId(lease);
+            assert_eq!(view.has_lease(id), self.model.leases.contains(&id));
+            let keys: Vec<_> =
+                self.model.at(self.model.revision()).values().filter(|kv| kv.lease == id).map(|kv| kv.key.clone()).collect();
+            assert_eq!(view.lease_keys(id), keys);
+        }
+        self.check_history(first);
+    }
+
+    fn check_history(&self, first: Revision) {
+        let request = HistoryRequest {
+            key: "".into(),
+            range_end: Some("\0".into()),
+            revisions: first.0..=self.model.revision().0,
+            prev_kv: true,
+            puts: true,
+            deletes: true,
+        };
+        let HistoryPage::Found { batches, next } = self.tables.history(&request).unwrap() else { panic!("compacted") };
+        assert_eq!(next, self.model.revision().next());
+        let found: Vec<(i64, Vec<Event>)> = batches.into_iter().map(|batch| (batch.revision.0, batch.events)).collect();
+        let visible = |prev: &KeyValue, of: Revision| of > self.model.floor || prev.mod_revision >= self.model.floor;
+        let wanted: Vec<(i64, Vec<Event>)> = self
+            .model
+            .events
+            .range(first.0..)
+            .map(|(revision, events)| {
+                let mut events = events.clone();
+                // What lies wholly before the floor may be gone, and with it the version before an event at the floor.
+                events.iter_mut().for_each(|event| event.prev = event.prev.take().filter(|prev| visible(prev, event.kv.mod_revision)));
+                (*revision, events)
+            })
+            .collect();
+        let mut found = found;
+        if let Some((revision, events)) = found.first_mut()
+            && *revision == self.model.floor.0
+        {
+            events.iter_mut().for_each(|event| event.prev = event.prev.take().filter(|prev| prev.mod_revision >= self.model.floor));
+        }
+        assert_eq!(found, wanted);
+    }
+
+    fn compact(&self) {
+        while self.tables.compact_step().unwrap() == CompactionStep::More {}
+    }
+
+    /// Closes without flush, as a crash does, or with.
+    fn reopen(mut self, flush: bool) -> (Self, bool) {
+        if flush {
+            self.tables.flush().unwrap();
+        }
+        self.tables.close();
+        let (tables, mark) = Tables::open(self.dir.path(), &Config::default()).unwrap();
+        let (leases, attachments) = tables.load_leases().unwrap();
+        self.leases = LeaseTable::load(leases, attachments);
+        self.tables = tables;
+        let whole = mark.index == (self.index > 0).then_some(self.index);
+        assert!(whole || !flush, "a flush keeps everything");
+        (self, whole)
+    }
+}
+
+fn groups() -> impl Strategy<Value = Vec<Vec<Command>>> {
+    let command = command_strategy().prop_filter("a key is written once", |command| match command {
+        Command::Txn(txn) => check_txn(txn, &Limits::default()).is_ok(),
+        _ => true,
+    });
+    proptest::collection::vec(proptest::collection::vec(command, 1..6), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_answer_and_every_revision_is_the_models(groups in groups(), compact in any::<bool>()) {
+        let mut subject = Subject::new();
+        for group in &groups {
+            subject.apply_group(group);
+            if compact {
+                subject.compact();
+            }
+        }
+        subject.check();
+        subject.compact();
+        subject.check();
+        let (subject, _) = subject.reopen(true);
+        subject.check();
+        let (_, _) = subject.reopen(false);
+    }
+}
+
+#[test]
+fn compaction_leaves_one_version_of_a_live_key_and_none_of_a_dead_one() {
+    let mut subject = Subject::new();
+    let put = |key: &'static str| Command::Put(crate::PutRequest::new(key, "v"));
+    for _ in 0..1000 {
+        subject.apply_group(&[put("live"), put("dead")]);
+    }
+    subject.apply_group(&[Command::DeleteRange(crate::DeleteRangeRequest::key("dead"))]);
+    subject.apply_group(&[put("other")]);
+    let floor = subject.model.revision();
+    subject.apply_group(&[Command::Compact(floor)]);
+    subject.compact();
+    subject.check();
+    let rows = |from: &[u8], to: &[u8]| {
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_iterate_upper_bound(to.to_vec());
+        let db = subject.tables.db().unwrap();
+        let mut rows = db.raw_iterator_opt(options);
+        rows.seek(from);
+        let mut count = 0;
+        while rows.valid() {
+            count += 1;
+            rows.next();
+        }
+        count
+    };
+    assert_eq!(rows(b"k", b"l"), 2, "versions of live and other");
+    assert_eq!(rows(b"r", b"s"), 1, "the revision of the floor itself");
+}
