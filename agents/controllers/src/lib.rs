@@ -22,6 +22,8 @@ mod deployment;
 mod discovery;
 mod endpoint_slice;
 mod garbage_collector;
+#[cfg(test)]
+mod golden;
 mod names;
 mod namespace;
 mod node_lifecycle;
@@ -31,6 +33,8 @@ mod pods;
 mod replica_set;
 mod root_ca;
 mod service_account;
+#[cfg(test)]
+mod simulation;
 mod taint_eviction;
 
 pub use config::{Config, run};

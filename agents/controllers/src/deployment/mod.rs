@@ -16,3 +16,5 @@ mod template;
 mod world;
 
 pub(crate) use reconciler::DeploymentController;
+#[cfg(test)]
+pub(crate) use {plan::plan, world::World};

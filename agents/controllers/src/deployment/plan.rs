@@ -19,7 +19,7 @@ use super::strategy::is_recreate;
 use super::template::HASH_LABEL;
 use super::world::{World, asked};
 
-pub(super) fn plan(world: &World) -> (Vec<Step>, Next) {
+pub(crate) fn plan(world: &World) -> (Vec<Step>, Next) {
     let (mut status, mut conditions) = counted(world);
     let mut steps = Vec::new();
     if world.meta().deletion_timestamp.is_none() {

@@ -111,9 +111,8 @@ impl Reconciler for DeploymentController {
             .iter()
             .flat_map(|replica_set| self.pods.by_index(pods::BY_CONTROLLER, uid(&replica_set.metadata)))
             .collect();
-        let mut world = World { deployment, replica_sets, pods, same_name: None, now };
-        world.same_name = self.replica_sets.get_named(&key.namespace, &world.new_name());
-        Ok(Some(world))
+        let by_name = |name: &str| self.replica_sets.get_named(&key.namespace, name);
+        Ok(Some(World::new(deployment, replica_sets, pods, by_name, now)))
     }
 
     fn plan(&self, world: &World) -> (Vec<Step>, Next) {

@@ -22,6 +22,19 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// The world around `deployment`; `by_name` finds any replica set of its namespace.
+    pub(crate) fn new(
+        deployment: Arc<Deployment>,
+        replica_sets: Claimed<ReplicaSet>,
+        pods: Vec<Arc<Pod>>,
+        by_name: impl Fn(&str) -> Option<Arc<ReplicaSet>>,
+        now: Timestamp,
+    ) -> Self {
+        let mut world = Self { deployment, replica_sets, pods, same_name: None, now };
+        world.same_name = by_name(&world.new_name());
+        world
+    }
+
     pub(super) fn meta(&self) -> &ObjectMeta {
         &self.deployment.metadata
     }

@@ -17,11 +17,26 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Whether the namespace still waits for this controller.
 pub(super) fn is_ours(namespace: &Namespace) -> bool {
-    let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
-    finalizers.iter().any(|finalizer| finalizer == FINALIZER)
+    let finalizers = finalizers_of(namespace);
+    finalizers.is_empty() || finalizers.iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+fn finalizers_of(namespace: &Namespace) -> &[String] {
+    namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default()
+}
+
+impl World {
+    /// Whether nothing holds the namespace any more.
+    pub(super) fn is_finalized(&self) -> bool {
+        finalizers_of(&self.namespace).is_empty()
+    }
 }
 
 pub(super) fn plan(world: &World) -> (Vec<Step>, Next) {
+    if world.is_finalized() {
+        // The API server lets it go by itself when the last finalizer is taken; this is for one that missed it.
+        return (vec![Step::delete(world.namespace.as_ref())], Next::Done);
+    }
     let mut steps: Vec<Step> = Vec::new();
     for content in &world.contents {
         steps.extend(delete(world, content));

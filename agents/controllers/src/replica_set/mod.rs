@@ -7,3 +7,5 @@ mod status;
 mod world;
 
 pub(crate) use reconciler::ReplicaSetController;
+#[cfg(test)]
+pub(crate) use {plan::plan, world::World};

@@ -20,7 +20,7 @@ use crate::pods;
 /// The most pods that one run creates or deletes.
 const BURST: usize = 500;
 
-pub(super) fn plan(world: &World) -> (Vec<Step>, Next) {
+pub(crate) fn plan(world: &World) -> (Vec<Step>, Next) {
     let replica_set = &world.replica_set;
     let mut steps = Vec::new();
     if replica_set.metadata.deletion_timestamp.is_none() {

@@ -38,18 +38,18 @@ async fn files(current: &Path) -> Vec<PathBuf> {
         return vec![current.to_path_buf()];
     };
     let prefix = format!("{name}.");
-    let mut rotated = Vec::new();
+    let mut rotated: Vec<(u32, PathBuf)> = Vec::new();
     if let Ok(mut entries) = tokio::fs::read_dir(dir).await {
         while let Ok(Some(entry)) = entries.next_entry().await {
             let own = entry.file_name().to_string_lossy().into_owned();
-            if own.starts_with(&prefix) {
-                rotated.push(entry.path());
+            // `.1` is the newest of those put aside.
+            if let Some(age) = own.strip_prefix(&prefix).and_then(|n| n.parse().ok()) {
+                rotated.push((age, entry.path()));
             }
         }
     }
-    rotated.sort();
-    rotated.push(current.to_path_buf());
-    rotated
+    rotated.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
+    rotated.into_iter().map(|(_, path)| path).chain([current.to_path_buf()]).collect()
 }
 
 /// Where to begin for the last `lines` lines: the index of the file and the offset in it.
@@ -274,7 +274,7 @@ mod tests {
     async fn tail_counts_lines_over_rotated_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
-        std::fs::write(dir.path().join("0.log.20240101-000000"), line(1) + &line(2)).unwrap();
+        std::fs::write(dir.path().join("0.log.1"), line(1) + &line(2)).unwrap();
         std::fs::write(&path, line(3) + &line(4)).unwrap();
         let tail = |n| LogOptions { tail_lines: Some(n), ..LogOptions::default() };
         assert_eq!(shown(&path, LogOptions::default()).await, "line1\nline2\nline3\nline4\n");

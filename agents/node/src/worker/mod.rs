@@ -8,6 +8,8 @@ mod leases;
 mod lifecycle;
 mod outcome;
 mod plan;
+#[cfg(test)]
+mod plan_golden;
 mod probing;
 mod pull;
 mod run;
