@@ -99,6 +99,6 @@ mod tests {
         assert_eq!(by_gvr("apps", "v1", "deployments").map(|kind| kind.kind), Some("Deployment"));
         assert_eq!(by_gvk("", "v1", "Pod").map(|kind| kind.plural), Some("pods"));
         assert!(by_gvr("", "v1", "deployments").is_none());
-        assert_eq!(by_gvk("autoscaling", "v1", "Scale").map(|kind| kind.is_stored()), Some(false));
+        assert_eq!(by_gvk("autoscaling", "v1", "Scale").map(Kind::is_stored), Some(false));
     }
 }

@@ -88,7 +88,8 @@ impl Rules for EndpointSlice {
             None => port.path_str(&["name"]).unwrap_or("*").to_owned(),
         });
         let endpoints = object.path_list(&["endpoints"]).iter();
-        let addresses = endpoints.flat_map(|endpoint| endpoint.path_list(&["addresses"])).filter_map(Value::as_str);
+        let addresses =
+            endpoints.flat_map(|endpoint| endpoint.path_list(&["addresses"])).filter_map(Value::as_str);
         vec![
             table::name(object),
             table::text_or(object, &["addressType"], ""),
@@ -139,7 +140,7 @@ fn validate_address(address: &At<'_>, address_type: &str, errors: &mut ErrorList
         }
         "IPv4" | "IPv6" => validate_endpoint_ip(address, errors),
         "FQDN" => {
-            let name = address.text().strip_suffix('.').unwrap_or(address.text());
+            let name = address.text().strip_suffix('.').unwrap_or_else(|| address.text());
             let faults = names::dns_subdomain(name);
             if faults.is_empty() && !name.contains('.') {
                 address.invalid(errors, "should be a domain with at least two segments separated by dots");

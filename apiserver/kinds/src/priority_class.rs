@@ -49,7 +49,9 @@ impl Rules for PriorityClass {
         let value = class.get("value");
         let name = Meta(object).name();
         if name.starts_with("system-") {
-            if let Err(why) = check_system_class(name, value.int().unwrap_or_default(), class.get("globalDefault").flag()) {
+            if let Err(why) =
+                check_system_class(name, value.int().unwrap_or_default(), class.get("globalDefault").flag())
+            {
                 errors.forbidden(
                     &Path::new("metadata").child("name"),
                     &format!("priority class names with 'system-' prefix are reserved for system use only. error: {why}"),

@@ -99,13 +99,8 @@ pub static TOKEN_REQUEST: Kind = Kind {
 };
 
 /// policy/v1 Eviction; the body of `pods/eviction`.
-pub static EVICTION: Kind = Kind {
-    group: "policy",
-    kind: "Eviction",
-    namespaced: true,
-    type_name: "policy/v1.Eviction",
-    ..REQUEST
-};
+pub static EVICTION: Kind =
+    Kind { group: "policy", kind: "Eviction", namespaced: true, type_name: "policy/v1.Eviction", ..REQUEST };
 
 /// autoscaling/v1 Scale; the body of `scale` subresources.
 pub static SCALE: Kind = Kind {
@@ -158,7 +153,10 @@ impl Rules for AccessReview {
 fn validate_no_metadata(object: &Value, local: bool, errors: &mut ErrorList) {
     let meta = object.path_map(&["metadata"]);
     let extra = meta.into_iter().flatten().any(|(key, value)| {
-        !(value.is_empty() || key == "managedFields" || key == "creationTimestamp" || (local && key == "namespace"))
+        !(value.is_empty()
+            || key == "managedFields"
+            || key == "creationTimestamp"
+            || (local && key == "namespace"))
     });
     if extra {
         let meta = object.path(&["metadata"]).cloned().unwrap_or(Value::Null);

@@ -1,6 +1,8 @@
 //! Starting points for the constants of kinds.
 
-use mainstay_apiserver_machinery::kind::{Action, Kind, NoRules, STORED_VERBS, ScalePaths, Storage, Subresource};
+use mainstay_apiserver_machinery::kind::{
+    Action, Kind, NoRules, STORED_VERBS, ScalePaths, Storage, Subresource,
+};
 
 /// Verbs of a subresource that shows and changes part of an object.
 pub(crate) const PART_VERBS: &[&str] = &["get", "patch", "update"];

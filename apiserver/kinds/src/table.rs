@@ -10,12 +10,16 @@ pub fn human_duration(duration: Duration) -> String {
     let seconds = duration.whole_seconds();
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| {
-        if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit}{small}{small_unit}") }
+        if small == 0 {
+            format!("{large}{large_unit}")
+        } else {
+            format!("{large}{large_unit}{small}{small_unit}")
+        }
     };
     match seconds {
-        ..-1 => String::from("<invalid>"),
-        ..0 => String::from("0s"),
-        ..120 => format!("{seconds}s"),
+        ..=-2 => String::from("<invalid>"),
+        -1 => String::from("0s"),
+        0..120 => format!("{seconds}s"),
         _ if minutes < 10 => two(minutes, "m", seconds % 60, "s"),
         _ if minutes < 180 => format!("{minutes}m"),
         _ if hours < 8 => two(hours, "h", minutes % 60, "m"),

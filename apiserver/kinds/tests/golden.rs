@@ -11,6 +11,17 @@
 //! - `fields <text>`: its selectable fields.
 //! - `delete <text>`: the input is DeleteOptions; the answer is the plan.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::let_underscore_must_use,
+    clippy::or_fun_call,
+    clippy::result_large_err,
+    reason = "all of this file is a test"
+)]
+
 use mainstay_apiserver_kinds as kinds;
 use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::Kind;
@@ -59,7 +70,8 @@ fn refusal(status: &Status) -> String {
 }
 
 fn changes(old: &Value, new: &Value, path: &str, out: &mut String) {
-    let text = |value: Option<&Value>| value.map_or("(absent)".to_owned(), |v| serde_json::to_string(v).unwrap());
+    let text =
+        |value: Option<&Value>| value.map_or("(absent)".to_owned(), |v| serde_json::to_string(v).unwrap());
     match (old, new) {
         _ if old == new => {}
         (Value::Map(before), Value::Map(after)) => {
@@ -161,7 +173,8 @@ impl Session {
 
     fn set(&mut self, input: &str) -> String {
         let patched = patch::merge_patch(self.stored(), &free(input)).expect("a merge patch applies");
-        let decoded = json::conform(&patched, self.kind().schema(), Strictness::Strict).expect("a sound state");
+        let decoded =
+            json::conform(&patched, self.kind().schema(), Strictness::Strict).expect("a sound state");
         self.stored = Some(decoded.value);
         String::from("(set)\n")
     }
@@ -192,14 +205,19 @@ impl Session {
                 let row = self.kind().rules.row(self.stored(), NOW);
                 assert_eq!(row.len(), self.kind().rules.columns().len(), "a row has a cell for each column");
                 let cells = row.iter().zip(self.kind().rules.columns()).map(|(cell, column)| {
-                    let text = cell.as_str().map_or_else(|| serde_json::to_string(cell).unwrap(), str::to_owned);
+                    let text =
+                        cell.as_str().map_or_else(|| serde_json::to_string(cell).unwrap(), str::to_owned);
                     format!("{}{}: {text}\n", if column.priority == 0 { "" } else { "(wide) " }, column.name)
                 });
                 Ok(cells.collect())
             }
             "fields" => {
                 let fields = self.kind().rules.fields(self.stored());
-                Ok(fields.into_iter().map(|(name, value)| format!("{name}={value}\n")).collect())
+                let mut out = String::new();
+                for (name, value) in fields {
+                    let _ = writeln!(out, "{name}={value}");
+                }
+                Ok(out)
             }
             other => match other.strip_prefix("part:") {
                 Some(name) => self.update(Target::Part(name), input),

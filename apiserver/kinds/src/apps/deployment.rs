@@ -34,7 +34,9 @@ struct Deployment;
 impl Rules for Deployment {
     fn default(&self, object: &mut Value) {
         let spec = object.make_map().get_or_insert_map("spec");
-        for (field, value) in [("replicas", 1), ("revisionHistoryLimit", 10), ("progressDeadlineSeconds", 600)] {
+        for (field, value) in
+            [("replicas", 1), ("revisionHistoryLimit", 10), ("progressDeadlineSeconds", 600)]
+        {
             if spec.get(field).is_none_or(Value::is_null) {
                 spec.insert(field, value);
             }

@@ -74,14 +74,17 @@ impl Rules for Endpoints {
     fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
         let mut shown = Vec::new();
         for subset in object.path_list(&["subsets"]) {
-            let ips = || subset.path_list(&["addresses"]).iter().filter_map(|address| address.path_str(&["ip"]));
+            let ips =
+                || subset.path_list(&["addresses"]).iter().filter_map(|address| address.path_str(&["ip"]));
             let ports = subset.path_list(&["ports"]);
             if ports.is_empty() {
                 shown.extend(ips().map(str::to_owned));
             }
             for port in ports {
                 let port = port.path_i64(&["port"]).unwrap_or_default();
-                shown.extend(ips().map(|ip| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }));
+                shown.extend(ips().map(|ip| {
+                    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+                }));
             }
         }
         let absent = if object.path_list(&["subsets"]).is_empty() { "<none>" } else { "" };

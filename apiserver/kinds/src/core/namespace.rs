@@ -95,7 +95,6 @@ impl Rules for Namespace {
         if deleting && phase.text() != "Terminating" {
             phase.invalid(errors, "may only be 'Terminating' if `deletionTimestamp` is not empty");
         }
-
     }
 
     fn deletes_in_phases(&self) -> bool {

@@ -121,7 +121,8 @@ impl Rules for Node {
 }
 
 fn condition(node: &Value) -> String {
-    let ready = node.path_list(&["status", "conditions"]).iter().find(|c| c.path_str(&["type"]) == Some("Ready"));
+    let ready =
+        node.path_list(&["status", "conditions"]).iter().find(|c| c.path_str(&["type"]) == Some("Ready"));
     let mut parts = vec![match ready.and_then(|condition| condition.path_str(&["status"])) {
         Some("True") => "Ready",
         Some(_) => "NotReady",
@@ -180,7 +181,11 @@ fn validate_taints(taints: &At<'_>, errors: &mut ErrorList) {
             }
         }
         if !seen.insert((key.text(), effect.text())) {
-            errors.duplicate_with(&taint.path, taint.value.clone(), "taints must be unique by key and effect pair");
+            errors.duplicate_with(
+                &taint.path,
+                taint.value.clone(),
+                "taints must be unique by key and effect pair",
+            );
         }
     }
 }

@@ -80,7 +80,12 @@ impl Rules for Secret {
 
     fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
         let entries = i64::try_from(At::root(object).get("data").len()).unwrap_or(i64::MAX);
-        vec![table::name(object), table::text_or(object, &["type"], ""), entries.into(), table::age(object, now)]
+        vec![
+            table::name(object),
+            table::text_or(object, &["type"], ""),
+            entries.into(),
+            table::age(object, now),
+        ]
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {
@@ -123,10 +128,8 @@ fn validate_type(object: &At<'_>, data: &At<'_>, errors: &mut ErrorList) {
                 errors.required(&data.path.key(password), "");
             }
         }
-        "kubernetes.io/ssh-auth" => {
-            if data.text_of("ssh-privatekey").is_empty() {
-                errors.required(&data.path.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if data.text_of("ssh-privatekey").is_empty() => {
+            errors.required(&data.path.key("ssh-privatekey"), "");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

@@ -56,13 +56,17 @@ fn validate_term(term: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn validate_requirement(requirement: &At<'_>, errors: &mut ErrorList) {
-    let (operator, values, key) = (requirement.get("operator"), requirement.get("values"), requirement.get("key"));
+    let (operator, values, key) =
+        (requirement.get("operator"), requirement.get("values"), requirement.get("key"));
     match operator.text() {
         "In" | "NotIn" if values.is_empty() => {
             errors.required(&values.path, "must be specified when `operator` is 'In' or 'NotIn'");
         }
         "Exists" | "DoesNotExist" if !values.is_empty() => {
-            errors.forbidden(&values.path, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            errors.forbidden(
+                &values.path,
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            );
         }
         "Gt" | "Lt" if values.len() != 1 => {
             errors.required(&values.path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
@@ -77,7 +81,8 @@ fn validate_requirement(requirement: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn validate_field_requirement(requirement: &At<'_>, errors: &mut ErrorList) {
-    let (operator, values, key) = (requirement.get("operator"), requirement.get("values"), requirement.get("key"));
+    let (operator, values, key) =
+        (requirement.get("operator"), requirement.get("values"), requirement.get("key"));
     match operator.text() {
         "In" | "NotIn" if values.len() == 1 => {}
         "In" | "NotIn" => errors.required(

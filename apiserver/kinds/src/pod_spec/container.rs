@@ -92,7 +92,15 @@ pub(super) fn validate_ephemeral(spec: &At<'_>, scope: &Scope<'_>, errors: &mut 
         if !target.is_empty() && !others.contains(target.text()) {
             errors.not_found(&target.path, target.text());
         }
-        for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "restartPolicy", "resizePolicy"] {
+        for field in [
+            "ports",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "lifecycle",
+            "restartPolicy",
+            "resizePolicy",
+        ] {
             let field = container.get(field);
             if field.is_set() && !(field.value.as_list().is_some_and(<[_]>::is_empty)) {
                 errors.forbidden(&field.path, EPHEMERAL);

@@ -15,6 +15,13 @@ fn set_if_unset(map: &mut Map, field: &'static str, value: impl Into<Value>) {
     }
 }
 
+/// Sets a field for which an empty text is a value of its own.
+fn set_if_null(map: &mut Map, field: &'static str, value: &'static str) {
+    if map.get(field).is_none_or(Value::is_null) {
+        map.insert(field, value);
+    }
+}
+
 fn maps<'a>(map: &'a mut Map, field: &str) -> impl Iterator<Item = &'a mut Map> {
     let items = map.get_mut(field).and_then(Value::as_list_mut);
     items.into_iter().flatten().filter_map(Value::as_map_mut)
@@ -39,7 +46,9 @@ pub(crate) fn default_pod(pod: &mut Value) {
             if host_network {
                 for port in maps(container, "ports") {
                     let number = port.get("containerPort").cloned().unwrap_or(Value::Null);
-                    if port.get("hostPort").and_then(Value::as_i64).unwrap_or_default() == 0 && !number.is_null() {
+                    if port.get("hostPort").and_then(Value::as_i64).unwrap_or_default() == 0
+                        && !number.is_null()
+                    {
                         port.insert("hostPort", number);
                     }
                 }
@@ -67,7 +76,9 @@ fn default_spec(spec: &mut Map) {
 
 /// The older field name and the newer one show the same account.
 fn default_service_account(spec: &mut Map) {
-    let text = |field: &str| spec.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |field: &str| {
+        spec.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
     if let Some(account) = text("serviceAccountName").or_else(|| text("serviceAccount")) {
         spec.insert("serviceAccountName", account.clone());
         spec.insert("serviceAccount", account);
@@ -85,7 +96,8 @@ fn default_container(container: &mut Map) {
         set_if_unset(port, "protocol", "TCP");
     }
     for env in maps(container, "env") {
-        let field = env.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")).and_then(Value::as_map_mut);
+        let field =
+            env.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")).and_then(Value::as_map_mut);
         if let Some(field) = field {
             set_if_unset(field, "apiVersion", "v1");
         }
@@ -131,9 +143,7 @@ fn default_handler(handler: &mut Map) {
         set_if_unset(http, "scheme", "HTTP");
     }
     if let Some(grpc) = handler.get_mut("grpc").and_then(Value::as_map_mut) {
-        if grpc.get("service").is_none_or(Value::is_null) {
-            grpc.insert("service", "");
-        }
+        set_if_null(grpc, "service", "");
     }
 }
 
@@ -162,9 +172,7 @@ fn default_volume(volume: &mut Map) {
         }
     }
     if let Some(path) = volume.get_mut("hostPath").and_then(Value::as_map_mut) {
-        if path.get("type").is_none_or(Value::is_null) {
-            path.insert("type", "");
-        }
+        set_if_null(path, "type", "");
     }
     if let Some(image) = volume.get_mut("image").and_then(Value::as_map_mut) {
         let policy = pull_policy(image.get("reference").and_then(Value::as_str).unwrap_or_default());

@@ -20,10 +20,8 @@ pub(super) fn validate_dns(spec: &At<'_>, errors: &mut ErrorList) {
             return;
         }
         if servers.is_empty() {
-            errors.required(
-                &servers.path,
-                "must provide at least one DNS nameserver when `dnsPolicy` is None",
-            );
+            errors
+                .required(&servers.path, "must provide at least one DNS nameserver when `dnsPolicy` is None");
             return;
         }
     }
@@ -48,12 +46,13 @@ fn validate_searches(searches: &At<'_>, errors: &mut ErrorList) {
     let texts = searches.value.as_list().unwrap_or_default().iter().filter_map(Value::as_str);
     let characters: usize = texts.map(|text| text.len() + 1).sum();
     if characters > SEARCH_CHARACTERS_MAX + 1 {
-        let text =
-            format!("must not have more than {SEARCH_CHARACTERS_MAX} characters (including spaces) in the search list");
+        let text = format!(
+            "must not have more than {SEARCH_CHARACTERS_MAX} characters (including spaces) in the search list"
+        );
         searches.invalid(errors, &text);
     }
     for search in searches.items().filter(|search| search.text() != ".") {
-        let name = search.text().strip_suffix('.').unwrap_or(search.text());
+        let name = search.text().strip_suffix('.').unwrap_or_else(|| search.text());
         errors.invalid_each(&search.path, name, names::dns_subdomain_with_underscore(name));
     }
 }

@@ -123,7 +123,9 @@ pub(super) fn validate_field(reference: &At<'_>, supported: &[&str], errors: &mu
                 errors.invalid_each(&reference.path, &key, names::qualified_name(&key));
             }
             "metadata.labels" => errors.invalid_each(&reference.path, key, names::qualified_name(key)),
-            _ if READABLE.contains(&path) => errors.invalid(&reference.path, path, "does not support subscript"),
+            _ if READABLE.contains(&path) => {
+                errors.invalid(&reference.path, path, "does not support subscript");
+            }
             _ => not_readable(&field, errors),
         }
     } else if !READABLE.contains(&path) {
@@ -155,7 +157,9 @@ pub(super) fn validate_resource(reference: &At<'_>, in_volume: bool, errors: &mu
     let (supported, shown, what): (&[&str], _, _) = match name {
         "limits.cpu" | "requests.cpu" => (&["1m", "1"], "1m and 1", "cpu"),
         "limits.memory" | "requests.memory" => (MEMORY_DIVISORS, "", "memory"),
-        "limits.ephemeral-storage" | "requests.ephemeral-storage" => (MEMORY_DIVISORS, "", "local ephemeral storage"),
+        "limits.ephemeral-storage" | "requests.ephemeral-storage" => {
+            (MEMORY_DIVISORS, "", "local ephemeral storage")
+        }
         _ if huge => (MEMORY_DIVISORS, "", "hugepages"),
         _ => return,
     };

@@ -76,7 +76,10 @@ fn validate_propagation(mount: &At<'_>, container: &At<'_>, list: &Path, errors:
     let privileged = container.dig(&["securityContext", "privileged"]).flag();
     match propagation.text() {
         "Bidirectional" if !privileged => {
-            errors.forbidden(&path, "Bidirectional mount propagation is available only to privileged containers");
+            errors.forbidden(
+                &path,
+                "Bidirectional mount propagation is available only to privileged containers",
+            );
         }
         "None" | "HostToContainer" | "Bidirectional" => {}
         other => errors.not_supported(&path, other, &["Bidirectional", "HostToContainer", "None"]),
@@ -97,7 +100,8 @@ fn validate_recursive(mount: &At<'_>, list: &Path, errors: &mut ErrorList) {
             }
             let propagation = mount.text_of("mountPropagation");
             if !matches!(propagation, "" | "None") {
-                errors.forbidden(&path, "may only be specified when mountPropagation is None or not specified");
+                errors
+                    .forbidden(&path, "may only be specified when mountPropagation is None or not specified");
             }
         }
         other => errors.not_supported(&path, other, &["Disabled", "Enabled", "IfPossible"]),

@@ -33,7 +33,9 @@ pub(super) fn validate_probes(container: &At<'_>, grace_seconds: Option<i64>, er
             if grace.is_set() {
                 grace.invalid(errors, "must not be set for readinessProbes");
             }
-        } else if let Some(threshold) = probe.get("successThreshold").int().filter(|threshold| *threshold != 1) {
+        } else if let Some(threshold) =
+            probe.get("successThreshold").int().filter(|threshold| *threshold != 1)
+        {
             errors.invalid(&probe.path.child("successThreshold"), threshold, "must be 1");
         }
     }
@@ -85,13 +87,12 @@ fn validate_http(http: &At<'_>, errors: &mut ErrorList) {
 
 /// Checks a port given by number or by name.
 pub(crate) fn validate_port(port: &At<'_>, errors: &mut ErrorList) {
-    match port.value {
-        Value::Str(name) => port.invalid_each(errors, names::port_name(name)),
-        _ => {
-            let number = port.int().unwrap_or_default();
-            for fault in names::port_number(number) {
-                errors.invalid(&port.path, number, &fault);
-            }
-        }
+    if let Value::Str(name) = port.value {
+        port.invalid_each(errors, names::port_name(name));
+        return;
+    }
+    let number = port.int().unwrap_or_default();
+    for fault in names::port_number(number) {
+        errors.invalid(&port.path, number, &fault);
     }
 }

@@ -8,7 +8,11 @@ use std::collections::{BTreeMap, HashSet};
 const NATIVE: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
 /// Checks requests, limits and claims of a container.
-pub(super) fn validate_container_resources(resources: &At<'_>, claims: &HashSet<&str>, errors: &mut ErrorList) {
+pub(super) fn validate_container_resources(
+    resources: &At<'_>,
+    claims: &HashSet<&str>,
+    errors: &mut ErrorList,
+) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     for (name, limit) in limits.entries() {
         validate_name(name, &limit, errors);
@@ -60,7 +64,8 @@ pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut ErrorList) {
                 "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
             ),
             (false, false) => {
-                claim.invalid(errors, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+                claim
+                    .invalid(errors, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
             }
             _ => {}
         }
@@ -97,7 +102,8 @@ fn validate_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
 
 fn validate_amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     let Ok(amount) = at.text().parse::<Quantity>() else {
-        let text = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+        let text =
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
         at.invalid(errors, text);
         return;
     };
@@ -141,7 +147,9 @@ pub(crate) fn qos_class(spec: &Value) -> &'static str {
             let own = container.path_map(&["resources", "limits"]);
             add(&mut limits, own);
             let limited = |name| {
-                own.and_then(|limits| limits.get(name)).and_then(Value::as_str).is_some_and(|text| !is_zero(text))
+                own.and_then(|limits| limits.get(name))
+                    .and_then(Value::as_str)
+                    .is_some_and(|text| !is_zero(text))
             };
             all_limited &= limited("cpu") && limited("memory");
         }
@@ -149,7 +157,8 @@ pub(crate) fn qos_class(spec: &Value) -> &'static str {
     if requests.is_empty() && limits.is_empty() {
         return "BestEffort";
     }
-    let equal = requests.len() == limits.len() && requests.iter().all(|(name, sum)| limits.get(name) == Some(sum));
+    let equal =
+        requests.len() == limits.len() && requests.iter().all(|(name, sum)| limits.get(name) == Some(sum));
     if all_limited && equal { "Guaranteed" } else { "Burstable" }
 }
 

@@ -41,7 +41,11 @@ pub(crate) fn validate_tolerations(tolerations: &At<'_>, errors: &mut ErrorList)
                 }
             }
             "Exists" if !value.is_empty() => {
-                errors.invalid(&operator.path, value.text(), "value must be empty when `operator` is 'Exists'");
+                errors.invalid(
+                    &operator.path,
+                    value.text(),
+                    "value must be empty when `operator` is 'Exists'",
+                );
             }
             "Exists" => {}
             other => errors.not_supported(&operator.path, other, &["Equal", "Exists"]),

@@ -39,7 +39,8 @@ fn validate_sysctls(spec: &At<'_>, sysctls: &At<'_>, errors: &mut ErrorList) {
             errors.required(&name.path, "");
         } else if !is_sysctl(text) {
             let pattern = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-            let text = format!("must have at most {SYSCTL_CHARACTERS_MAX} characters and match regex {pattern}");
+            let text =
+                format!("must have at most {SYSCTL_CHARACTERS_MAX} characters and match regex {pattern}");
             name.invalid(errors, &text);
         } else if !seen.insert(text) {
             errors.duplicate(&name.path, text);
@@ -154,6 +155,7 @@ pub(super) fn validate_container_security(security: &At<'_>, host_users: bool, e
 
 fn validate_windows(options: &At<'_>, path: &Path, errors: &mut ErrorList) {
     if options.get("hostProcess").flag() {
-        errors.forbidden(&path.child("windowsOptions").child("hostProcess"), "nodes of this system run Linux");
+        errors
+            .forbidden(&path.child("windowsOptions").child("hostProcess"), "nodes of this system run Linux");
     }
 }

@@ -2,9 +2,7 @@
 
 use super::container::{Scope, validate_containers, validate_ephemeral, validate_init_containers};
 use super::{affinity, dns, resources, scheduling, security, volumes};
-use mainstay_apiserver_machinery::validation::{
-    At, ErrorList, names, validate_annotations, validate_labels,
-};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_annotations, validate_labels};
 use std::collections::HashMap;
 
 /// Longest `activeDeadlineSeconds`.
@@ -109,7 +107,8 @@ fn validate_host(spec: &At<'_>, holder: Holder, errors: &mut ErrorList) {
         }
     }
     if spec.get("hostUsers").value.as_bool() == Some(false) {
-        for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")]
+        {
             if spec.get(field).flag() {
                 errors.forbidden(&spec.path.child(shown), "when `pod.Spec.HostUsers` is false");
             }
@@ -117,11 +116,7 @@ fn validate_host(spec: &At<'_>, holder: Holder, errors: &mut ErrorList) {
     }
     if spec.get("shareProcessNamespace").flag() && spec.get("hostPID").flag() {
         let field = spec.get("shareProcessNamespace");
-        errors.invalid(
-            &field.path,
-            true,
-            "ShareProcessNamespace and HostPID cannot both be enabled",
-        );
+        errors.invalid(&field.path, true, "ShareProcessNamespace and HostPID cannot both be enabled");
     }
 }
 

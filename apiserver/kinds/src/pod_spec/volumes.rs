@@ -99,7 +99,8 @@ fn validate_host_path(source: &At<'_>, errors: &mut ErrorList) {
     }
     validate_no_backsteps(path.text(), &path.path, errors);
     let kind = source.get("type");
-    let kinds = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+    let kinds =
+        ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
     if kind.is_set() {
         kind.one_of(errors, &kinds);
     }
@@ -142,7 +143,11 @@ fn validate_downward_file(file: &At<'_>, errors: &mut ErrorList) {
     if field.is_set() {
         validate_field(&field, VOLUME_FIELDS, errors);
         if resource.is_set() {
-            errors.invalid(&file.path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+            errors.invalid(
+                &file.path,
+                "resource",
+                "fieldRef and resourceFieldRef can not be specified simultaneously",
+            );
         }
     } else if resource.is_set() {
         validate_resource(&resource, true, errors);
@@ -157,7 +162,14 @@ fn validate_projected(projected: &At<'_>, errors: &mut ErrorList) {
     let mut paths = HashSet::new();
     for source in projected.get("sources").items() {
         let mut found = 0;
-        for kind in ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"] {
+        for kind in [
+            "secret",
+            "configMap",
+            "downwardAPI",
+            "serviceAccountToken",
+            "clusterTrustBundle",
+            "podCertificate",
+        ] {
             let part = source.get(kind);
             if !part.is_set() {
                 continue;

@@ -103,7 +103,10 @@ impl Rules for Binding {
     fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
         let role = |field: &str| object.path_str(&["roleRef", field]).unwrap_or_default();
         let subjects = |kind: &str| {
-            let names = object.path_list(&["subjects"]).iter().filter(|subject| subject.path_str(&["kind"]) == Some(kind));
+            let names = object
+                .path_list(&["subjects"])
+                .iter()
+                .filter(|subject| subject.path_str(&["kind"]) == Some(kind));
             let shown: Vec<String> = names
                 .map(|subject| {
                     let name = subject.path_str(&["name"]).unwrap_or_default();

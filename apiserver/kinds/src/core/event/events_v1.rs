@@ -95,7 +95,11 @@ impl Rules for Event {
         unset("lastTimestamp", !event.get("lastTimestamp").is_empty(), errors);
         unset("count", event.get("count").int().unwrap_or_default() != 0, errors);
         let source = event.get("source");
-        unset("source", !source.text_of("component").is_empty() || !source.text_of("host").is_empty(), errors);
+        unset(
+            "source",
+            !source.text_of("component").is_empty() || !source.text_of("host").is_empty(),
+            errors,
+        );
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {

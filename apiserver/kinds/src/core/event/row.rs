@@ -19,7 +19,8 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 fn seen(time: Option<&Value>, now: OffsetDateTime) -> Option<String> {
-    time.filter(|time| time.as_str().is_some_and(|text| !text.is_empty())).map(|time| table::since(Some(time), now))
+    time.filter(|time| time.as_str().is_some_and(|text| !text.is_empty()))
+        .map(|time| table::since(Some(time), now))
 }
 
 pub(super) fn row(event: &Value, now: OffsetDateTime) -> Vec<Value> {
@@ -55,7 +56,8 @@ pub(super) fn row(event: &Value, now: OffsetDateTime) -> Vec<Value> {
 
 fn source(event: &Value) -> String {
     let first = |paths: [&[&str]; 2]| {
-        let mut found = paths.into_iter().filter_map(|path| event.path_str(path)).filter(|text| !text.is_empty());
+        let mut found =
+            paths.into_iter().filter_map(|path| event.path_str(path)).filter(|text| !text.is_empty());
         found.next().unwrap_or_default()
     };
     let component = first([&["source", "component"], &["reportingComponent"]]);

@@ -13,7 +13,9 @@ pub(super) fn prepare(new: &mut Value, old: &Value) {
         let containers = new.path_mut(&["spec", list]).and_then(Value::as_list_mut);
         for container in containers.into_iter().flatten() {
             let name = container.path_str(&["name"]);
-            let Some(wanted) = wanted.iter().find(|wanted| wanted.path_str(&["name"]) == name) else { continue };
+            let Some(wanted) = wanted.iter().find(|wanted| wanted.path_str(&["name"]) == name) else {
+                continue;
+            };
             restore(container, wanted, "resources");
             restore(container, wanted, "resizePolicy");
         }

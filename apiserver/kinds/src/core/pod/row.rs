@@ -35,7 +35,8 @@ impl Tally {
 }
 
 pub(super) fn row(pod: &Value, now: OffsetDateTime) -> Vec<Value> {
-    let sidecars = pod.path_list(&["spec", "initContainers"]).iter().filter(|container| is_sidecar(container)).count();
+    let sidecars =
+        pod.path_list(&["spec", "initContainers"]).iter().filter(|container| is_sidecar(container)).count();
     let total = pod.path_list(&["spec", "containers"]).len() + sidecars;
     let (tally, reason) = summarize(pod);
     let restarts = match tally.last_restart {
@@ -44,7 +45,8 @@ pub(super) fn row(pod: &Value, now: OffsetDateTime) -> Vec<Value> {
         }
         _ => tally.restarts.to_string(),
     };
-    let ip = pod.path_list(&["status", "podIPs"]).first().and_then(|ip| ip.path_str(&["ip"])).unwrap_or_default();
+    let ip =
+        pod.path_list(&["status", "podIPs"]).first().and_then(|ip| ip.path_str(&["ip"])).unwrap_or_default();
     vec![
         table::name(pod),
         format!("{}/{total}", tally.ready).into(),
@@ -63,7 +65,9 @@ fn is_sidecar(container: &Value) -> bool {
 }
 
 fn condition<'a>(pod: &'a Value, kind: &str) -> Option<&'a Value> {
-    pod.path_list(&["status", "conditions"]).iter().find(|condition| condition.path_str(&["type"]) == Some(kind))
+    pod.path_list(&["status", "conditions"])
+        .iter()
+        .find(|condition| condition.path_str(&["type"]) == Some(kind))
 }
 
 fn summarize(pod: &Value) -> (Tally, String) {
@@ -113,10 +117,8 @@ fn initializing(pod: &Value, all: &mut Tally, sidecars: &mut Tally) -> Option<St
             sidecars.add_restarts(status);
         }
         let ended = status.path(&["state", "terminated"]).filter(|state| !state.is_null());
-        if let Some(ended) = ended {
-            if ended.path_i64(&["exitCode"]).unwrap_or_default() == 0 {
-                continue;
-            }
+        if ended.is_some_and(|ended| ended.path_i64(&["exitCode"]).unwrap_or_default() == 0) {
+            continue;
         }
         if sidecar && status.path_bool(&["started"]) == Some(true) {
             if status.path_bool(&["ready"]) == Some(true) {

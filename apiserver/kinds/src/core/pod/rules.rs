@@ -32,7 +32,8 @@ pub static POD: Kind = Kind {
             .connect("eviction", CREATE),
         Body::core("PodExecOptions", "core/v1.PodExecOptions").connect("exec", STREAM_VERBS),
         Body::core("Pod", "core/v1.Pod").connect("log", &["get"]),
-        Body::core("PodPortForwardOptions", "core/v1.PodPortForwardOptions").connect("portforward", STREAM_VERBS),
+        Body::core("PodPortForwardOptions", "core/v1.PodPortForwardOptions")
+            .connect("portforward", STREAM_VERBS),
         Body::core("PodProxyOptions", "core/v1.PodProxyOptions").connect("proxy", PROXY_VERBS),
         Body::core("Pod", "core/v1.Pod").part("resize", PART_VERBS),
         Body::core("Pod", "core/v1.Pod").status(),
@@ -106,10 +107,9 @@ impl Rules for Pod {
     fn prepare_status(&self, new: &mut Value, old: &Value) {
         restore(new, old, "spec");
         restore_meta(new, old, "ownerReferences");
-        if new.path_str(&["status", "qosClass"]).unwrap_or_default().is_empty() {
-            if let Some(class) = old.path(&["status", "qosClass"]) {
-                new.set_path(&["status", "qosClass"], class.clone());
-            }
+        let unset = new.path_str(&["status", "qosClass"]).unwrap_or_default().is_empty();
+        if let Some(class) = old.path(&["status", "qosClass"]).filter(|_| unset) {
+            new.set_path(&["status", "qosClass"], class.clone());
         }
     }
 
@@ -122,7 +122,9 @@ impl Rules for Pod {
         match name {
             "ephemeralcontainers" => ephemeral::prepare(new, old),
             "resize" => resize::prepare(new, old),
-            other => return Err(Status::bad_request(format!("pods have no subresource {other:?} to update"))),
+            other => {
+                return Err(Status::bad_request(format!("pods have no subresource {other:?} to update")));
+            }
         }
         Ok(())
     }
@@ -208,7 +210,9 @@ fn validate_mirror(new: &Value, old: &Value, errors: &mut ErrorList) {
     let now = annotations.value.get(MIRROR);
     let was = old.path(&["metadata", "annotations", MIRROR]);
     match (was, now) {
-        (None, Some(_)) => errors.forbidden(&annotations.path.key(MIRROR), "may not add mirror pod annotation"),
+        (None, Some(_)) => {
+            errors.forbidden(&annotations.path.key(MIRROR), "may not add mirror pod annotation");
+        }
         (Some(was), now) if now != Some(was) => {
             errors.forbidden(&annotations.path.key(MIRROR), "may not remove or update mirror pod annotation");
         }

@@ -50,10 +50,14 @@ fn validate_transitions(pod: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
             if !ended.is_set() || may_restart || sidecars.contains(name) {
                 continue;
             }
-            let revived =
-                statuses.items().find(|new| new.text_of("name") == name && !new.dig(&["state", "terminated"]).is_set());
+            let revived = statuses
+                .items()
+                .find(|new| new.text_of("name") == name && !new.dig(&["state", "terminated"]).is_set());
             if let Some(revived) = revived {
-                errors.forbidden(&revived.path.child("state"), "may not be transitioned to non-terminated state");
+                errors.forbidden(
+                    &revived.path.child("state"),
+                    "may not be transitioned to non-terminated state",
+                );
             }
         }
     }

@@ -38,7 +38,10 @@ pub(super) fn validate(spec: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         let mut diff = String::new();
         let mut shown = 0;
         list_differences(old.value, &restored, "spec", &mut diff, &mut shown);
-        errors.forbidden(&spec.path, &format!("pod updates may not change fields other than {UPDATABLE}\n{diff}"));
+        errors.forbidden(
+            &spec.path,
+            &format!("pod updates may not change fields other than {UPDATABLE}\n{diff}"),
+        );
     }
 }
 
@@ -122,11 +125,14 @@ pub(super) fn list_differences(old: &Value, new: &Value, path: &str, out: &mut S
     }
     match (old, new) {
         (Value::Map(before), Value::Map(after)) => {
-            let mut names: Vec<&str> = before.keys().chain(after.keys()).map(smol_str::SmolStr::as_str).collect();
+            let mut names: Vec<&str> =
+                before.keys().chain(after.keys()).map(smol_str::SmolStr::as_str).collect();
             names.sort_unstable();
             names.dedup();
             for name in names {
-                let get = |map: &mainstay_apiserver_machinery::value::Map| map.get(name).cloned().unwrap_or(Value::Null);
+                let get = |map: &mainstay_apiserver_machinery::value::Map| {
+                    map.get(name).cloned().unwrap_or(Value::Null)
+                };
                 list_differences(&get(before), &get(after), &format!("{path}.{name}"), out, shown);
             }
         }

@@ -58,7 +58,8 @@ fn keep_node_ports(spec: &mut Value, old: &Value) {
             continue;
         }
         let same = |before: &&Value| {
-            before.get("port") == port.get("port") && before.path_str(&["protocol"]) == port.path_str(&["protocol"])
+            before.get("port") == port.get("port")
+                && before.path_str(&["protocol"]) == port.path_str(&["protocol"])
         };
         let kept = old_ports.iter().find(same).and_then(node_port).filter(|number| !used.contains(number));
         if let Some(number) = kept {

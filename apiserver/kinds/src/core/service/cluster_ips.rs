@@ -49,7 +49,8 @@ pub(super) fn default_families(service: &mut Value) {
         spec.set_path(&["ipFamilies"], families);
     }
     if spec.get("ipFamilyPolicy").is_none_or(Value::is_empty) {
-        let policy = if spec.path_list(&["ipFamilies"]).len() > 1 { "RequireDualStack" } else { "SingleStack" };
+        let policy =
+            if spec.path_list(&["ipFamilies"]).len() > 1 { "RequireDualStack" } else { "SingleStack" };
         spec.set_path(&["ipFamilyPolicy"], policy);
     }
 }
@@ -90,11 +91,10 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut ErrorList) {
             continue;
         }
         let faults = names::ip(ip.text());
-        if faults.is_empty() && !has_invalid {
-            if let Some(wanted) = families.items().nth(i).filter(|wanted| family(ip.text()) != Some(wanted.text())) {
-                let text = format!("expected an {} value as indicated by `ipFamilies[{i}]`", wanted.text());
-                ip.invalid(errors, &text);
-            }
+        let wanted = families.items().nth(i).filter(|_| faults.is_empty() && !has_invalid);
+        if let Some(wanted) = wanted.filter(|wanted| family(ip.text()) != Some(wanted.text())) {
+            let text = format!("expected an {} value as indicated by `ipFamilies[{i}]`", wanted.text());
+            ip.invalid(errors, &text);
         }
         ip.invalid_each(errors, faults);
     }
@@ -145,7 +145,8 @@ pub(super) fn validate_update(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList
         if second.is_some_and(|(now, was)| now.value != was.value) {
             errors.invalid(&now.path.index(1), now.value.clone(), "may not change once set");
         }
-        if was.len() == 2 && now.len() == 1 && old.text_of("ipFamilyPolicy") == new.text_of("ipFamilyPolicy") {
+        if was.len() == 2 && now.len() == 1 && old.text_of("ipFamilyPolicy") == new.text_of("ipFamilyPolicy")
+        {
             let policy = new.get("ipFamilyPolicy");
             if policy.text() != "SingleStack" {
                 let text = format!("must be set to 'SingleStack' when releasing the secondary {what}");

@@ -44,7 +44,8 @@ impl Rules for Service {
     fn default(&self, object: &mut Value) {
         default_spec(object.make_map().get_or_insert_map("spec"));
         if object.path_str(&["spec", "type"]) == Some("LoadBalancer") {
-            let ingress = object.path_mut(&["status", "loadBalancer", "ingress"]).and_then(Value::as_list_mut);
+            let ingress =
+                object.path_mut(&["status", "loadBalancer", "ingress"]).and_then(Value::as_list_mut);
             for entry in ingress.into_iter().flatten() {
                 let has_ip = entry.path_str(&["ip"]).is_some_and(|ip| !ip.is_empty());
                 if has_ip && entry.get("ipMode").is_none_or(Value::is_null) {
@@ -140,7 +141,8 @@ pub(super) fn is_external(spec: &Value) -> bool {
 
 /// Whether a service has a port where load balancers ask for its health.
 pub(super) fn has_health_check(spec: &Value) -> bool {
-    spec.path_str(&["type"]) == Some("LoadBalancer") && spec.path_str(&["externalTrafficPolicy"]) == Some("Local")
+    spec.path_str(&["type"]) == Some("LoadBalancer")
+        && spec.path_str(&["externalTrafficPolicy"]) == Some("Local")
 }
 
 /// Whether a service explicitly has no cluster address.
@@ -150,7 +152,7 @@ pub(super) fn is_headless(spec: &Value) -> bool {
 }
 
 fn default_spec(spec: &mut Map) {
-    let empty = |spec: &Map, field: &str| spec.get(field).is_none_or(|value| value.is_null() || value == "");
+    let empty = |spec: &Map, field: &str| spec.get(field).is_none_or(Value::is_empty);
     for (field, value) in [("type", "ClusterIP"), ("sessionAffinity", "None")] {
         if empty(spec, field) {
             spec.insert(field, value);
@@ -171,7 +173,7 @@ fn default_spec(spec: &mut Map) {
             port.set_path(&["protocol"], "TCP");
         }
         let target = port.get("targetPort");
-        let unset = target.is_none_or(|target| target.is_null() || target == "" || *target == Value::Int(0));
+        let unset = target.is_none_or(|target| target.is_empty() || *target == Value::Int(0));
         if let Some(number) = port.get("port").cloned().filter(|_| unset) {
             port.set_path(&["targetPort"], number);
         }
@@ -214,7 +216,7 @@ fn validate_shape(spec: &At<'_>, errors: &mut ErrorList) {
                 }
             }
             let name = spec.get("externalName");
-            let text = name.text().strip_suffix('.').unwrap_or(name.text());
+            let text = name.text().strip_suffix('.').unwrap_or_else(|| name.text());
             if text.is_empty() {
                 errors.required(&name.path, "");
             } else {
@@ -223,7 +225,11 @@ fn validate_shape(spec: &At<'_>, errors: &mut ErrorList) {
         }
         "ClusterIP" | "LoadBalancer" | "NodePort" => {}
         other => {
-            errors.not_supported(&kind.path, other, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+            errors.not_supported(
+                &kind.path,
+                other,
+                &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+            );
         }
     }
 }

@@ -74,7 +74,10 @@ fn validate_topology(service: &At<'_>, errors: &mut ErrorList) {
     const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
     const MODE: &str = "service.kubernetes.io/topology-mode";
     let annotations = service.dig(&["metadata", "annotations"]);
-    if annotations.has(HINTS) && annotations.has(MODE) && annotations.text_of(HINTS) != annotations.text_of(MODE) {
+    if annotations.has(HINTS)
+        && annotations.has(MODE)
+        && annotations.text_of(HINTS) != annotations.text_of(MODE)
+    {
         errors.invalid(
             &annotations.path.key(MODE),
             annotations.text_of(MODE),
