@@ -15,7 +15,7 @@ pub fn apply(object: &mut Value, ty: &'static Type) {
 }
 
 fn apply_struct(map: &mut Map, ty: &'static Type) {
-    for field in ty.fields() {
+    for field in ty.defaulted() {
         if field.is_inline() {
             if let Some(inner) = field.ty().filter(|inner| inner.has_defaults()) {
                 apply_struct(map, inner);

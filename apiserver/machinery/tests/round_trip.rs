@@ -233,6 +233,53 @@ fn every_type_passes_with_every_field_set_and_with_none() {
     }
 }
 
+/// A JSON schema that holds a schema that holds a schema.
+fn nested_schema(depth: usize) -> String {
+    let open = r#"{"properties":{"p":"#.repeat(depth);
+    format!(
+        r#"{{"spec":{{"versions":[{{"schema":{{"openAPIV3Schema":{open}{{}}{}}}}}]}}}}"#,
+        "}}".repeat(depth)
+    )
+}
+
+#[test]
+fn deep_objects_pass_on_a_small_stack_and_deeper_ones_are_refused() {
+    let ty = schema::lookup("apiextensions.k8s.io/v1.CustomResourceDefinition").unwrap();
+    // Half the stack of a thread that serves requests.
+    let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        let value = json::decode(nested_schema(60).as_bytes(), Some(ty), Strictness::Strict).unwrap().value;
+        check(ty, &value).unwrap();
+        let free = json::decode_free(nested_schema(60).as_bytes()).unwrap();
+        assert!(json::decode_free(json::to_string(&free).as_bytes()).is_ok());
+        assert!(json::decode(nested_schema(70).as_bytes(), Some(ty), Strictness::Strict).is_err());
+    });
+    worker.unwrap().join().unwrap();
+}
+
+#[test]
+fn deep_protobuf_is_refused() {
+    let ty = schema::lookup("apiextensions.k8s.io/v1.JSONSchemaProps").unwrap();
+    let not = ty.field("not").unwrap().number;
+    let mut message: Vec<u8> = Vec::new();
+    while message.len() < 20_000 {
+        let mut outer = Vec::new();
+        for mut part in [u64::from(not) << 3 | 2, message.len() as u64] {
+            while part >= 0x80 {
+                outer.push((part & 0x7f) as u8 | 0x80);
+                part >>= 7;
+            }
+            outer.push(part as u8);
+        }
+        outer.append(&mut message);
+        message = outer;
+    }
+    let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        assert!(protobuf::decode(&message, ty).is_err());
+        assert!(protobuf::transcode_json(&message, ty, Identity::default(), &mut Vec::new()).is_err());
+    });
+    worker.unwrap().join().unwrap();
+}
+
 #[test]
 fn the_stores_revision_becomes_the_resource_version() {
     let ty = schema::lookup("core/v1.ConfigMap").unwrap();

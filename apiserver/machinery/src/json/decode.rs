@@ -181,7 +181,7 @@ impl Parser<'_> {
                 None => self.type_name(ty)?,
             };
             self.path.pop();
-            let keeps = field.map_or(!value.is_null(), |field| field.keeps(&value));
+            let keeps = field.map_or_else(|| !value.is_null(), |field| field.keeps(&value));
             if keeps {
                 pairs.push((SmolStr::new_static(name), value));
             }

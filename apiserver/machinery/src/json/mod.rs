@@ -12,5 +12,6 @@ pub use error::DecodeError;
 pub(crate) use decode::zero_element;
 pub(crate) use encode::{write_float, write_int, write_string};
 
-/// How deep a tree that is kept may be; upstream's own kinds end long before.
-pub const TREE_DEPTH_MAX: usize = 256;
+/// How deep a tree that is kept may be: twice what large schemas of custom resources need, and half of what a
+/// thread of two megabytes can walk even in an unoptimised build.
+pub const TREE_DEPTH_MAX: usize = 128;

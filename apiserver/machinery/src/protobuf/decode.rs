@@ -119,43 +119,58 @@ fn read_field(
         };
     }
     match field.container {
-        Container::One => {
-            let value = element(field, wire, depth)?;
-            if !field.keeps(&value) {
-                return Ok(());
-            }
-            if let Some(slot) = members.slot(at, field, || Value::Null) {
-                *slot = value;
-            } else {
-                members.pairs.push((SmolStr::new_static(field.name), value));
-            }
-        }
+        Container::One => read_one(at, field, wire, depth, members),
         Container::List if field.is_wrapped() => {
             let items = wrapped_items(field, wire, depth)?;
             if let Some(slot) = members.slot(at, field, || Value::Null) {
                 *slot = Value::List(items);
             }
+            Ok(())
         }
-        Container::List => {
-            if let Some(Value::List(items)) = members.slot(at, field, || Value::List(Vec::new())) {
-                push_items(items, field, wire, depth)?;
-            }
-        }
+        Container::List => match members.slot(at, field, || Value::List(Vec::new())) {
+            Some(Value::List(items)) => push_items(items, field, wire, depth),
+            _ => Ok(()),
+        },
         Container::Map => {
-            let (key, value) = special::entry(wire.bytes()?)?;
-            let value = match value {
-                Some(wire) if field.is_wrapped() => Value::List(wrapped_items(field, wire, depth)?),
-                None if field.is_wrapped() => Value::List(Vec::new()),
-                Some(wire) => element(field, wire, depth)?,
-                None => json::zero_element(field),
-            };
+            let (key, value) = read_entry(field, wire, depth)?;
             if let Some(Value::Map(map)) = members.slot(at, field, Value::map) {
                 // Keys come sorted, so this appends.
                 map.insert(SmolStr::new(key), value);
             }
+            Ok(())
         }
     }
+}
+
+fn read_one(
+    at: usize,
+    field: &'static Field,
+    wire: Wire<'_>,
+    depth: usize,
+    members: &mut Members,
+) -> Result<(), DecodeError> {
+    let value = element(field, wire, depth)?;
+    if field.keeps(&value)
+        && let Some(slot) = members.slot(at, field, || Value::Null)
+    {
+        *slot = value;
+    }
     Ok(())
+}
+
+fn read_entry<'w>(
+    field: &'static Field,
+    wire: Wire<'w>,
+    depth: usize,
+) -> Result<(&'w str, Value), DecodeError> {
+    let (key, value) = special::entry(wire.bytes()?)?;
+    let value = match value {
+        Some(wire) if field.is_wrapped() => Value::List(wrapped_items(field, wire, depth)?),
+        None if field.is_wrapped() => Value::List(Vec::new()),
+        Some(wire) => element(field, wire, depth)?,
+        None => json::zero_element(field),
+    };
+    Ok((key, value))
 }
 
 /// One item, or many when whole numbers or flags are packed.
@@ -189,18 +204,30 @@ fn wrapped_items(field: &'static Field, wire: Wire<'_>, depth: usize) -> Result<
     Ok(items)
 }
 
+/// One element. What holds others is told apart first, so that a level of depth takes little stack.
 fn element(field: &'static Field, wire: Wire<'_>, depth: usize) -> Result<Value, DecodeError> {
-    Ok(match field.base {
+    match field.base {
+        Base::Struct => match field.ty() {
+            Some(ty) => message(wire.bytes()?, ty, depth + 1).map(Value::Map),
+            None => Ok(Value::Null),
+        },
+        Base::SchemaOrBool | Base::SchemaOrArray | Base::SchemaOrStrings => {
+            schema_or(field, wire.bytes()?, depth + 1)
+        }
+        Base::Raw => raw(special::inner_bytes(wire.bytes()?)?, depth),
+        base => leaf(base, wire),
+    }
+}
+
+/// An element that holds no others.
+fn leaf(base: Base, wire: Wire<'_>) -> Result<Value, DecodeError> {
+    Ok(match base {
         Base::Bool => Value::Bool(wire.varint()? != 0),
         Base::Int32 => Value::Int(i64::from(wire.varint()? as i32)),
         Base::Int64 => Value::Int(wire.varint()?.cast_signed()),
         Base::Float => float(wire.double()?)?,
         Base::Str => Value::Str(SmolStr::new(wire.text()?)),
         Base::Bytes => Value::from(STANDARD.encode(wire.bytes()?)),
-        Base::Struct => match field.ty() {
-            Some(ty) => Value::Map(message(wire.bytes()?, ty, depth + 1)?),
-            None => Value::Null,
-        },
         Base::Time => time(special::instant(wire.bytes()?)?, format_time),
         Base::MicroTime => time(special::instant(wire.bytes()?)?, format_micro_time),
         Base::Duration => Value::Str(format_duration(special::inner_int(wire.bytes()?)?)),
@@ -209,11 +236,7 @@ fn element(field: &'static Field, wire: Wire<'_>, depth: usize) -> Result<Value,
             IntOrString::Int(v) => Value::Int(v),
             IntOrString::Str(v) => Value::from(v),
         },
-        Base::Raw => raw(special::inner_bytes(wire.bytes()?)?, depth)?,
-        Base::SchemaOrBool | Base::SchemaOrArray | Base::SchemaOrStrings => {
-            schema_or(field, wire.bytes()?, depth + 1)?
-        }
-        Base::Any => Value::Null,
+        _ => Value::Null,
     })
 }
 

@@ -361,6 +361,20 @@ impl Writer<'_, '_> {
         depth: usize,
     ) -> Result<(), Detour> {
         match field.base {
+            Base::Struct => match field.ty() {
+                Some(ty) => self.braced(wire.bytes()?, ty, place, depth + 1),
+                None => Err(Detour::Unordered),
+            },
+            Base::SchemaOrBool | Base::SchemaOrArray | Base::SchemaOrStrings => {
+                self.schema_or(field, wire.bytes()?, depth + 1)
+            }
+            base => self.leaf(base, wire),
+        }
+    }
+
+    /// An element that holds no others.
+    fn leaf(&mut self, base: Base, wire: Wire<'_>) -> Result<(), Detour> {
+        match base {
             Base::Bool => {
                 let text: &[u8] = if wire.varint()? != 0 { b"true" } else { b"false" };
                 self.out.extend_from_slice(text);
@@ -376,10 +390,6 @@ impl Writer<'_, '_> {
             }
             Base::Str => write_string(wire.text()?, self.out),
             Base::Bytes => write_base64(wire.bytes()?, self.out),
-            Base::Struct => match field.ty() {
-                Some(ty) => self.braced(wire.bytes()?, ty, place, depth + 1)?,
-                None => self.out.extend_from_slice(b"null"),
-            },
             Base::Time => self.time(wire, format_time)?,
             Base::MicroTime => self.time(wire, format_micro_time)?,
             Base::Duration => write_string(&format_duration(special::inner_int(wire.bytes()?)?), self.out),
@@ -392,10 +402,7 @@ impl Writer<'_, '_> {
                 IntOrString::Str(v) => write_string(v, self.out),
             },
             Base::Raw => self.raw(special::inner_bytes(wire.bytes()?)?)?,
-            Base::SchemaOrBool | Base::SchemaOrArray | Base::SchemaOrStrings => {
-                self.schema_or(field, wire.bytes()?, depth + 1)?;
-            }
-            Base::Any => self.out.extend_from_slice(b"null"),
+            _ => self.out.extend_from_slice(b"null"),
         }
         Ok(())
     }

@@ -73,11 +73,13 @@ impl Table {
                 (draft, fields)
             })
             .collect();
-        let defaults = with_defaults(&leaked);
+        let with_defaults = with_defaults(&leaked);
         let types = leaked
             .iter()
-            .zip(defaults)
-            .map(|((draft, fields), has_defaults)| Type { has_defaults, ..finish(draft, fields, &leaked) })
+            .map(|(draft, fields)| {
+                let defaulted = fields.iter().filter(|field| is_defaulted(field, &with_defaults)).collect();
+                Type { defaulted: leak(defaulted), ..finish(draft, fields, &leaked) }
+            })
             .collect();
         Self { types, by_name, by_openapi_name }
     }
@@ -111,29 +113,30 @@ fn finish(draft: &Draft, fields: &'static [Field], all: &[(Draft, &'static [Fiel
         by_name: leak(by_name),
         zeros: leak(zeros),
         by_number: leak(by_number),
-        has_defaults: false,
+        defaulted: &[],
         always,
     }
 }
 
 /// Which structs hold a default, themselves or in a struct within; quantities count, since they are rounded.
 fn with_defaults(all: &[(Draft, &'static [Field])]) -> Vec<bool> {
-    let own = |field: &Field| {
-        field.default.is_some()
-            || field.code_default.is_some()
-            || (field.base == Base::Quantity && field.container == Container::Map)
-    };
-    let mut has: Vec<bool> = all.iter().map(|(_, fields)| fields.iter().any(own)).collect();
+    let mut has = vec![false; all.len()];
     loop {
-        let within =
-            |field: &Field| field.type_index.is_some_and(|at| has.get(usize::from(at)) == Some(&true));
         let next: Vec<bool> =
-            all.iter().zip(&has).map(|((_, fields), known)| *known || fields.iter().any(within)).collect();
+            all.iter().map(|(_, fields)| fields.iter().any(|field| is_defaulted(field, &has))).collect();
         if next == has {
             return has;
         }
         has = next;
     }
+}
+
+/// Whether a field has a default of its own or, as far as is known, within.
+fn is_defaulted(field: &Field, has: &[bool]) -> bool {
+    field.default.is_some()
+        || field.code_default.is_some()
+        || (field.base == Base::Quantity && field.container == Container::Map)
+        || field.type_index.is_some_and(|at| has.get(usize::from(at)) == Some(&true))
 }
 
 /// Names of fields as they stand in JSON, those of inline structs among them.

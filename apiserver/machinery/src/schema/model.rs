@@ -205,7 +205,6 @@ impl Field {
 
 /// One struct type.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent facts about a type")]
 pub struct Type {
     /// `group/version.Type`; `core` is the empty group.
     pub name: &'static str,
@@ -223,8 +222,8 @@ pub struct Type {
     pub(super) zeros: &'static [&'static Field],
     /// For each number, one more than the index of its field; 0 for none.
     pub(super) by_number: &'static [u8],
-    /// Whether defaults can be set somewhere within.
-    pub(super) has_defaults: bool,
+    /// Fields that have a default, or hold a struct that has one.
+    pub(super) defaulted: &'static [&'static Field],
     /// Bit by index of the fields that are written when absent.
     pub(crate) always: u64,
 }
@@ -266,7 +265,12 @@ impl Type {
 
     /// Whether defaults can be set in this struct or in one that it holds.
     pub const fn has_defaults(&self) -> bool {
-        self.has_defaults
+        !self.defaulted.is_empty()
+    }
+
+    /// Fields that have a default, or hold a struct that has one.
+    pub(crate) const fn defaulted(&self) -> &'static [&'static Field] {
+        self.defaulted
     }
 
     /// The bare type name, as `Pod`.
