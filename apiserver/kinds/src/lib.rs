@@ -18,7 +18,7 @@ pub use apps::{DEPLOYMENT, REPLICA_SET};
 pub use catalog::{all, bodies, by_gvk, by_gvr};
 pub use core::config_map::CONFIG_MAP;
 pub use core::endpoints::ENDPOINTS;
-pub use core::event::{EVENT, EVENT_LIFETIME_SECONDS, EVENTS_EVENT};
+pub use core::event::{EVENT, EVENTS_EVENT};
 pub use core::namespace::NAMESPACE;
 pub use core::node::NODE;
 pub use core::pod::POD;

@@ -24,7 +24,7 @@
 
 use mainstay_apiserver_kinds as kinds;
 use mainstay_apiserver_machinery::json::{self, Strictness};
-use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::kind::{Action, Kind};
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::pipeline::deletion::{self, DeleteOptions, DeletePlan};
 use mainstay_apiserver_machinery::pipeline::{self, Creation, Target};
@@ -247,16 +247,109 @@ fn replay(script: &str) -> String {
     clean
 }
 
-#[test]
-fn kinds_answer_as_their_scripts_say() {
-    #[allow(clippy::disallowed_methods, reason = "the switch of golden tests")]
-    let update = std::env::var("UPDATE_GOLDEN").is_ok();
+fn scripts() -> Vec<std::path::PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut paths: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() > 10, "the scripts are in {}", dir.display());
+    paths
+}
+
+/// Paths of everything in a tree.
+fn places(value: &Value, here: &mut Vec<Step>, out: &mut Vec<Vec<Step>>) {
+    out.push(here.clone());
+    match value {
+        Value::Map(map) => {
+            for (key, value) in map {
+                here.push(Step::Field(key.to_string()));
+                places(value, here, out);
+                here.pop();
+            }
+        }
+        Value::List(items) => {
+            for (i, value) in items.iter().enumerate() {
+                here.push(Step::Item(i));
+                places(value, here, out);
+                here.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[derive(Clone)]
+enum Step {
+    Field(String),
+    Item(usize),
+}
+
+fn place<'a>(value: &'a mut Value, path: &[Step]) -> &'a mut Value {
+    path.iter().fold(value, |value, step| match step {
+        Step::Field(name) => value.get_mut(name).unwrap(),
+        Step::Item(i) => &mut value.as_list_mut().unwrap()[*i],
+    })
+}
+
+/// Calls every rule with an object in any state.
+fn exercise(kind: &'static Kind, object: &Value, sound: &Value) {
+    let mut new = object.clone();
+    drop(pipeline::accept(kind, &mut new, "default"));
+    let mut created = new.clone();
+    drop(pipeline::prepare_create(kind, &mut created, &CREATION));
+    drop(pipeline::validate_create(kind, &created));
+    let parts = kind.subresources.iter().filter(|sub| sub.action == Action::Part);
+    let parts = parts.map(|sub| (Target::Part(sub.name), &new, sound));
+    let whole = [(Target::Object, &new, sound), (Target::Object, sound, &new), (Target::Status, &new, sound)];
+    for (target, new, old) in parts.chain(whole) {
+        let mut new = new.clone();
+        drop(pipeline::prepare_update(kind, target, &mut new, old));
+        drop(pipeline::validate_update(kind, target, &new, old));
+    }
+    drop(deletion::plan(kind, object, &DeleteOptions::default(), NOW));
+    drop(kind.rules.row(object, NOW));
+    drop(kind.rules.fields(object));
+    let mut converted = object.clone();
+    kind.rules.to_storage(&mut converted);
+    kind.rules.from_storage(&mut converted);
+}
+
+#[test]
+fn rules_hold_out_against_any_value_in_any_place() {
+    let strange = [
+        Value::Null,
+        Value::Int(i64::MAX),
+        Value::Int(i64::MIN),
+        Value::from("é\u{0}/../x%"),
+        Value::from(vec![Value::Null]),
+        Value::map(),
+    ];
+    for path in scripts() {
+        let script = std::fs::read_to_string(&path).unwrap();
+        for section in script.split("\n## ").filter(|section| section.starts_with("create")) {
+            println!("{}: {}", path.display(), section.lines().next().unwrap());
+            let mut object = free(section.split_once('\n').unwrap().1.split("\n## ").next().unwrap());
+            let gvk = Meta(&object).gvk();
+            let kind = kinds::by_gvk(&gvk.group, &gvk.version, &gvk.kind).unwrap();
+            drop(pipeline::accept(kind, &mut object, "default"));
+            let mut all = Vec::new();
+            places(&object, &mut Vec::new(), &mut all);
+            for place_of in &all {
+                for value in &strange {
+                    let mut changed = object.clone();
+                    *place(&mut changed, place_of) = value.clone();
+                    exercise(kind, &changed, &object);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kinds_answer_as_their_scripts_say() {
+    #[allow(clippy::disallowed_methods, reason = "the switch of golden tests")]
+    let update = std::env::var("UPDATE_GOLDEN").is_ok();
     let mut wrong = Vec::new();
-    for path in paths {
+    for path in scripts() {
         let script = std::fs::read_to_string(&path).unwrap();
         println!("{}", path.display());
         let answer = replay(&script);

@@ -352,11 +352,6 @@ pub trait Rules: Sync {
         false
     }
 
-    /// Seconds after its last write that an object is kept; `None` keeps it until it is deleted (events end).
-    fn lifetime_seconds(&self) -> Option<i64> {
-        None
-    }
-
     /// Columns of the table.
     fn columns(&self) -> &'static [Column] {
         DEFAULT_COLUMNS

@@ -120,7 +120,7 @@ pub fn plan(
             let mut meta = MetaMut(&mut marked);
             meta.set_deletion(Some((&timestamp(deletion), seconds)));
             if first && generation > 0 {
-                meta.set_generation(generation + 1);
+                meta.set_generation(generation.saturating_add(1));
             }
             kind.rules.mark_terminating(&mut marked);
             if seconds == 0 && Meta(&marked).finalizers().next().is_none() {
@@ -189,7 +189,7 @@ fn mark(object: &mut Value, now: OffsetDateTime, grace_seconds: Option<i64>) {
     let (deleting, generation) = (Meta(object).is_deleting(), Meta(object).generation());
     let mut meta = MetaMut(object);
     if !deleting && generation > 0 {
-        meta.set_generation(generation + 1);
+        meta.set_generation(generation.saturating_add(1));
     }
     meta.map().insert("deletionTimestamp", timestamp(now));
     if let Some(seconds) = grace_seconds {

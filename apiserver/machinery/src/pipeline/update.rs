@@ -53,14 +53,14 @@ pub fn prepare_update(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Va
         Target::Object => {
             kind.rules.prepare_update(new, old);
             if kind.rules.tracks_generation() && kind.rules.generation_changed(new, old) {
-                MetaMut(new).set_generation(before.generation() + 1);
+                MetaMut(new).set_generation(before.generation().saturating_add(1));
             }
         }
         Target::Status => kind.rules.prepare_status(new, old),
         Target::Part(name) => {
             kind.rules.prepare_subresource(name, new, old)?;
             if kind.rules.tracks_generation() && kind.rules.generation_changed(new, old) {
-                MetaMut(new).set_generation(before.generation() + 1);
+                MetaMut(new).set_generation(before.generation().saturating_add(1));
             }
         }
     }

@@ -60,10 +60,6 @@ impl Rules for Event {
         CollectionPolicy::Unsupported
     }
 
-    fn lifetime_seconds(&self) -> Option<i64> {
-        Some(super::EVENT_LIFETIME_SECONDS)
-    }
-
     fn columns(&self) -> &'static [Column] {
         row::COLUMNS
     }

@@ -28,7 +28,7 @@ struct Tally {
 
 impl Tally {
     fn add_restarts(&mut self, status: &Value) {
-        self.restarts += status.path_i64(&["restartCount"]).unwrap_or_default();
+        self.restarts = self.restarts.saturating_add(status.path_i64(&["restartCount"]).unwrap_or_default());
         let ended = status.path_str(&["lastState", "terminated", "finishedAt"]).and_then(parse_timestamp);
         self.last_restart = self.last_restart.max(ended);
     }
