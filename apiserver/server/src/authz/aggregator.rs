@@ -1,7 +1,5 @@
-//! Writes the rules of aggregated cluster roles whenever a cluster role changes.
-//!
-//! Upstream runs this in the controller manager; here it is part of the server, so that `admin`, `edit` and `view`
-//! hold their rules before anything else runs.
+//! Fills in the rules of aggregated cluster roles when the server starts, so that `admin`, `edit` and `view` hold
+//! theirs before anything else runs. From then on the cluster role aggregation controller does it, as upstream.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +7,13 @@ use mainstay_apiserver_kinds::CLUSTER_ROLE;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 use smol_str::SmolStr;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::aggregation::{Candidate, aggregate, selectors};
 use super::rule::PolicyRule;
 use crate::registry::Registry;
 
-/// Keeps aggregated cluster roles up to date.
+/// Brings aggregated cluster roles up to date.
 pub struct Aggregator {
     registry: Registry,
 }
@@ -31,25 +28,6 @@ impl Aggregator {
     /// An aggregator of the cluster's roles.
     pub fn new(registry: Registry) -> Self {
         Self { registry }
-    }
-
-    /// Runs until `stop`.
-    ///
-    /// # Errors
-    /// Cluster roles that are not stored.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Status> {
-        let mut changes = self.registry.changes(&CLUSTER_ROLE)?;
-        loop {
-            changes.borrow_and_update();
-            if let Err(error) = self.reconcile().await {
-                warn!(error = %error.message, "an aggregated cluster role is not up to date");
-            }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                changed = changes.changed() => if changed.is_err() { return Ok(()) },
-            }
-        }
     }
 
     /// One pass over all aggregated roles; how many it wrote.

@@ -165,8 +165,6 @@ impl Gates {
         let stop = tasks.token();
         let kubernetes = self.kubernetes(server);
         tasks.spawn("authz-policy", feed.run(stop.clone()));
-        let aggregator = Aggregator::new(self.seeder.registry().clone());
-        tasks.spawn("authz-aggregation", logged(aggregator.run(stop.clone())));
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
         tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
         tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));

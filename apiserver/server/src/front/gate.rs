@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use mainstay_proto_api::Status;
@@ -15,6 +15,7 @@ use tracing::{Instrument, debug, debug_span, error};
 use super::audit::{AUDIT_ID, audit_id};
 use super::permit::{Permit, admit};
 use super::{nonresource, record, resource};
+use crate::authn::{bearer, impersonation};
 use crate::authz::forbidden;
 use crate::core::Core;
 use crate::request::{PathError, Peer, Query, RequestContext, RequestInfo, normalise_path, respond_status};
@@ -107,10 +108,11 @@ async fn permitted(
     long_running: bool,
 ) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
-    let identity = core.authenticator.authenticate(&parts, &peer.certs).await.map_err(|why| {
+    let caller = core.authenticator.authenticate(&parts, &peer.certs).await.map_err(|why| {
         debug!(error = %why, "not authenticated");
         Status::unauthorized()
     })?;
+    let identity = impersonation::act_as(&parts.headers, &caller, &*core.authorizer)?;
     let mut request = http::Request::from_parts(parts, body);
     strip_credentials(request.headers_mut());
     let permit = admit(core, &identity.user, info, long_running)?;
@@ -177,12 +179,8 @@ fn authorize(core: &Core, identity: &Identity, info: &RequestInfo) -> Result<(),
 
 /// Credentials end here: nothing behind sees or forwards them.
 fn strip_credentials(headers: &mut HeaderMap) {
-    headers.remove(AUTHORIZATION);
-    let impersonation: Vec<_> =
-        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
-    for name in impersonation {
-        headers.remove(name);
-    }
+    bearer::strip(headers);
+    impersonation::strip(headers);
 }
 
 /// A body that keeps its place among the long-running requests.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::authn::certificate::RequestClientCertificate;
 use crate::config::PemPair;
 
 /// Why TLS could not be set up.
@@ -40,9 +41,6 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
-    /// A CA that cannot verify clients.
-    #[error("using the client CA")]
-    Verifier(#[source] rustls::server::VerifierBuilderError),
 }
 
 /// Hands out the newest certificate.
@@ -67,10 +65,8 @@ pub fn acceptor(
     let provider = Arc::new(ring::default_provider());
     let first = certified_key(&provider, &serving.borrow_and_update())?;
     let newest = Arc::new(Newest(ArcSwap::from_pointee(first)));
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client_ca_pem)?), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(TlsError::Verifier)?;
+    // Whether a client's certificate is trusted is authentication's question: a bad one is 401, not a broken handshake.
+    let verifier = Arc::new(RequestClientCertificate::new(&roots(client_ca_pem)?, Arc::clone(&provider)));
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Rejected { what: "TLS versions", source })?
