@@ -12,6 +12,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, 
 use http::{HeaderMap, StatusCode};
 use mainstay_apiserver_machinery::json;
 use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::openapi;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
@@ -76,13 +77,13 @@ impl OpenApi {
         if !json {
             return Err(Status::not_acceptable(&["application/json"]));
         }
-        let document = self.v2.get_or_init(|| Compressed::new(b"{}"));
+        let document = self.v2.get_or_init(|| Compressed::new(&openapi::v2(&self.kinds)));
         Ok(respond(document, &context.headers, "application/json"))
     }
 
     fn make_v3(&self, path: &str) -> Compressed {
-        let _kinds: Vec<&'static Kind> = self.kinds.iter().copied().filter(|kind| path_of(kind) == path).collect();
-        Compressed::new(b"{}")
+        let kinds: Vec<&'static Kind> = self.kinds.iter().copied().filter(|kind| path_of(kind) == path).collect();
+        Compressed::new(&openapi::v3(&kinds))
     }
 
     fn index(&self, context: &RequestContext) -> Response {

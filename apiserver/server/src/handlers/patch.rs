@@ -80,9 +80,7 @@ pub(super) fn check_fields(
     patched: &Value,
     strictness: Strictness,
 ) -> Result<(Value, Vec<String>), Status> {
-    let mut text = Vec::with_capacity(4096);
-    json::encode(patched, &mut text);
-    let decoded = json::decode(&text, Some(kind.schema()), strictness).map_err(|error| {
+    let decoded = json::conform(patched, kind.schema(), strictness).map_err(|error| {
         Status::failure(
             if strictness == Strictness::Strict { 400 } else { 422 },
             if strictness == Strictness::Strict { "BadRequest" } else { "Invalid" },

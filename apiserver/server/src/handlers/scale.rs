@@ -53,9 +53,7 @@ async fn patch(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Respons
     let schema = scale_schema()?;
     let strictness = options.strictness;
     write(call, paths, &options, &[], |current| {
-        let mut text = Vec::new();
-        json::encode(&patch.apply(current, schema)?, &mut text);
-        let decoded = json::decode(&text, Some(schema), strictness)
+        let decoded = json::conform(&patch.apply(current, schema)?, schema, strictness)
             .map_err(|error| Status::bad_request(format!("the patched Scale cannot be read: {error}")))?;
         Ok(decoded.value)
     })

@@ -7,7 +7,7 @@ use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::schema::Type;
 use mainstay_apiserver_machinery::value::{self, Value};
-use mainstay_apiserver_machinery::protobuf;
+use mainstay_apiserver_machinery::{protobuf, yaml};
 use mainstay_proto_api::Status;
 
 use super::{Query, RequestContext};
@@ -74,7 +74,7 @@ fn decode_media(
     };
     let decoded = match media {
         Media::Json => json::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?,
-        Media::Yaml => return Err(Status::unsupported_media_type(&[Media::Json.content_type()])),
+        Media::Yaml => yaml::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?,
         Media::Protobuf => {
             let envelope = protobuf::envelope::unwrap(body).map_err(|error| refused(error.to_string()))?;
             let mut object = protobuf::decode(envelope.raw, schema).map_err(|error| refused(error.to_string()))?;

@@ -1,0 +1,13 @@
+//! The server as its clients see it: a real one in this process, over real TLS, on a real store.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
+#![allow(clippy::indexing_slicing, reason = "a missing field in an answer is a failed test")]
+
+mod bad_inputs;
+mod client;
+mod discovery;
+mod lists;
+mod negotiation;
+mod objects;
+mod security;
+mod server;
+mod watches;

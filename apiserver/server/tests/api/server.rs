@@ -1,0 +1,127 @@
+//! A server for one test.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_apiserver_server::config::{
+    KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+};
+use mainstay_apiserver_server::{ApiServer, start};
+use mainstay_base::lifecycle::{SystemClock, Tasks};
+use mainstay_base::pki::{Ca, LeafRequest, SubjectName, Usage};
+use mainstay_store::{Config, Store};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, DEADLINE};
+
+/// A running server with its store and its CA.
+pub(crate) struct TestServer {
+    pub(crate) server: ApiServer,
+    pub(crate) store: Store,
+    pub(crate) tasks: Tasks,
+    pub(crate) ca: Ca,
+    _dir: TempDir,
+}
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A certificate of `ca`.
+pub(crate) fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
+    let names = if usage == Usage::Client { vec![] } else { vec![SubjectName::Ip(LOCALHOST)] };
+    let request = LeafRequest {
+        common_name: name.to_owned(),
+        organizations: groups.iter().map(|g| (*g).to_owned()).collect(),
+        names,
+        usage,
+        validity: Duration::from_secs(3600),
+    };
+    let leaf = ca.issue(&request, OffsetDateTime::now_utc()).unwrap();
+    PemPair { cert_pem: leaf.certificate_pem.into_bytes(), key_pem: leaf.key_pem.into_bytes() }
+}
+
+/// Limits for tests: bookmarks come soon, endings too.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        bookmark_interval: Duration::from_millis(200),
+        shutdown_grace: Duration::from_secs(2),
+        ..Limits::default()
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::with(limits()).await
+    }
+
+    pub(crate) async fn with(limits: Limits) -> Self {
+        Self::configured(|config| config.limits = limits).await
+    }
+
+    /// A server whose configuration differs from the usual one.
+    pub(crate) async fn configured(adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { dir: dir.path().join("store"), sync: false, ..Config::default() };
+        let store = Store::open(config).await.unwrap();
+        let ca = Ca::generate("test", OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
+        let tasks = Tasks::new("test", CancellationToken::new());
+        let ca_pem = ca.certificate_pem().as_bytes().to_vec();
+        let (_keep, serving) = watch::channel(leaf(&ca, "server", &[], Usage::Server));
+        let mut config = ServerConfig {
+            bind: (LOCALHOST, 0).into(),
+            advertise: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            serving,
+            client_ca_pem: ca_pem.clone(),
+            server_ca_pem: ca_pem.clone(),
+            service_account: ServiceAccountKeys {
+                signing_key_pem: mainstay_base::pki::generate_key_pem().unwrap().into_bytes(),
+                verification_keys_pem: Vec::new(),
+                issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+                audiences: vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
+                expiration_max: Duration::from_secs(3600),
+            },
+            kubelet: KubeletClient { identity: leaf(&ca, "kubelet-client", &[], Usage::Client), ca_pem },
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            cluster_cidr: None,
+            node_ports: 30000..=32767,
+            anonymous: true,
+            limits: limits(),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            metrics: prometheus::Registry::new(),
+        };
+        adjust(&mut config);
+        let server = start(config, store.clone(), tasks.clone()).await.unwrap();
+        Self { server, store, tasks, ca, _dir: dir }
+    }
+
+    /// A client with all rights.
+    pub(crate) fn admin(&self) -> Client {
+        self.user("admin", &["system:masters"])
+    }
+
+    /// A client with a certificate.
+    pub(crate) fn user(&self, name: &str, groups: &[&str]) -> Client {
+        let pair = leaf(&self.ca, name, groups, Usage::Client);
+        Client::new(self.server.local_addr(), self.ca.certificate_pem().as_bytes(), Some(&pair))
+    }
+
+    /// A client with this certificate.
+    pub(crate) fn with_identity(&self, identity: &PemPair) -> Client {
+        Client::new(self.server.local_addr(), self.ca.certificate_pem().as_bytes(), Some(identity))
+    }
+
+    /// A client without credentials.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client::new(self.server.local_addr(), self.ca.certificate_pem().as_bytes(), None)
+    }
+
+    /// Ends the server and the store, and checks that every task ended.
+    pub(crate) async fn stop(self) {
+        self.tasks.close_and_join(Duration::from_secs(10)).await.unwrap();
+        tokio::time::timeout(DEADLINE, self.store.close()).await.expect("the store closes in time").unwrap();
+    }
+}

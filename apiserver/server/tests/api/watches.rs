@@ -1,0 +1,156 @@
+//! Watches: order, selectors, bookmarks, ends.
+
+use serde_json::json;
+
+use crate::client::config_map;
+use crate::server::{TestServer, limits};
+
+const JSON: &str = "application/json";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_shows_every_change_in_order() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let start = client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    client.post(MAPS, &config_map("a", &json!({}), &json!({}))).await.expect(201);
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={start}"), JSON).await;
+    client.patch(&format!("{MAPS}/a"), "merge", &json!({"data": {"k": "v"}})).await.expect(200);
+    client.delete(&format!("{MAPS}/a")).await.expect(200);
+    let mut versions = Vec::new();
+    for expected in ["ADDED", "MODIFIED", "DELETED"] {
+        let event = watch.next().await.unwrap();
+        assert_eq!(event["type"], expected);
+        assert_eq!(event["object"]["kind"], "ConfigMap");
+        versions.push(event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap());
+    }
+    assert!(versions.is_sorted_by(|a, b| a < b), "the deletion has a revision of its own: {versions:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_come_into_and_leave_the_view_of_a_selector() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let start = client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let path = format!("{MAPS}?watch=1&labelSelector=on%3Dyes&resourceVersion={start}");
+    let mut watch = client.watch(&path, JSON).await;
+    client.post(MAPS, &config_map("a", &json!({"on": "no"}), &json!({}))).await.expect(201);
+    for on in ["yes", "yes2", "yes"] {
+        client.patch(&format!("{MAPS}/a"), "merge", &json!({"metadata": {"labels": {"on": on}}})).await.expect(200);
+    }
+    client.patch(&format!("{MAPS}/a"), "merge", &json!({"data": {"k": "v"}})).await.expect(200);
+    client.delete(&format!("{MAPS}/a")).await.expect(200);
+    for expected in ["ADDED a", "DELETED a", "ADDED a", "MODIFIED a", "DELETED a"] {
+        assert_eq!(watch.event().await, expected);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streaming_list_ends_with_a_marked_bookmark() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    client.post(MAPS, &config_map("a", &json!({}), &json!({}))).await.expect(201);
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watch = client.watch(&format!("{MAPS}?{query}"), JSON).await;
+    let mut names = Vec::new();
+    loop {
+        let event = watch.next().await.unwrap();
+        if event["type"] == "BOOKMARK" {
+            assert_eq!(event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+            assert_eq!(event["object"]["kind"], "ConfigMap");
+            break;
+        }
+        assert_eq!(event["type"], "ADDED");
+        names.push(event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
+    }
+    assert!(names.contains(&"a".to_owned()));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_watch_gets_bookmarks_that_follow_the_store() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion=0&allowWatchBookmarks=true&labelSelector=none"), JSON).await;
+    let space = client.post("/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await.expect(201);
+    let target: u64 = space["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    loop {
+        let event = watch.next().await.unwrap();
+        assert_eq!(event["type"], "BOOKMARK");
+        let version: u64 = event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        if version >= target {
+            break;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_from_a_forgotten_version_is_one_error_event() {
+    let mut limits = limits();
+    limits.ring_events_max = 1;
+    let server = TestServer::with(limits).await;
+    let client = server.admin();
+    let start = client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    for name in ["a", "b", "c"] {
+        client.post(MAPS, &config_map(name, &json!({}), &json!({}))).await.expect(201);
+    }
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={start}"), JSON).await;
+    let event = watch.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["code"], &event["object"]["reason"]), (&json!("ERROR"), &json!(410), &json!("Expired")));
+    assert!(watch.next().await.is_none(), "it is the last event");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_after_its_timeout() {
+    let server = TestServer::start().await;
+    let mut watch = server.admin().watch(&format!("{MAPS}?watch=1&resourceVersion=0&timeoutSeconds=1"), JSON).await;
+    while watch.next().await.is_some() {}
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_frames_have_lengths_and_envelopes() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Dpb"), "application/vnd.kubernetes.protobuf").await;
+    assert_eq!(watch.content_type, "application/vnd.kubernetes.protobuf;stream=watch");
+    client.post(MAPS, &config_map("pb", &json!({}), &json!({"k": "v"}))).await.expect(201);
+    let frame = loop {
+        if let Some(length) = watch.buffer.first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if watch.buffer.len() >= 4 + length {
+                break watch.buffer.split_to(4 + length).split_off(4);
+            }
+        }
+        assert!(watch.fill().await);
+    };
+    assert_eq!(&frame[..7], b"\x0a\x05ADDED");
+    let magic = frame.windows(4).position(|w| w == b"k8s\0").expect("an envelope");
+    let envelope = mainstay_apiserver_machinery::protobuf::envelope::unwrap(&frame[magic..]).unwrap();
+    assert_eq!((envelope.api_version, envelope.kind), ("v1", "ConfigMap"));
+    let schema = mainstay_apiserver_machinery::schema::lookup("core/v1.ConfigMap").unwrap();
+    let object = mainstay_apiserver_machinery::protobuf::decode(envelope.raw, schema).unwrap();
+    assert_eq!(object.path_str(&["data", "k"]), Some("v"));
+    assert!(object.path_str(&["metadata", "resourceVersion"]).is_some());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_metadata_are_watched_too() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    client.post(MAPS, &config_map("t", &json!({}), &json!({}))).await.expect(201);
+    let path = format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Dt");
+    let mut table = client.watch(&path, "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    let event = table.next().await.unwrap();
+    assert_eq!(event["object"]["kind"], "Table");
+    assert_eq!(event["object"]["rows"][0]["object"]["metadata"]["name"], "t");
+    let mut partial = client.watch(&path, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await;
+    let event = partial.next().await.unwrap();
+    assert_eq!((&event["object"]["kind"], &event["object"]["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("t")));
+    server.stop().await;
+}
