@@ -2,6 +2,7 @@
 //! probes for query parameters read. Descriptions of fields are left out.
 
 mod definitions;
+mod gnostic;
 mod operations;
 mod parameters;
 mod paths;
@@ -31,17 +32,28 @@ impl Dialect {
     }
 }
 
+/// The media type of [`v2_protobuf`] as answers name it; requests also write `@v1.0` for `.v1.0`.
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// The OpenAPI v2 document (`/openapi/v2`) of these kinds, as JSON.
 pub fn v2(kinds: &[&'static Kind]) -> Vec<u8> {
-    let document = value!({
+    bytes(&v2_document(kinds))
+}
+
+/// The OpenAPI v2 document of these kinds in gnostic's protobuf form.
+pub fn v2_protobuf(kinds: &[&'static Kind]) -> Vec<u8> {
+    gnostic::encode(&v2_document(kinds))
+}
+
+fn v2_document(kinds: &[&'static Kind]) -> Value {
+    value!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths::all(kinds, Dialect::V2),
         "definitions": definitions::all(kinds, Dialect::V2),
         "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
         "security": [{"BearerToken": []}],
-    });
-    bytes(&document)
+    })
 }
 
 /// The OpenAPI v3 document (`/openapi/v3/<path>`) of the kinds of one group version, as JSON.

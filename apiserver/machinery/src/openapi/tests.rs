@@ -66,6 +66,16 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
+fn the_protobuf_form_loses_nothing() {
+    let document = v2_document(&[&DEPLOYMENT]);
+    assert_eq!(gnostic::coverage::lost(&document), Vec::<String>::new());
+    let bytes = v2_protobuf(&[&DEPLOYMENT]);
+    // swagger: "2.0", then the info message with its title.
+    assert!(bytes.starts_with(b"\x0a\x032.0\x12"));
+    assert!(bytes.windows(9).any(|w| w == b"\x0a\x0aKuberne".get(..9).unwrap_or_default()));
+}
+
+#[test]
 fn clients_find_the_kind_its_parameters_and_its_merge_keys() {
     let document = decode_free(&v3(&[&DEPLOYMENT])).unwrap();
     let path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";

@@ -7,7 +7,7 @@ mod encode;
 pub mod envelope;
 mod special;
 mod transcode;
-mod wire;
+pub(crate) mod wire;
 
 pub use decode::{decode, decode_object};
 pub use encode::{EncodeError, encode, encode_object};

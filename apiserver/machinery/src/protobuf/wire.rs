@@ -152,26 +152,26 @@ pub(super) fn put_tag(number: u32, wire: u8, out: &mut Vec<u8>) {
     put_varint(u64::from(number) << 3 | u64::from(wire), out);
 }
 
-pub(super) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     put_tag(number, BYTES, out);
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn put_int(number: u32, value: i64, out: &mut Vec<u8>) {
+pub(crate) fn put_int(number: u32, value: i64, out: &mut Vec<u8>) {
     put_tag(number, VARINT, out);
     put_varint(value.cast_unsigned(), out);
 }
 
 /// Begins a message of unknown length: returns where its body starts.
-pub(super) fn open(number: u32, out: &mut Vec<u8>) -> usize {
+pub(crate) fn open(number: u32, out: &mut Vec<u8>) -> usize {
     put_tag(number, BYTES, out);
     out.push(0);
     out.len()
 }
 
 /// Ends a message that began at `start`: sets its length, moving the body when that needs more than one byte.
-pub(super) fn close(start: usize, out: &mut Vec<u8>) {
+pub(crate) fn close(start: usize, out: &mut Vec<u8>) {
     let len = out.len() - start;
     if len < 0x80 {
         if let Some(slot) = out.get_mut(start - 1) {
