@@ -79,7 +79,10 @@ impl NodeRestriction {
             return Err("node requested token with a pod binding without a uid".to_owned());
         }
         let Some(pod) = self.live_pod(&request.namespace, bound("name"))? else {
-            return Err(format!("node requested token bound to a pod that does not exist: {:?}", bound("name")));
+            return Err(format!(
+                "node requested token bound to a pod that does not exist: {:?}",
+                bound("name")
+            ));
         };
         if Meta(&pod).uid() != bound("uid") {
             return Err(format!(
@@ -107,13 +110,18 @@ fn check_pod(request: &AdmissionRequest, node: &str) -> Result<(), String> {
             }
             _ => Ok(()),
         },
-        operation => Err(format!("unexpected operation {:?}, node {node:?} can only create and delete mirror pods", operation.as_str())),
+        operation => Err(format!(
+            "unexpected operation {:?}, node {node:?} can only create and delete mirror pods",
+            operation.as_str()
+        )),
     }
 }
 
 fn check_mirror_pod(pod: &Value, node: &str) -> Result<(), String> {
     if Meta(pod).annotation(MIRROR).is_none() {
-        return Err(format!("pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"));
+        return Err(format!(
+            "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
+        ));
     }
     if bound_to(pod) != node {
         return Err(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
@@ -184,7 +192,9 @@ fn container_reference(container: &Value) -> Option<&'static str> {
 fn check_pod_status(request: &AdmissionRequest, node: &str) -> Result<(), String> {
     let Some(old) = &request.old else { return Ok(()) };
     if bound_to(old) != node {
-        return Err(format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself"));
+        return Err(format!(
+            "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
+        ));
     }
     if old.path(&["metadata", "labels"]) != request.object.path(&["metadata", "labels"]) {
         return Err(format!("node {node:?} cannot update labels through pod status"));
@@ -310,9 +320,24 @@ mod tests {
             ("other node", with(&["spec", "nodeName"], value!("b"))),
             ("no owner", with(&["metadata", "ownerReferences"], value!([]))),
             ("account", with(&["spec", "serviceAccountName"], value!("sa"))),
-            ("secret volume", with(&["spec", "volumes"], value!([{"name": "v", "secret": {"secretName": "s"}}]))),
-            ("token", with(&["spec", "volumes"], value!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]))),
-            ("env", with(&["spec", "containers"], value!([{"name": "c", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}]))),
+            (
+                "secret volume",
+                with(&["spec", "volumes"], value!([{"name": "v", "secret": {"secretName": "s"}}])),
+            ),
+            (
+                "token",
+                with(
+                    &["spec", "volumes"],
+                    value!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]),
+                ),
+            ),
+            (
+                "env",
+                with(
+                    &["spec", "containers"],
+                    value!([{"name": "c", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}]),
+                ),
+            ),
             ("claims", with(&["spec", "resourceClaims"], value!([{"name": "c"}]))),
         ] {
             assert!(check_mirror_pod(&pod, "a").is_err(), "{what}");

@@ -26,7 +26,9 @@ impl Step for NodeTaint {
 }
 
 fn add_taint(node: &mut Value) {
-    let held = |taint: &Value| taint.path_str(&["key"]) == Some(NOT_READY) && taint.path_str(&["effect"]) == Some("NoSchedule");
+    let held = |taint: &Value| {
+        taint.path_str(&["key"]) == Some(NOT_READY) && taint.path_str(&["effect"]) == Some("NoSchedule")
+    };
     let mut taints = node.path_list(&["spec", "taints"]).to_vec();
     if taints.iter().any(held) {
         return;

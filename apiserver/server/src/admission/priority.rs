@@ -52,7 +52,8 @@ impl Priority {
             };
             Some(Class::from_value(&wanted, &self.registry.decode_served(&PRIORITY_CLASS, &found)?))
         };
-        let class = class.unwrap_or_else(|| Class { name: String::new(), value: 0, preemption: PREEMPT.to_owned() });
+        let class =
+            class.unwrap_or_else(|| Class { name: String::new(), value: 0, preemption: PREEMPT.to_owned() });
         apply(&mut request.object, &class).map_err(|why| refuse(request, why))
     }
 

@@ -152,7 +152,12 @@ mod tests {
 
     #[test]
     fn the_refusal_names_user_groups_and_rules() {
-        let rule = PolicyRule { api_groups: vec!["".into()], resources: vec!["secrets".into()], verbs: vec!["get".into()], ..PolicyRule::default() };
+        let rule = PolicyRule {
+            api_groups: vec!["".into()],
+            resources: vec!["secrets".into()],
+            verbs: vec!["get".into()],
+            ..PolicyRule::default()
+        };
         let text = refusal(&UserInfo::new("jane", ["a", "b"]), &Coverage::Missing(vec![rule]), &[]).unwrap();
         assert_eq!(
             text,

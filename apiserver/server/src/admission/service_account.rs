@@ -70,7 +70,9 @@ impl ServiceAccountStep {
             None => self.registry.get_fresh(&SERVICE_ACCOUNT, namespace, name).await?,
         };
         let Some(found) = found else {
-            let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+            let why = format!(
+                "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
+            );
             return Err(refuse(request, why));
         };
         self.registry.decode_served(&SERVICE_ACCOUNT, &found)
@@ -204,7 +206,8 @@ mod tests {
             "containers": [{"name": "a"}, {"name": "b", "volumeMounts": [{"name": "own", "mountPath": MOUNT_PATH}]}]
         }});
         mount_token(&mut pod, "kube-api-access-abcde");
-        let mounts = |list: &str, at: usize| pod.path_list(&["spec", list])[at].path_list(&["volumeMounts"]).to_vec();
+        let mounts =
+            |list: &str, at: usize| pod.path_list(&["spec", list])[at].path_list(&["volumeMounts"]).to_vec();
         assert_eq!(mounts("containers", 0)[0].path_str(&["name"]), Some("kube-api-access-abcde"));
         assert_eq!(mounts("initContainers", 0).len(), 1);
         assert_eq!(mounts("containers", 1)[0].path_str(&["name"]), Some("own"));

@@ -68,7 +68,11 @@ impl Authenticator {
     }
 
     /// Who sent the request. `peer_certs` is the chain of the TLS connection, leaf first.
-    pub fn identify(&self, request: &Parts, peer_certs: &[CertificateDer<'_>]) -> Result<Identity, AuthnError> {
+    pub fn identify(
+        &self,
+        request: &Parts,
+        peer_certs: &[CertificateDer<'_>],
+    ) -> Result<Identity, AuthnError> {
         let by_certificate = self.by_certificate(peer_certs);
         if let Ok(Some(identity)) = by_certificate {
             return Ok(identity);
@@ -78,7 +82,8 @@ impl Authenticator {
             Bearer::Malformed => Err(invalid(CredentialError::MalformedToken)),
             Bearer::Absent => {
                 by_certificate.map_err(invalid)?;
-                let user = self.config.anonymous.admit(request.uri.path()).ok_or(AuthnError::NoCredentials)?;
+                let user =
+                    self.config.anonymous.admit(request.uri.path()).ok_or(AuthnError::NoCredentials)?;
                 Ok(Identity { user, ..Identity::default() })
             }
         }

@@ -34,11 +34,8 @@ pub fn find(headers: &HeaderMap) -> Bearer {
 /// The subprotocol that carried a token is removed, the others stay.
 pub fn strip(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
-    let foreign: Vec<_> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-remote-"))
-        .cloned()
-        .collect();
+    let foreign: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-remote-")).cloned().collect();
     for name in foreign {
         headers.remove(name);
     }
@@ -104,7 +101,10 @@ mod tests {
     use http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     #[test]
@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_websocket_protocol_carries_a_token_once() {
-        let one = headers(&[("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWJj")]);
+        let one = headers(&[(
+            "sec-websocket-protocol",
+            "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWJj",
+        )]);
         assert_eq!(find(&one), Bearer::Token("abc".to_owned()));
         let twice = headers(&[(
             "sec-websocket-protocol",

@@ -110,11 +110,16 @@ fn user_of(leaf: &CertificateDer<'_>) -> Result<Option<(UserInfo, u64)>, Certifi
         X509Certificate::from_der(leaf).map_err(|error| CertificateError::Parse(error.to_string()))?;
     let subject = certificate.subject();
     // Go keeps the last common name of a subject; a subject has one in practice.
-    let name = subject.iter_common_name().filter_map(|attribute| attribute.as_str().ok()).last().unwrap_or_default();
+    let name =
+        subject.iter_common_name().filter_map(|attribute| attribute.as_str().ok()).last().unwrap_or_default();
     if name.is_empty() {
         return Ok(None);
     }
-    let groups = subject.iter_organization().filter_map(|attribute| attribute.as_str().ok()).map(SmolStr::from).collect();
+    let groups = subject
+        .iter_organization()
+        .filter_map(|attribute| attribute.as_str().ok())
+        .map(SmolStr::from)
+        .collect();
     let digest = Sha256::digest(leaf.as_ref());
     let credential = format_smolstr!("X509SHA256={}", hex(&digest));
     let user = UserInfo {
@@ -183,7 +188,12 @@ impl ClientCertVerifier for RequestClientCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -192,7 +202,12 @@ impl ClientCertVerifier for RequestClientCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

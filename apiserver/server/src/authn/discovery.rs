@@ -63,7 +63,8 @@ impl IssuerDocument {
         let (media, body) = if request.uri().path() == JWKS_PATH {
             (JWKS_MEDIA_TYPE, jwks(&self.issuer).map_err(failed)?)
         } else {
-            let server = self.server.get().ok_or_else(|| Status::service_unavailable("the server is starting"))?;
+            let server =
+                self.server.get().ok_or_else(|| Status::service_unavailable("the server is starting"))?;
             let document = configuration(&self.issuer, &format!("https://{server}{JWKS_PATH}"));
             ("application/json", serde_json::to_vec(&document).map_err(failed)?)
         };
@@ -74,7 +75,11 @@ impl IssuerDocument {
 }
 
 impl Endpoint for IssuerDocument {
-    fn call<'a>(&'a self, _context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        _context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(ready(self.document(&request)))
     }
 }

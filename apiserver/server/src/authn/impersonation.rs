@@ -76,7 +76,8 @@ pub fn parse(headers: &HeaderMap) -> Result<Option<Impersonation>, Impersonation
 
 /// Removes the headers, so that no later step and no backend sees them.
 pub fn strip(headers: &mut HeaderMap) {
-    let names: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    let names: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -152,7 +153,11 @@ impl Impersonation {
 ///
 /// # Errors
 /// 400 for headers that do not add up, 403 for a value that the caller may not take on.
-pub fn act_as(headers: &HeaderMap, caller: &Identity, authorizer: &dyn Authorize) -> Result<Identity, Status> {
+pub fn act_as(
+    headers: &HeaderMap,
+    caller: &Identity,
+    authorizer: &dyn Authorize,
+) -> Result<Identity, Status> {
     let Some(wanted) = parse(headers).map_err(|error| Status::bad_request(error.to_string()))? else {
         return Ok(caller.clone());
     };
@@ -205,7 +210,11 @@ mod tests {
 
     #[test]
     fn a_uid_group_or_extra_alone_is_refused() {
-        for alone in [("Impersonate-Uid", "1"), ("Impersonate-Group", "system:masters"), ("Impersonate-Extra-Scopes", "a")] {
+        for alone in [
+            ("Impersonate-Uid", "1"),
+            ("Impersonate-Group", "system:masters"),
+            ("Impersonate-Extra-Scopes", "a"),
+        ] {
             assert!(parse(&headers(&[alone])).is_err(), "{}", alone.0);
         }
         assert_eq!(parse(&headers(&[("accept", "*/*")])), Ok(None));
@@ -221,7 +230,13 @@ mod tests {
         ]))
         .unwrap()
         .unwrap();
-        let asked: Vec<_> = wanted.checks().iter().map(|check| format!("{}/{}/{}:{}", check.api_group, check.resource, check.subresource, check.name)).collect();
+        let asked: Vec<_> = wanted
+            .checks()
+            .iter()
+            .map(|check| {
+                format!("{}/{}/{}:{}", check.api_group, check.resource, check.subresource, check.name)
+            })
+            .collect();
         assert_eq!(
             asked,
             [

@@ -7,9 +7,7 @@ use mainstay_apiserver_machinery::pipeline::parse_timestamp;
 use time::{Duration, OffsetDateTime};
 
 use super::token::{Claims, ObjectRef};
-use super::user::{
-    EXTRA_CREDENTIAL_ID, EXTRA_NODE_NAME, EXTRA_NODE_UID, EXTRA_POD_NAME, EXTRA_POD_UID,
-};
+use super::user::{EXTRA_CREDENTIAL_ID, EXTRA_NODE_NAME, EXTRA_NODE_UID, EXTRA_POD_NAME, EXTRA_POD_UID};
 use crate::registry::Registry;
 use crate::types::UserInfo;
 
@@ -112,7 +110,11 @@ pub enum BindingError {
 }
 
 /// Checks the claims against live objects and makes the user of them.
-pub fn resolve(claims: &Claims, live: &dyn LiveObjects, now: OffsetDateTime) -> Result<UserInfo, BindingError> {
+pub fn resolve(
+    claims: &Claims,
+    live: &dyn LiveObjects,
+    now: OffsetDateTime,
+) -> Result<UserInfo, BindingError> {
     let bound = &claims.kubernetes;
     let namespace = bound.namespace.as_str();
     check(live, BoundKind::ServiceAccount, namespace, &bound.serviceaccount, now)?;
@@ -140,14 +142,19 @@ fn check(
         return Err(deleted());
     }
     if object.uid != claimed.uid {
-        return Err(BindingError::Replaced { kind: kind.as_str(), live: object.uid, claimed: claimed.uid.clone() });
+        return Err(BindingError::Replaced {
+            kind: kind.as_str(),
+            live: object.uid,
+            claimed: claimed.uid.clone(),
+        });
     }
     Ok(())
 }
 
 fn user_of(claims: &Claims) -> UserInfo {
     let bound = &claims.kubernetes;
-    let mut user = UserInfo::service_account(&bound.namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid);
+    let mut user =
+        UserInfo::service_account(&bound.namespace, &bound.serviceaccount.name, &bound.serviceaccount.uid);
     let mut extra = |key: &str, value: &str| {
         if !value.is_empty() {
             user.extra.insert(key.into(), vec![value.into()]);
@@ -214,7 +221,12 @@ mod tests {
 
     #[test]
     fn a_bound_token_makes_a_user_with_extras() {
-        let live = Fake::default().with(BoundKind::ServiceAccount, "ns", "sa", "u1").with(BoundKind::Pod, "ns", "p", "u2");
+        let live = Fake::default().with(BoundKind::ServiceAccount, "ns", "sa", "u1").with(
+            BoundKind::Pod,
+            "ns",
+            "p",
+            "u2",
+        );
         let user = resolve(&claims(), &live, NOW).unwrap();
         assert_eq!(user.name, "system:serviceaccount:ns:sa");
         assert_eq!(user.uid, "u1");
@@ -227,8 +239,16 @@ mod tests {
     #[test]
     fn a_token_ends_with_its_account_or_pod() {
         let without_pod = Fake::default().with(BoundKind::ServiceAccount, "ns", "sa", "u1");
-        assert!(matches!(resolve(&claims(), &without_pod, NOW), Err(BindingError::Deleted { kind: "Pod", .. })));
-        let replaced = Fake::default().with(BoundKind::ServiceAccount, "ns", "sa", "u9").with(BoundKind::Pod, "ns", "p", "u2");
+        assert!(matches!(
+            resolve(&claims(), &without_pod, NOW),
+            Err(BindingError::Deleted { kind: "Pod", .. })
+        ));
+        let replaced = Fake::default().with(BoundKind::ServiceAccount, "ns", "sa", "u9").with(
+            BoundKind::Pod,
+            "ns",
+            "p",
+            "u2",
+        );
         assert!(matches!(resolve(&claims(), &replaced, NOW), Err(BindingError::Replaced { .. })));
     }
 

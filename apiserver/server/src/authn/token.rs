@@ -203,7 +203,8 @@ impl SigningKeys {
         if header.crit.is_some() {
             return Err(TokenError::Header("critical extensions"));
         }
-        let candidates = self.verifying.iter().filter(|key| header.kid.as_ref().is_none_or(|id| *id == key.id));
+        let candidates =
+            self.verifying.iter().filter(|key| header.kid.as_ref().is_none_or(|id| *id == key.id));
         let mut known = false;
         for key in candidates {
             known = true;
@@ -238,7 +239,8 @@ struct RawHeader {
 
 fn parse_header(token: &str) -> Result<RawHeader, TokenError> {
     let mut parts = token.split('.');
-    let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(TokenError::Malformed);
     };
     let bytes = URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
@@ -275,7 +277,12 @@ impl TokenIssuer {
 
     /// Checks signature, issuer, times and audiences (those wanted, else this server's), and returns the claims
     /// with the audiences that are both wanted and held. `now` is in Unix seconds.
-    pub fn verify(&self, token: &str, wanted: &[String], now: i64) -> Result<(Arc<Claims>, Vec<String>), TokenError> {
+    pub fn verify(
+        &self,
+        token: &str,
+        wanted: &[String],
+        now: i64,
+    ) -> Result<(Arc<Claims>, Vec<String>), TokenError> {
         let issuer = unverified_issuer(token).ok_or(TokenError::Malformed)?;
         if !self.issuers.contains(&issuer) {
             return Err(TokenError::Issuer(issuer));
@@ -284,7 +291,8 @@ impl TokenIssuer {
         check_times(&claims, now)?;
         check_subject(&claims)?;
         let wanted = if wanted.is_empty() { &self.audiences } else { wanted };
-        let held: Vec<String> = wanted.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
+        let held: Vec<String> =
+            wanted.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
         if held.is_empty() {
             return Err(TokenError::Audience { held: claims.aud.clone(), wanted: wanted.to_vec() });
         }
@@ -296,7 +304,8 @@ fn check_times(claims: &Claims, now: i64) -> Result<(), TokenError> {
     if now >= claims.exp {
         return Err(TokenError::Expired);
     }
-    if claims.nbf > now.saturating_add(NOT_BEFORE_LEEWAY_SECS) || claims.iat > now.saturating_add(NOT_BEFORE_LEEWAY_SECS)
+    if claims.nbf > now.saturating_add(NOT_BEFORE_LEEWAY_SECS)
+        || claims.iat > now.saturating_add(NOT_BEFORE_LEEWAY_SECS)
     {
         return Err(TokenError::NotYet);
     }

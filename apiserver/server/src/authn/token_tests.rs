@@ -57,7 +57,11 @@ fn wrong_times_audience_issuer_and_subject_are_refused() {
     let mut cases = Vec::new();
     cases.push(("nbf", Claims { nbf: NOW + 61, ..claims() }, TokenError::NotYet));
     cases.push(("exp", Claims { exp: NOW - 1, ..claims() }, TokenError::Expired));
-    cases.push(("iss", Claims { iss: "https://other".to_owned(), ..claims() }, TokenError::Issuer("https://other".to_owned())));
+    cases.push((
+        "iss",
+        Claims { iss: "https://other".to_owned(), ..claims() },
+        TokenError::Issuer("https://other".to_owned()),
+    ));
     cases.push((
         "aud",
         Claims { aud: vec!["vault".to_owned()], ..claims() },
@@ -78,7 +82,8 @@ fn wrong_times_audience_issuer_and_subject_are_refused() {
 #[test]
 fn wanted_audiences_replace_the_servers_own() {
     let issuer = issuer();
-    let token = issuer.keys.sign(&Claims { aud: vec!["vault".to_owned(), "x".to_owned()], ..claims() }).unwrap();
+    let token =
+        issuer.keys.sign(&Claims { aud: vec!["vault".to_owned(), "x".to_owned()], ..claims() }).unwrap();
     let wanted = ["vault".to_owned(), "other".to_owned()];
     assert_eq!(issuer.verify(&token, &wanted, NOW).unwrap().1, ["vault"]);
 }
@@ -104,16 +109,19 @@ fn algorithm_confusion_and_key_tricks_are_refused() {
     let confused = format!("{message}{hmac}");
     assert_eq!(issuer.verify(&confused, &[], NOW), Err(TokenError::Signature));
 
-    for header in [
-        json!({"alg": "ES256", "kid": "../../key"}),
-        json!({"alg": "ES256", "kid": "' OR 1=1"}),
-    ] {
-        assert_eq!(issuer.verify(&forged(&header, &claims(), &[7; 64]), &[], NOW), Err(TokenError::Header("unknown key id")));
+    for header in [json!({"alg": "ES256", "kid": "../../key"}), json!({"alg": "ES256", "kid": "' OR 1=1"})] {
+        assert_eq!(
+            issuer.verify(&forged(&header, &claims(), &[7; 64]), &[], NOW),
+            Err(TokenError::Header("unknown key id"))
+        );
     }
     let jku = json!({"alg": "ES256", "jku": "https://attacker/jwks", "x5u": "https://attacker/x5u"});
     assert_eq!(issuer.verify(&forged(&jku, &claims(), &[7; 64]), &[], NOW), Err(TokenError::Signature));
     let crit = json!({"alg": "ES256", "kid": kid, "crit": ["b64"]});
-    assert_eq!(issuer.verify(&forged(&crit, &claims(), &[7; 64]), &[], NOW), Err(TokenError::Header("critical extensions")));
+    assert_eq!(
+        issuer.verify(&forged(&crit, &claims(), &[7; 64]), &[], NOW),
+        Err(TokenError::Header("critical extensions"))
+    );
 }
 
 #[test]

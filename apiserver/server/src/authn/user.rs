@@ -98,7 +98,9 @@ mod tests {
     #[test]
     fn service_account_names_split_only_when_whole() {
         assert_eq!(split_service_account("system:serviceaccount:ns:sa"), Some(("ns", "sa")));
-        for broken in ["system:serviceaccount:ns", "system:serviceaccount::sa", "system:serviceaccount:a:b:c", "ns:sa"] {
+        for broken in
+            ["system:serviceaccount:ns", "system:serviceaccount::sa", "system:serviceaccount:a:b:c", "ns:sa"]
+        {
             assert_eq!(split_service_account(broken), None, "{broken}");
         }
     }

@@ -67,8 +67,14 @@ mod tests {
 
     #[test]
     fn chosen_rules_come_by_name_and_once() {
-        let aggregated = value!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to-view": "true"}}]}});
-        let roles = [role("b", "to-view", &["list"]), role("a", "to-view", &["get"]), role("c", "to-view", &["get"]), role("d", "to-edit", &["*"])];
+        let aggregated =
+            value!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to-view": "true"}}]}});
+        let roles = [
+            role("b", "to-view", &["list"]),
+            role("a", "to-view", &["get"]),
+            role("c", "to-view", &["get"]),
+            role("d", "to-edit", &["*"]),
+        ];
         let rules = aggregate("view", &selectors(&aggregated).unwrap(), &roles);
         let verbs: Vec<_> = rules.iter().map(|rule| rule.verbs[0].as_str()).collect();
         assert_eq!(verbs, ["get", "list"]);
@@ -76,7 +82,8 @@ mod tests {
 
     #[test]
     fn a_role_never_aggregates_itself() {
-        let aggregated = value!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"x": "true"}}]}});
+        let aggregated =
+            value!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"x": "true"}}]}});
         assert!(aggregate("a", &selectors(&aggregated).unwrap(), &[role("a", "x", &["get"])]).is_empty());
     }
 }

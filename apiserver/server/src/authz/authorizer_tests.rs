@@ -23,7 +23,10 @@ fn index() -> RbacIndex {
             .iter()
             .map(|role| aggregation::Candidate {
                 name: Meta(role).name().to_owned(),
-                labels: Meta(role).label_pairs().map(|(k, v)| (k.to_owned(), v.to_owned())).collect::<std::collections::BTreeMap<_, _>>(),
+                labels: Meta(role)
+                    .label_pairs()
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .collect::<std::collections::BTreeMap<_, _>>(),
                 rules: PolicyRule::list_from(role),
             })
             .collect();

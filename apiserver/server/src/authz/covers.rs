@@ -167,7 +167,8 @@ mod tests {
     fn several_rules_together_cover_one() {
         let owner = [rule(&["get"], &[""], &["pods"], &[]), rule(&["list"], &["", "apps"], &["*"], &[])];
         assert_eq!(covers(&owner, &[rule(&["get", "list"], &[""], &["pods"], &[])]), Coverage::Covered);
-        let Coverage::Missing(missing) = covers(&owner, &[rule(&["get", "list"], &[""], &["pods", "secrets"], &[])])
+        let Coverage::Missing(missing) =
+            covers(&owner, &[rule(&["get", "list"], &[""], &["pods", "secrets"], &[])])
         else {
             panic!("secrets are not held");
         };
@@ -183,8 +184,15 @@ mod tests {
         assert_eq!(covers(&named, &[rule(&["get"], &[""], &["secrets"], &["a"])]), Coverage::Covered);
         assert!(matches!(covers(&named, &[rule(&["get"], &[""], &["secrets"], &[])]), Coverage::Missing(_)));
         let scale = [rule(&["get"], &["apps"], &["*/scale"], &[])];
-        assert_eq!(covers(&scale, &[rule(&["get"], &["apps"], &["deployments/scale"], &[])]), Coverage::Covered);
-        let url = |url: &str| PolicyRule { verbs: list(&["get"]), non_resource_urls: list(&[url]), ..PolicyRule::default() };
+        assert_eq!(
+            covers(&scale, &[rule(&["get"], &["apps"], &["deployments/scale"], &[])]),
+            Coverage::Covered
+        );
+        let url = |url: &str| PolicyRule {
+            verbs: list(&["get"]),
+            non_resource_urls: list(&[url]),
+            ..PolicyRule::default()
+        };
         assert_eq!(covers(&[url("/logs/*")], &[url("/logs/kube")]), Coverage::Covered);
         assert!(matches!(covers(&[url("/logs/kube")], &[url("/logs/*")]), Coverage::Missing(_)));
     }
@@ -192,8 +200,14 @@ mod tests {
     #[test]
     fn a_star_is_covered_only_by_a_star() {
         let all = rule(&["*"], &["*"], &["*"], &[]);
-        assert!(matches!(covers(&[rule(&["get"], &["*"], &["*"], &[])], std::slice::from_ref(&all)), Coverage::Missing(_)));
-        assert_eq!(covers(std::slice::from_ref(&all), &[rule(&["get"], &["x"], &["y/z"], &["n"])]), Coverage::Covered);
+        assert!(matches!(
+            covers(&[rule(&["get"], &["*"], &["*"], &[])], std::slice::from_ref(&all)),
+            Coverage::Missing(_)
+        ));
+        assert_eq!(
+            covers(std::slice::from_ref(&all), &[rule(&["get"], &["x"], &["y/z"], &["n"])]),
+            Coverage::Covered
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ fn describe(user: &UserInfo, attributes: &Attributes) -> String {
     }
     let group = attributes.api_group.as_str();
     if attributes.namespace.is_empty() {
-        format!("User {name:?} cannot {verb} resource {resource:?} in API group {group:?} at the cluster scope")
+        format!(
+            "User {name:?} cannot {verb} resource {resource:?} in API group {group:?} at the cluster scope"
+        )
     } else {
         format!(
             "User {name:?} cannot {verb} resource {resource:?} in API group {group:?} in the namespace {:?}",

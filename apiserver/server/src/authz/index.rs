@@ -90,7 +90,9 @@ impl Subject {
         match self.kind {
             SubjectKind::User => format!("User {:?}", self.name),
             SubjectKind::Group => format!("Group {:?}", self.name),
-            SubjectKind::ServiceAccount => format!("ServiceAccount {:?}", format!("{}/{}", self.name, self.namespace)),
+            SubjectKind::ServiceAccount => {
+                format!("ServiceAccount {:?}", format!("{}/{}", self.name, self.namespace))
+            }
         }
     }
 
@@ -240,7 +242,9 @@ impl RbacIndex {
                 scoped.sort_by(|a, b| a.binding.cmp(&b.binding));
             }
         }
-        found.into_iter().map(|grant| Applied { rules: self.role_rules(&grant.role, &grant.binding.namespace), grant })
+        found
+            .into_iter()
+            .map(|grant| Applied { rules: self.role_rules(&grant.role, &grant.binding.namespace), grant })
     }
 
     /// All rules of the user in `namespace`, and the errors of roles that do not exist.

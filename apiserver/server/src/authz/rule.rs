@@ -83,7 +83,8 @@ impl PolicyRule {
             if subresource.is_empty() {
                 return held == resource;
             }
-            held.rsplit_once('/').is_some_and(|(kind, sub)| sub == subresource && (kind == ALL || kind == resource))
+            held.rsplit_once('/')
+                .is_some_and(|(kind, sub)| sub == subresource && (kind == ALL || kind == resource))
                 || is_pair(held, resource, subresource)
         })
     }

@@ -98,7 +98,11 @@ pub struct Gates {
 ///
 /// # Errors
 /// [`AssembleError`].
-pub fn assemble(config: &ServerConfig, registry: &Registry, tasks: &Tasks) -> Result<(Assembly, Gates), AssembleError> {
+pub fn assemble(
+    config: &ServerConfig,
+    registry: &Registry,
+    tasks: &Tasks,
+) -> Result<(Assembly, Gates), AssembleError> {
     let authorizer = Authorizer::default();
     let tokens = Arc::new(issuer(config)?);
     let authenticator = Arc::new(authenticator(config, registry, &tokens)?);
@@ -119,7 +123,12 @@ pub fn assemble(config: &ServerConfig, registry: &Registry, tasks: &Tasks) -> Re
     let parts = Parts { config, registry, authorizer: &authorizer, admission: &admission, writer: &writer };
     let mut endpoints = reviews(&parts, &authenticator);
     endpoints.extend(subresources(&parts, &tokens));
-    endpoints.extend(stream::endpoints(Streams::new(config, registry, Arc::new(authorizer.clone()), tasks.clone())?));
+    endpoints.extend(stream::endpoints(Streams::new(
+        config,
+        registry,
+        Arc::new(authorizer.clone()),
+        tasks.clone(),
+    )?));
     for path in [CONFIGURATION_PATH, JWKS_PATH] {
         endpoints.push((EndpointKey::new("", path, ""), Arc::clone(&documents) as Arc<dyn Endpoint>));
     }
@@ -193,9 +202,11 @@ fn reviews(parts: &Parts<'_>, authenticator: &Arc<Authenticator>) -> Endpoints {
     let body_bytes_max = parts.config.limits.body_bytes_max;
     let authorizer: Arc<dyn Authorize> = Arc::new(parts.authorizer.clone());
     let mut endpoints: Endpoints = Vec::new();
-    for (kind, about_self) in
-        [(&SUBJECT_ACCESS_REVIEW, false), (&LOCAL_SUBJECT_ACCESS_REVIEW, false), (&SELF_SUBJECT_ACCESS_REVIEW, true)]
-    {
+    for (kind, about_self) in [
+        (&SUBJECT_ACCESS_REVIEW, false),
+        (&LOCAL_SUBJECT_ACCESS_REVIEW, false),
+        (&SELF_SUBJECT_ACCESS_REVIEW, true),
+    ] {
         let review = AccessReview { kind, about_self, authorizer: Arc::clone(&authorizer), body_bytes_max };
         endpoints.push((EndpointKey::new(AUTHORIZATION, kind.plural, ""), Arc::new(review)));
     }
@@ -216,11 +227,8 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
         clock: Arc::clone(&config.clock),
         body_bytes_max,
     });
-    let eviction = PodEviction {
-        writer: parts.writer.clone(),
-        admission: Arc::clone(parts.admission),
-        body_bytes_max,
-    };
+    let eviction =
+        PodEviction { writer: parts.writer.clone(), admission: Arc::clone(parts.admission), body_bytes_max };
     let expiration_max = config.service_account.expiration_max.as_secs();
     let token = TokenRequests {
         registry: parts.registry.clone(),
@@ -263,7 +271,8 @@ fn chain(
 fn issuer(config: &ServerConfig) -> Result<TokenIssuer, AssembleError> {
     let keys = &config.service_account;
     let older: Vec<&[u8]> = keys.verification_keys_pem.iter().map(Vec::as_slice).collect();
-    let audiences = if keys.audiences.is_empty() { vec![keys.issuer.clone()] } else { keys.audiences.clone() };
+    let audiences =
+        if keys.audiences.is_empty() { vec![keys.issuer.clone()] } else { keys.audiences.clone() };
     Ok(TokenIssuer {
         issuers: vec![keys.issuer.clone()],
         audiences,

@@ -38,7 +38,13 @@ impl KubernetesService {
         self.apply(seeder, &ENDPOINT_SLICE, &self.slice(), &["ports"]).await
     }
 
-    async fn apply(&self, seeder: &Seeder, kind: &'static Kind, wanted: &Value, path: &[&str]) -> Result<(), Status> {
+    async fn apply(
+        &self,
+        seeder: &Seeder,
+        kind: &'static Kind,
+        wanted: &Value,
+        path: &[&str],
+    ) -> Result<(), Status> {
         if seeder.ensure(kind, wanted).await? {
             info!(kind = kind.kind, "created the object of the kubernetes service");
             return Ok(());
@@ -119,11 +125,14 @@ impl KubernetesService {
                 "ports": [{"name": "https", "port": i64::from(self.server.port()), "protocol": "TCP"}]
             }]
         });
-        endpoints.set_path(&["metadata"], value!({
-            "name": NAME,
-            "namespace": NAMESPACE,
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-        }));
+        endpoints.set_path(
+            &["metadata"],
+            value!({
+                "name": NAME,
+                "namespace": NAMESPACE,
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            }),
+        );
         endpoints
     }
 

@@ -46,7 +46,10 @@ fn read() -> Result<DefaultPolicy, PolicyTextError> {
     let namespaced = parse_roles(include_str!("policy/namespace-roles.policy"))?;
     let mut policy = DefaultPolicy {
         cluster_roles: cluster.roles.iter().map(|role| cluster_role(role, &role.name)).collect(),
-        cluster_role_bindings: bindings.iter().map(|binding| binding_object(binding, "ClusterRole")).collect(),
+        cluster_role_bindings: bindings
+            .iter()
+            .map(|binding| binding_object(binding, "ClusterRole"))
+            .collect(),
         roles: namespaced.roles.iter().map(namespace_role).collect(),
         role_bindings: namespaced.bindings.iter().map(|binding| binding_object(binding, "Role")).collect(),
     };
@@ -57,7 +60,11 @@ fn read() -> Result<DefaultPolicy, PolicyTextError> {
         policy.cluster_role_bindings.push(controller_binding(&name, &name, account));
         if role.mark.as_deref() == Some("runs") {
             let user = PolicySubject::User(CONTROLLER_USER.to_owned());
-            policy.cluster_role_bindings.push(controller_binding(&format!("{OWN_PREFIX}{}", role.name), &name, user));
+            policy.cluster_role_bindings.push(controller_binding(
+                &format!("{OWN_PREFIX}{}", role.name),
+                &name,
+                user,
+            ));
         }
     }
     Ok(policy)
@@ -151,12 +158,20 @@ mod tests {
     #[test]
     fn the_files_read_and_every_name_is_there_once() {
         let policy = default_policy().unwrap();
-        let mut names: Vec<_> = policy.cluster_roles.iter().map(|role| Meta(role).name().to_owned()).collect();
+        let mut names: Vec<_> =
+            policy.cluster_roles.iter().map(|role| Meta(role).name().to_owned()).collect();
         let count = names.len();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        for expected in ["cluster-admin", "admin", "edit", "view", "system:node", "system:controller:replicaset-controller"] {
+        for expected in [
+            "cluster-admin",
+            "admin",
+            "edit",
+            "view",
+            "system:node",
+            "system:controller:replicaset-controller",
+        ] {
             assert!(names.iter().any(|name| name == expected), "{expected}");
         }
     }
@@ -169,7 +184,8 @@ mod tests {
             assert!(policy.cluster_roles.iter().any(|known| Meta(known).name() == role), "{role}");
         }
         for binding in &policy.role_bindings {
-            let (role, namespace) = (binding.path_str(&["roleRef", "name"]).unwrap(), Meta(binding).namespace());
+            let (role, namespace) =
+                (binding.path_str(&["roleRef", "name"]).unwrap(), Meta(binding).namespace());
             let known = |known: &&Value| Meta(known).name() == role && Meta(known).namespace() == namespace;
             assert!(policy.roles.iter().any(|role| known(&role)), "{namespace}/{role}");
         }

@@ -107,7 +107,8 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
 
 fn split_namespace(name: &str) -> (String, String) {
     // Names of cluster objects hold no slash.
-    name.split_once('/').map_or_else(|| (String::new(), name.to_owned()), |(ns, name)| (ns.to_owned(), name.to_owned()))
+    name.split_once('/')
+        .map_or_else(|| (String::new(), name.to_owned()), |(ns, name)| (ns.to_owned(), name.to_owned()))
 }
 
 fn new_role(name: &str, mark: Option<&str>) -> PolicyRole {
@@ -145,7 +146,9 @@ fn parse_rule(words: &[&str]) -> Option<PolicyRule> {
                 [names] => list(names.strip_prefix("names=")?),
                 _ => return None,
             };
-            let groups = list(groups).into_iter().map(|group| if group == "core" { SmolStr::default() } else { group });
+            let groups = list(groups)
+                .into_iter()
+                .map(|group| if group == "core" { SmolStr::default() } else { group });
             Some(PolicyRule {
                 verbs: list(verbs),
                 api_groups: groups.collect(),
@@ -180,7 +183,10 @@ mod tests {
         let text = "# a comment\nrole ns/r mark\nget,list core,apps pods names=a,b\nget url /x,/y/*\n";
         let parsed = parse_roles(text).unwrap();
         let role = &parsed.roles[0];
-        assert_eq!((role.namespace.as_str(), role.name.as_str(), role.mark.as_deref()), ("ns", "r", Some("mark")));
+        assert_eq!(
+            (role.namespace.as_str(), role.name.as_str(), role.mark.as_deref()),
+            ("ns", "r", Some("mark"))
+        );
         assert_eq!(role.rules[0].api_groups, ["", "apps"]);
         assert_eq!(role.rules[0].resource_names, ["a", "b"]);
         assert_eq!(role.rules[1].non_resource_urls, ["/x", "/y/*"]);

@@ -58,7 +58,8 @@ fn add_metadata(new: &mut Value, wanted: &Value) {
 fn add_selectors(new: &mut Value, wanted: &Value) {
     const PATH: &[&str] = &["aggregationRule", "clusterRoleSelectors"];
     let mut held = new.path_list(PATH).to_vec();
-    let missing: Vec<Value> = wanted.path_list(PATH).iter().filter(|item| !held.contains(item)).cloned().collect();
+    let missing: Vec<Value> =
+        wanted.path_list(PATH).iter().filter(|item| !held.contains(item)).cloned().collect();
     if !missing.is_empty() {
         held.extend(missing);
         new.set_path(PATH, held);
@@ -77,7 +78,8 @@ fn add_rules(new: &mut Value, wanted: &Value) {
 }
 
 fn add_subjects(new: &mut Value, wanted: &Value) {
-    let same = |a: &Value, b: &Value| ["kind", "name", "namespace"].iter().all(|field| a.get(field) == b.get(field));
+    let same =
+        |a: &Value, b: &Value| ["kind", "name", "namespace"].iter().all(|field| a.get(field) == b.get(field));
     let mut held = new.path_list(&["subjects"]).to_vec();
     let missing: Vec<Value> = wanted
         .path_list(&["subjects"])

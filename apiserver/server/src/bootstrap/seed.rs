@@ -90,7 +90,9 @@ impl Seeder {
     /// The first refusal.
     pub async fn priority_classes(&self) -> Result<(), Status> {
         for (name, class) in SYSTEM_CLASSES {
-            let what = if *name == "system-node-critical" { "that must not be moved from their current node." } else {
+            let what = if *name == "system-node-critical" {
+                "that must not be moved from their current node."
+            } else {
                 "that must run in the cluster, but can be moved to another node if necessary."
             };
             let object = value!({

@@ -35,7 +35,11 @@ impl AccessReview {
 }
 
 impl Endpoint for AccessReview {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }
@@ -43,9 +47,12 @@ impl Endpoint for AccessReview {
 /// The user that a review names.
 fn subject(review: &Value) -> Result<UserInfo, Status> {
     let text = |field| SmolStr::from(review.path_str(&["spec", field]).unwrap_or_default());
-    let groups = review.path_list(&["spec", "groups"]).iter().filter_map(Value::as_str).map(SmolStr::from).collect();
+    let groups =
+        review.path_list(&["spec", "groups"]).iter().filter_map(Value::as_str).map(SmolStr::from).collect();
     let extra = match review.path(&["spec", "extra"]) {
-        Some(extra) => from_value(extra).map_err(|error| Status::bad_request(format!("spec.extra: {error}")))?,
+        Some(extra) => {
+            from_value(extra).map_err(|error| Status::bad_request(format!("spec.extra: {error}")))?
+        }
         None => std::collections::BTreeMap::new(),
     };
     Ok(UserInfo { name: text("user"), uid: text("uid"), groups, extra })
@@ -57,7 +64,8 @@ fn attributes(review: &Value) -> Attributes {
         let text = |field| SmolStr::from(other.path_str(&[field]).unwrap_or_default());
         return Attributes { verb: text("verb"), path: text("path"), ..Attributes::default() };
     }
-    let text = |field| SmolStr::from(review.path_str(&["spec", "resourceAttributes", field]).unwrap_or_default());
+    let text =
+        |field| SmolStr::from(review.path_str(&["spec", "resourceAttributes", field]).unwrap_or_default());
     let version = match text("version") {
         version if version.is_empty() => "*".into(),
         version => version,

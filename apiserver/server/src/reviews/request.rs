@@ -40,7 +40,9 @@ pub fn dry_run(context: &RequestContext) -> Result<bool, Status> {
     match context.query.get("dryRun") {
         None | Some("") => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(Status::bad_request(format!("invalid dryRun value {other:?}: only All is supported"))),
+        Some(other) => {
+            Err(Status::bad_request(format!("invalid dryRun value {other:?}: only All is supported")))
+        }
     }
 }
 

@@ -36,7 +36,12 @@ impl RulesReview {
         let (mut rules, errors) = self.authorizer.index().rules_for(user, namespace);
         if user.in_group(MASTERS) {
             let all = || vec![SmolStr::new_static("*")];
-            rules.push(PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() });
+            rules.push(PolicyRule {
+                verbs: all(),
+                api_groups: all(),
+                resources: all(),
+                ..PolicyRule::default()
+            });
             rules.push(PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() });
         }
         (rules, errors)
@@ -44,7 +49,11 @@ impl RulesReview {
 }
 
 impl Endpoint for RulesReview {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }

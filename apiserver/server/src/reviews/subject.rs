@@ -30,7 +30,11 @@ impl SelfSubjectReview {
 }
 
 impl Endpoint for SelfSubjectReview {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }

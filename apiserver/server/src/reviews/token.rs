@@ -36,7 +36,11 @@ impl TokenReview {
 }
 
 impl Endpoint for TokenReview {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }
@@ -54,7 +58,8 @@ fn status(found: Result<Identity, CredentialError>) -> Result<Value, Status> {
         Err(error) => {
             // As upstream: the answer says why, and names nobody.
             status.insert("user", Value::Map(Map::default()));
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             status.insert("error", format!("{error}{cause}"));
         }
     }

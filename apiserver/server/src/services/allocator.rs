@@ -181,7 +181,12 @@ impl ServiceAllocator {
         }
     }
 
-    async fn fill_address(&self, service: &mut Value, held: &[Claim], taken: &mut Taken<'_>) -> Result<(), Status> {
+    async fn fill_address(
+        &self,
+        service: &mut Value,
+        held: &[Claim],
+        taken: &mut Taken<'_>,
+    ) -> Result<(), Status> {
         let named = spec::cluster_ip(service).to_owned();
         if named.is_empty() {
             let address = self.next_address(service, taken).await?;
@@ -200,7 +205,9 @@ impl ServiceAllocator {
         }
         if self.addresses.number(address).is_none() {
             let range = self.addresses.cidr();
-            let why = format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}");
+            let why = format!(
+                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}"
+            );
             return Err(address_refused(service, address, &why));
         }
         if self.take(claim, taken).await? {
@@ -209,8 +216,14 @@ impl ServiceAllocator {
         Err(address_refused(service, address, "provided IP is already allocated"))
     }
 
-    async fn fill_node_ports(&self, service: &mut Value, held: &[Claim], taken: &mut Taken<'_>) -> Result<(), Status> {
-        let named: Vec<Option<u16>> = service.path_list(&["spec", "ports"]).iter().map(spec::node_port).collect();
+    async fn fill_node_ports(
+        &self,
+        service: &mut Value,
+        held: &[Claim],
+        taken: &mut Taken<'_>,
+    ) -> Result<(), Status> {
+        let named: Vec<Option<u16>> =
+            service.path_list(&["spec", "ports"]).iter().map(spec::node_port).collect();
         // First those that are named: none of them may be given to a port that names none.
         for (at, port) in named.iter().enumerate() {
             if let Some(port) = *port {
@@ -252,10 +265,17 @@ impl ServiceAllocator {
             invalid(errors, service)
         };
         if self.ports.number(port).is_none() {
-            let why = format!("provided port is not in the valid range. The range of valid ports is {}", self.ports);
+            let why = format!(
+                "provided port is not in the valid range. The range of valid ports is {}",
+                self.ports
+            );
             return Err(refused(&why));
         }
-        if self.take(claim, taken).await? { Ok(()) } else { Err(refused("provided port is already allocated")) }
+        if self.take(claim, taken).await? {
+            Ok(())
+        } else {
+            Err(refused("provided port is already allocated"))
+        }
     }
 
     async fn next_address(&self, service: &Value, taken: &mut Taken<'_>) -> Result<IpAddr, Status> {
@@ -377,7 +397,9 @@ fn shared_node_port(service: &Value, at: usize) -> Option<u16> {
     ports
         .iter()
         .enumerate()
-        .filter(|(other, port)| *other != at && number(port) == number(wanted) && protocol(port) != protocol(wanted))
+        .filter(|(other, port)| {
+            *other != at && number(port) == number(wanted) && protocol(port) != protocol(wanted)
+        })
         .find_map(|(_, port)| spec::node_port(port))
 }
 

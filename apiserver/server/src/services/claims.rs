@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use mainstay_store::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, Op, PutRequest, RangeError, RangeRequest, Revision, Store, Txn,
-    WriteError,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, Op, PutRequest, RangeError, RangeRequest,
+    Revision, Store, Txn, WriteError,
 };
 
 const ROOT: &str = "/mainstay/service-claims/";
@@ -87,7 +87,9 @@ impl Claims {
     /// Every claim.
     pub async fn list(&self) -> Result<Vec<Claim>, ClaimsError> {
         let mut claims = Vec::new();
-        let mut pages = std::pin::pin!(self.store.range_stream(RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes()))));
+        let mut pages = std::pin::pin!(
+            self.store.range_stream(RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes())))
+        );
         while let Some(page) = pages.next().await {
             let page = page.map_err(ClaimsError::Read)?;
             claims.extend(page.kvs.iter().filter_map(|kv| Claim::from_key(&kv.key)));
@@ -119,7 +121,11 @@ mod tests {
 
     #[test]
     fn keys_name_their_claims() {
-        for claim in [Claim::Address("10.96.0.1".parse().unwrap()), Claim::Address("fd00::1".parse().unwrap()), Claim::NodePort(30080)] {
+        for claim in [
+            Claim::Address("10.96.0.1".parse().unwrap()),
+            Claim::Address("fd00::1".parse().unwrap()),
+            Claim::NodePort(30080),
+        ] {
             assert_eq!(Claim::from_key(&claim.key()), Some(claim));
         }
         assert_eq!(Claim::from_key(b"/mainstay/service-claims/other/1"), None);

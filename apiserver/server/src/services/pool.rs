@@ -97,7 +97,8 @@ impl AddressRange {
         let cidr = cidr.trunc();
         let bits = u32::from(cidr.max_prefix_len() - cidr.prefix_len());
         let reserved = if cidr.addr().is_ipv4() { 2 } else { 1 };
-        let size = 1_u64.checked_shl(bits).unwrap_or(u64::MAX).saturating_sub(reserved).min(u64::from(SIZE_MAX));
+        let size =
+            1_u64.checked_shl(bits).unwrap_or(u64::MAX).saturating_sub(reserved).min(u64::from(SIZE_MAX));
         if size < 2 {
             return Err(PoolError::TooSmall(cidr.to_string()));
         }
@@ -118,14 +119,18 @@ impl AddressRange {
     pub fn address(&self, number: u32) -> IpAddr {
         match self.cidr.addr() {
             IpAddr::V4(base) => IpAddr::V4(Ipv4Addr::from(u32::from(base).wrapping_add(number + 1))),
-            IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(u128::from(base).wrapping_add(u128::from(number) + 1))),
+            IpAddr::V6(base) => {
+                IpAddr::V6(Ipv6Addr::from(u128::from(base).wrapping_add(u128::from(number) + 1)))
+            }
         }
     }
 
     /// The number of an address in the range.
     pub fn number(&self, address: IpAddr) -> Option<u32> {
         let offset = match (self.cidr.addr(), address) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => u128::from(u32::from(address).checked_sub(u32::from(base))?),
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                u128::from(u32::from(address).checked_sub(u32::from(base))?)
+            }
             (IpAddr::V6(base), IpAddr::V6(address)) => u128::from(address).checked_sub(u128::from(base))?,
             _ => return None,
         };

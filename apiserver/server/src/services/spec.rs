@@ -30,7 +30,8 @@ pub fn needs_node_ports(service: &Value) -> bool {
 
 /// Whether it has a port for the health checks of load balancers.
 pub fn needs_health_check_port(service: &Value) -> bool {
-    service_type(service) == "LoadBalancer" && service.path_str(&["spec", "externalTrafficPolicy"]) == Some("Local")
+    service_type(service) == "LoadBalancer"
+        && service.path_str(&["spec", "externalTrafficPolicy"]) == Some("Local")
 }
 
 /// Whether it says that it wants no cluster address.
@@ -57,7 +58,10 @@ pub fn addresses(service: &Value) -> Vec<IpAddr> {
 
 /// The node port of one of `spec.ports`; none if it is absent or zero.
 pub fn node_port(port: &Value) -> Option<u16> {
-    port.get("nodePort").and_then(Value::as_i64).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+    port.get("nodePort")
+        .and_then(Value::as_i64)
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port != 0)
 }
 
 /// The port for health checks; none if it is absent or zero.
@@ -144,7 +148,8 @@ fn carry_node_ports(new: &mut Value, old: &Value) {
 
 fn same_port(a: &Value, b: &Value) -> bool {
     let protocol = |port: &Value| port.path_str(&["protocol"]).unwrap_or("TCP").to_owned();
-    a.get("port").and_then(Value::as_i64) == b.get("port").and_then(Value::as_i64) && protocol(a) == protocol(b)
+    a.get("port").and_then(Value::as_i64) == b.get("port").and_then(Value::as_i64)
+        && protocol(a) == protocol(b)
 }
 
 /// The ports of a Service, to change.
@@ -182,7 +187,10 @@ mod tests {
         let mut new = value!({"spec": {"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}});
         carry_over(&mut new, &old);
         assert_eq!(cluster_ip(&new), "10.96.0.7");
-        assert_eq!(new.path_list(&["spec", "ports"]).iter().map(node_port).collect::<Vec<_>>(), [Some(30080), None]);
+        assert_eq!(
+            new.path_list(&["spec", "ports"]).iter().map(node_port).collect::<Vec<_>>(),
+            [Some(30080), None]
+        );
     }
 
     #[test]

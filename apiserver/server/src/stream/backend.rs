@@ -107,7 +107,9 @@ impl Backend {
             .map_err(|error| failed(&error))?;
         let key = PrivateKeyDer::from_pem_slice(&kubelet.identity.key_pem).map_err(|error| failed(&error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = || ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = || {
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()
+        };
         let node_agents = builder()
             .map_err(|error| failed(&error))?
             .with_root_certificates(roots)
@@ -148,7 +150,8 @@ impl Backend {
             Trust::NodeAgent => &self.node_agents,
             Trust::Anybody => &self.anybody,
         };
-        let name = ServerName::try_from(target.host.clone()).map_err(|_| BackendError::Host(target.host.clone()))?;
+        let name =
+            ServerName::try_from(target.host.clone()).map_err(|_| BackendError::Host(target.host.clone()))?;
         let tls = connector.connect(name, tcp).await.map_err(dial)?;
         self.speak(tls, &address).await
     }
@@ -206,7 +209,12 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -215,7 +223,12 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -56,7 +56,9 @@ pub fn endpoints(streams: Streams) -> Vec<(EndpointKey, Arc<dyn Endpoint>)> {
         };
         endpoints.push((EndpointKey::new("", "pods", name), Arc::new(endpoint)));
     }
-    for (resource, kind) in [("pods", ProxyKind::Pod), ("services", ProxyKind::Service), ("nodes", ProxyKind::Node)] {
+    for (resource, kind) in
+        [("pods", ProxyKind::Pod), ("services", ProxyKind::Service), ("nodes", ProxyKind::Node)]
+    {
         let endpoint = ObjectProxy {
             kind,
             registry: streams.registry.clone(),

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use mainstay_proto_api::Status;
 use tracing::debug;
 
-use super::backend::{Backend, Target};
+use super::backend::{Backend, Target, Trust};
 use crate::types::{Body, BodyError, Request, Response, empty_body};
 
 /// Headers that speak of one connection only (RFC 9110, section 7.6.1).
@@ -29,7 +29,8 @@ const COPY_BYTES: usize = 32 * 1024;
 
 /// The upgrade that a request asks for, if it does.
 pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let tokens = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let tokens =
+        headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
     let mut asked = false;
     for token in tokens {
         asked |= token.trim().eq_ignore_ascii_case("upgrade");
@@ -40,7 +41,7 @@ pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Sends the request to `target` at `path_and_query` and answers with what comes back.
 ///
 /// # Errors
-/// 502-class refusals as upstream words them, when the backend cannot be reached.
+/// 500 (node agents) or 503 (pods and services) as upstream words them, when the backend cannot be reached.
 pub async fn forward(
     backend: &Backend,
     target: &Target,
@@ -50,11 +51,14 @@ pub async fn forward(
     let upgrade = wanted_upgrade(request.headers());
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let outgoing = outgoing(target, path_and_query, request, upgrade.as_ref())?;
-    let mut sender = backend.connect(target).await.map_err(|error| unreachable(&error))?;
-    let response = sender.send_request(outgoing).await.map_err(|error| unreachable(&error))?;
-    let response = response.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
+    let mut sender = backend.connect(target).await.map_err(|error| unreachable(target, &error))?;
+    let response = sender.send_request(outgoing).await.map_err(|error| unreachable(target, &error))?;
+    let response =
+        response.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
     match client {
-        Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(joined(backend, client, response)),
+        Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(joined(backend, client, response))
+        }
         Some(_) => Ok(refused(response)),
         None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Status::failure(502, "", "the backend switched protocols without being asked to"))
@@ -151,7 +155,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn unreachable(error: &dyn std::error::Error) -> Status {
+fn unreachable(target: &Target, error: &dyn std::error::Error) -> Status {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -159,7 +163,12 @@ fn unreachable(error: &dyn std::error::Error) -> Status {
         text.push_str(&source.to_string());
         cause = source.source();
     }
-    Status::failure(502, "BadGateway", format!("error trying to reach service: {text}"))
+    match target.trust {
+        Trust::NodeAgent => Status::failure(500, "", format!("error dialing backend: {text}")),
+        Trust::Anybody | Trust::Plain => {
+            Status::service_unavailable(format!("error trying to reach service: {text}"))
+        }
+    }
 }
 
 /// A response without a body, for what has nothing to say yet (the log of a pod that was never placed).
@@ -174,19 +183,31 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn an_upgrade_needs_both_headers() {
-        assert_eq!(wanted_upgrade(&headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "SPDY/3.1")])).unwrap(), "SPDY/3.1");
+        assert_eq!(
+            wanted_upgrade(&headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "SPDY/3.1")]))
+                .unwrap(),
+            "SPDY/3.1"
+        );
         assert!(wanted_upgrade(&headers(&[("upgrade", "SPDY/3.1")])).is_none());
         assert!(wanted_upgrade(&headers(&[("connection", "Upgrade")])).is_none());
     }
 
     #[test]
     fn headers_of_the_connection_stay_on_it() {
-        let mut map = headers(&[("connection", "close, x-secret"), ("x-secret", "1"), ("te", "trailers"), ("accept", "*/*")]);
+        let mut map = headers(&[
+            ("connection", "close, x-secret"),
+            ("x-secret", "1"),
+            ("te", "trailers"),
+            ("accept", "*/*"),
+        ]);
         strip_hop_by_hop(&mut map);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }

@@ -13,9 +13,15 @@ pub fn check_address(address: IpAddr) -> Result<(), AddressNotAllowed> {
     let address = address.to_canonical();
     let refused = match address {
         IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast()
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
         }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified(),
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified()
+        }
     };
     if refused { Err(AddressNotAllowed) } else { Ok(()) }
 }
@@ -27,8 +33,18 @@ mod tests {
     #[test]
     fn addresses_of_the_control_plane_and_of_metadata_services_are_refused() {
         for refused in [
-            "127.0.0.1", "127.8.8.8", "169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.1", "::1", "::", "fe80::1",
-            "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+            "127.0.0.1",
+            "127.8.8.8",
+            "169.254.169.254",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
         ] {
             assert!(check_address(refused.parse().unwrap()).is_err(), "{refused}");
         }

@@ -20,7 +20,8 @@ pub fn choose_container(pod: &Value, named: Option<&str>) -> Result<String, Stat
         pod.path_list(&["spec", list]).iter().filter_map(|container| container.path_str(&["name"])).collect()
     };
     let pod_name = Meta(pod).name();
-    let (containers, init, ephemeral) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    let (containers, init, ephemeral) =
+        (names("containers"), names("initContainers"), names("ephemeralContainers"));
     if let Some(named) = named {
         if [&containers, &init, &ephemeral].into_iter().any(|list| list.contains(&named)) {
             return Ok(named.to_owned());
@@ -29,11 +30,15 @@ pub fn choose_container(pod: &Value, named: Option<&str>) -> Result<String, Stat
     }
     match containers.as_slice() {
         [only] if init.is_empty() && ephemeral.is_empty() => return Ok((*only).to_owned()),
-        [] => return Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}"))),
+        [] => {
+            return Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}")));
+        }
         _ => {}
     }
-    let mut text =
-        format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", containers.join(" "));
+    let mut text = format!(
+        "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+        containers.join(" ")
+    );
     if !init.is_empty() {
         text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
     }
@@ -62,7 +67,8 @@ fn check_log_options(name: &str, query: &Query) -> Result<(), Status> {
     let mut errors = ErrorList::new();
     let mut number = |field: &str, least: i64, text: &str| {
         let Some(given) = query.non_empty(field) else { return Ok(()) };
-        let value: i64 = given.parse().map_err(|_| Status::bad_request(format!("{field}: {given:?} is not a number")))?;
+        let value: i64 =
+            given.parse().map_err(|_| Status::bad_request(format!("{field}: {given:?} is not a number")))?;
         if value < least {
             errors.invalid(&Path::new(field), value, text);
         }
@@ -152,7 +158,10 @@ mod tests {
     fn a_container_is_named_or_the_only_one() {
         assert_eq!(choose_container(&pod(), Some("b")).unwrap(), "b");
         assert_eq!(choose_container(&pod(), Some("i")).unwrap(), "i");
-        assert_eq!(choose_container(&pod(), Some("x")).unwrap_err().message, "container x is not valid for pod p");
+        assert_eq!(
+            choose_container(&pod(), Some("x")).unwrap_err().message,
+            "container x is not valid for pod p"
+        );
         assert_eq!(
             choose_container(&pod(), None).unwrap_err().message,
             "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
@@ -161,14 +170,19 @@ mod tests {
 
     #[test]
     fn options_become_the_kubelets() {
-        let query = Query::parse("command=sh&command=-c&command=echo%20%26%20x&stdin=true&stdout=1&tty=false&container=a");
+        let query = Query::parse(
+            "command=sh&command=-c&command=echo%20%26%20x&stdin=true&stdout=1&tty=false&container=a",
+        );
         assert_eq!(
             exec_path("exec", &pod(), "a", &query),
             "/exec/ns/p/a?input=1&output=1&command=sh&command=-c&command=echo%20%26%20x"
         );
         let log = Query::parse("follow=true&tailLines=5&insecureSkipTLSVerifyBackend=true");
         assert_eq!(log_path(&pod(), "a", &log).unwrap(), "/containerLogs/ns/p/a?follow=true&tailLines=5");
-        assert_eq!(port_forward_path(&pod(), &Query::parse("ports=80,443")).unwrap(), "/portForward/ns/p?port=80&port=443");
+        assert_eq!(
+            port_forward_path(&pod(), &Query::parse("ports=80,443")).unwrap(),
+            "/portForward/ns/p?port=80&port=443"
+        );
     }
 
     #[test]

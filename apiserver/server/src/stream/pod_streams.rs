@@ -99,7 +99,8 @@ impl PodStreams {
 /// # Errors
 /// 404 for no such node, 500 for one without an address.
 pub async fn node_agent(registry: &Registry, name: &str) -> Result<Target, Status> {
-    let found = registry.get_fresh(&NODE, "", name).await?.ok_or_else(|| Status::not_found("", "nodes", name))?;
+    let found =
+        registry.get_fresh(&NODE, "", name).await?.ok_or_else(|| Status::not_found("", "nodes", name))?;
     let node = registry.decode_served(&NODE, &found)?;
     let address = node_address(&node)
         .ok_or_else(|| Status::internal(format!("no preferred addresses found for node {name:?}")))?;
@@ -107,7 +108,11 @@ pub async fn node_agent(registry: &Registry, name: &str) -> Result<Target, Statu
 }
 
 impl Endpoint for PodStreams {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.carry(context, request))
     }
 

@@ -88,7 +88,11 @@ impl ObjectProxy {
 }
 
 impl Endpoint for ObjectProxy {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.carry(context, request))
     }
 

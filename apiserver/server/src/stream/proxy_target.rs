@@ -109,11 +109,17 @@ fn service_port_name(service: &Value, name: &ProxyName<'_>) -> Result<String, St
         ("", _) => ports.iter().find(|port| called(port).is_empty()).map(called),
         (text, _) => ports
             .iter()
-            .find(|port| called(port) == text || port.path_i64(&["port"]).is_some_and(|number| number.to_string() == text))
+            .find(|port| {
+                called(port) == text
+                    || port.path_i64(&["port"]).is_some_and(|number| number.to_string() == text)
+            })
             .map(called),
     };
     found.ok_or_else(|| {
-        Status::service_unavailable(format!("no service port {:?} found for service {:?}", name.port, name.name))
+        Status::service_unavailable(format!(
+            "no service port {:?} found for service {:?}",
+            name.port, name.name
+        ))
     })
 }
 
@@ -148,7 +154,10 @@ mod tests {
     #[test]
     fn names_carry_scheme_and_port() {
         assert_eq!(split_name("pod", "web").unwrap(), ProxyName { https: false, name: "web", port: "" });
-        assert_eq!(split_name("pod", "https:web:8443").unwrap(), ProxyName { https: true, name: "web", port: "8443" });
+        assert_eq!(
+            split_name("pod", "https:web:8443").unwrap(),
+            ProxyName { https: true, name: "web", port: "8443" }
+        );
         assert_eq!(split_name("pod", "web:http").unwrap().port, "http");
         for bad in ["", "ftp:web:80", "a:b:c:d", ":80"] {
             assert_eq!(split_name("pod", bad).unwrap_err().code, 400, "{bad}");
@@ -175,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_service_leads_to_ready_endpoints_of_its_port() {
-        let service = value!({"spec": {"ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]}});
+        let service =
+            value!({"spec": {"ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]}});
         let slice = value!({
             "ports": [{"name": "http", "port": 8080}],
             "endpoints": [
@@ -183,12 +193,20 @@ mod tests {
                 {"addresses": ["10.0.0.2"], "conditions": {"ready": true}}
             ]
         });
-        let ask = |segment: &str| service_target(&service, std::slice::from_ref(&slice), &split_name("service", segment).unwrap(), 7);
+        let ask = |segment: &str| {
+            service_target(
+                &service,
+                std::slice::from_ref(&slice),
+                &split_name("service", segment).unwrap(),
+                7,
+            )
+        };
         assert_eq!(ask("web:http").unwrap().authority(), "10.0.0.2:8080");
         assert_eq!(ask("web:80").unwrap().authority(), "10.0.0.2:8080");
         assert_eq!(ask("web:admin").unwrap_err().code, 503);
         assert_eq!(ask("web:nothing").unwrap_err().code, 503);
-        let local = value!({"ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": ["127.0.0.1"]}]});
+        let local =
+            value!({"ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": ["127.0.0.1"]}]});
         let refused = service_target(&service, &[local], &split_name("service", "web:http").unwrap(), 0);
         assert_eq!(refused.unwrap_err().code, 400);
     }

@@ -57,7 +57,11 @@ impl PodBinding {
 }
 
 impl Endpoint for PodBinding {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.bind(context, request))
     }
 }
@@ -70,7 +74,9 @@ fn bound(mut pod: Value, binding: &Value, now: &str) -> Result<Value, Status> {
     let uid = Meta(binding).uid();
     if !uid.is_empty() && uid != Meta(&pod).uid() {
         let held = Meta(&pod).uid().to_owned();
-        return Err(conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}")));
+        return Err(conflict(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {held}"
+        )));
     }
     let version = Meta(binding).resource_version();
     if !version.is_empty() && version != Meta(&pod).resource_version() {
@@ -138,6 +144,9 @@ mod tests {
         }
         let mut other = binding();
         other.set_path(&["metadata", "uid"], "x");
-        assert_eq!(bound(value!({"metadata": {"name": "p", "uid": "u"}}), &other, "now").unwrap_err().code, 409);
+        assert_eq!(
+            bound(value!({"metadata": {"name": "p", "uid": "u"}}), &other, "now").unwrap_err().code,
+            409
+        );
     }
 }

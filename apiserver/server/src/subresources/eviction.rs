@@ -70,7 +70,11 @@ impl PodEviction {
 }
 
 impl Endpoint for PodEviction {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.evict(context, request))
     }
 }

@@ -60,7 +60,11 @@ impl TokenRequests {
         let bound = self.bind(&object, &namespace, &name).await?;
         let now = self.clock.wall();
         let claims = self.claims(&object, &account, bound, now);
-        let token = self.tokens.keys.sign(&claims).map_err(|error| Status::internal(format!("failed to generate token: {error}")))?;
+        let token = self
+            .tokens
+            .keys
+            .sign(&claims)
+            .map_err(|error| Status::internal(format!("failed to generate token: {error}")))?;
         let expires = OffsetDateTime::from_unix_timestamp(claims.exp).unwrap_or(now);
         object.set_path(&["metadata", "name"], name.as_str());
         object.set_path(&["metadata", "namespace"], namespace.as_str());
@@ -108,7 +112,8 @@ impl TokenRequests {
     }
 
     async fn bind(&self, object: &Value, namespace: &str, account: &str) -> Result<Bound, Status> {
-        let Some(reference) = object.path(&["spec", "boundObjectRef"]).filter(|value| !value.is_empty()) else {
+        let Some(reference) = object.path(&["spec", "boundObjectRef"]).filter(|value| !value.is_empty())
+        else {
             return Ok(Bound::default());
         };
         let field = |name| reference.path_str(&[name]).unwrap_or_default();
@@ -126,7 +131,9 @@ impl TokenRequests {
                 bound.pod = Some(checked(&pod, "Pod", uid)?);
             }
             ("v1", "Node") => bound.node = Some(checked(&self.find(&NODE, "", name).await?, "Node", uid)?),
-            ("v1", "Secret") => bound.secret = Some(checked(&self.find(&SECRET, namespace, name).await?, "Secret", uid)?),
+            ("v1", "Secret") => {
+                bound.secret = Some(checked(&self.find(&SECRET, namespace, name).await?, "Secret", uid)?)
+            }
             _ => {
                 return Err(Status::bad_request(format!(
                     "cannot bind token to object of type /{version}, Kind={kind}"
@@ -138,7 +145,8 @@ impl TokenRequests {
 
     fn node_of(&self, pod: &Value) -> Option<ObjectRef> {
         let name = pod.path_str(&["spec", "nodeName"]).filter(|name| !name.is_empty())?;
-        let uid = self.registry.get(&NODE, "", name).map(|node| node.header.uid.to_string()).unwrap_or_default();
+        let uid =
+            self.registry.get(&NODE, "", name).map(|node| node.header.uid.to_string()).unwrap_or_default();
         Some(ObjectRef { name: name.to_owned(), uid })
     }
 
@@ -181,7 +189,11 @@ fn checked(object: &Value, kind: &str, uid: &str) -> Result<ObjectRef, Status> {
 }
 
 impl Endpoint for TokenRequests {
-    fn call<'a>(&'a self, context: RequestContext, request: Request) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call<'a>(
+        &'a self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(self.issue(context, request))
     }
 }

@@ -14,7 +14,10 @@ async fn namespaces_have_a_lifecycle() {
     let missing = admin.post("/api/v1/namespaces/none/configmaps", &map).await.expect(404);
     assert_eq!(missing["message"], r#"namespaces "none" not found"#);
     let immortal = admin.delete("/api/v1/namespaces/kube-system").await.expect(403);
-    assert_eq!(immortal["message"], r#"namespaces "kube-system" is forbidden: this namespace may not be deleted"#);
+    assert_eq!(
+        immortal["message"],
+        r#"namespaces "kube-system" is forbidden: this namespace may not be deleted"#
+    );
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}});
     admin.post("/api/v1/namespaces", &namespace).await.expect(201);
     admin.delete("/api/v1/namespaces/going").await;
@@ -38,7 +41,8 @@ async fn a_pod_gets_account_token_priority_and_tolerations() {
         r#"pods "p" is forbidden: error looking up service account default/none: serviceaccount "none" not found"#
     );
     service_account(&admin, "default", "default").await;
-    let made = admin.post(pods, &pod("p", &json!({"priorityClassName": "system-node-critical"}))).await.expect(201);
+    let made =
+        admin.post(pods, &pod("p", &json!({"priorityClassName": "system-node-critical"}))).await.expect(201);
     let spec = &made["spec"];
     assert_eq!(spec["serviceAccountName"], "default");
     assert_eq!(spec["priority"], 2_000_001_000);
@@ -91,10 +95,12 @@ async fn a_cluster_starts_with_its_own_objects() {
     }
     let service = admin.get("/api/v1/namespaces/default/services/kubernetes").await.expect(200);
     assert_eq!(service["spec"]["clusterIP"], "10.96.0.1");
-    let slice = admin.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").await.expect(200);
+    let slice =
+        admin.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").await.expect(200);
     assert_eq!(slice["endpoints"][0]["addresses"][0], "192.0.2.1");
     assert_eq!(slice["ports"][0]["port"], server.server.local_addr().port());
-    let class = admin.get("/apis/scheduling.k8s.io/v1/priorityclasses/system-cluster-critical").await.expect(200);
+    let class =
+        admin.get("/apis/scheduling.k8s.io/v1/priorityclasses/system-cluster-critical").await.expect(200);
     assert_eq!(class["value"], 2_000_000_000);
     server.stop().await;
 }

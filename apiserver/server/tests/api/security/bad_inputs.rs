@@ -66,7 +66,11 @@ async fn b064_b065_bad_tokens() {
     let server = TestServer::configured(|config| config.service_account.signing_key_pem = pem).await;
     let admin = server.admin();
     service_account(&admin, "default", "bot").await;
-    let uid = admin.get("/api/v1/namespaces/default/serviceaccounts/bot").await.expect(200)["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid =
+        admin.get("/api/v1/namespaces/default/serviceaccounts/bot").await.expect(200)["metadata"]["uid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
     let keys = SigningKeys::new(key.as_bytes(), &[]).unwrap();
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let good = || Claims {
@@ -159,26 +163,32 @@ async fn b070_b071_b073_escalation() {
     let author = author(&server).await;
     let secrets = || json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]);
     let mut tries = Vec::new();
-    let answer = author.post(&format!("{RBAC}/namespaces/default/roles"), &role("Role", "r", secrets())).await;
+    let answer =
+        author.post(&format!("{RBAC}/namespaces/default/roles"), &role("Role", "r", secrets())).await;
     tries.push(tried("role", &answer));
     let answer = author.post(&format!("{RBAC}/clusterroles"), &role("ClusterRole", "r", secrets())).await;
     tries.push(tried("cluster role", &answer));
     author.post(&format!("{RBAC}/clusterroles"), &role("ClusterRole", "empty", json!([]))).await.expect(201);
-    let answer = author.patch(&format!("{RBAC}/clusterroles/empty"), "merge", &json!({"rules": secrets()})).await;
+    let answer =
+        author.patch(&format!("{RBAC}/clusterroles/empty"), "merge", &json!({"rules": secrets()})).await;
     tries.push(tried("patched rules", &answer));
     check("B070", &tries);
 
-    let binding = |kind: &str| json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "mine"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "author"}]
-    });
+    let binding = |kind: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "mine"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "author"}]
+        })
+    };
     let wide = author.post(&format!("{RBAC}/clusterrolebindings"), &binding("ClusterRoleBinding")).await;
-    let narrow = author.post(&format!("{RBAC}/namespaces/default/rolebindings"), &binding("RoleBinding")).await;
+    let narrow =
+        author.post(&format!("{RBAC}/namespaces/default/rolebindings"), &binding("RoleBinding")).await;
     check("B071", &[tried("cluster", &wide), tried("namespace", &narrow)]);
 
     let label = json!({"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}});
-    let labelled = author.patch(&format!("{RBAC}/clusterroles/system:kube-controller-manager"), "merge", &label).await;
+    let labelled =
+        author.patch(&format!("{RBAC}/clusterroles/system:kube-controller-manager"), "merge", &label).await;
     let rule = json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-admin": "true"}}]}});
     let selecting = author.patch(&format!("{RBAC}/clusterroles/empty"), "merge", &rule).await;
     check("B073", &[tried("label", &labelled), tried("selector", &selecting)]);
@@ -190,8 +200,10 @@ async fn b074_get_is_not_create() {
     let server = TestServer::start().await;
     kubelet::start(&server).await;
     let resources = json!(["pods/exec", "pods/attach", "pods/portforward", "pods"]);
-    grant(&server.admin(), "reader", json!([{"verbs": ["get"], "apiGroups": [""], "resources": resources}])).await;
-    grant(&server.admin(), "lister", json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}])).await;
+    grant(&server.admin(), "reader", json!([{"verbs": ["get"], "apiGroups": [""], "resources": resources}]))
+        .await;
+    grant(&server.admin(), "lister", json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]))
+        .await;
     let mut tries = Vec::new();
     for user in ["reader", "lister"] {
         for action in ["exec?command=ls&stdout=1", "attach?stdout=1", "portforward?ports=80"] {
@@ -216,9 +228,15 @@ async fn b076_no_proxy_into_the_control_plane() {
     let mut tries = Vec::new();
     for (at, address) in ["127.0.0.1", "169.254.169.254"].iter().enumerate() {
         let name = format!("aim{at}");
-        admin.post("/api/v1/namespaces/default/pods", &pod(&name, &json!({"nodeName": "n1"}))).await.expect(201);
+        admin
+            .post("/api/v1/namespaces/default/pods", &pod(&name, &json!({"nodeName": "n1"})))
+            .await
+            .expect(201);
         let status = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
-        admin.patch(&format!("/api/v1/namespaces/default/pods/{name}/status"), "merge", &status).await.expect(200);
+        admin
+            .patch(&format!("/api/v1/namespaces/default/pods/{name}/status"), "merge", &status)
+            .await
+            .expect(200);
         let answer = admin.get(&format!("/api/v1/namespaces/default/pods/{name}:80/proxy/")).await;
         tries.push(tried(&format!("pod {address}"), &answer));
     }

@@ -37,7 +37,12 @@ async fn a_requested_token_works_until_its_account_is_deleted() {
     };
     let answer = ask().await.expect(201);
     assert_eq!(answer["status"]["userInfo"]["username"], "system:serviceaccount:default:bot");
-    assert!(answer["status"]["userInfo"]["extra"]["authentication.kubernetes.io/credential-id"][0].as_str().unwrap().starts_with("JTI="));
+    assert!(
+        answer["status"]["userInfo"]["extra"]["authentication.kubernetes.io/credential-id"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("JTI=")
+    );
     let review = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token["status"]["token"]}
     });
@@ -56,14 +61,26 @@ async fn a_token_request_is_bounded_and_bound() {
     let path = "/api/v1/namespaces/default/serviceaccounts/bot/token";
     let ask = |spec: serde_json::Value| {
         let admin = admin.clone();
-        async move { admin.post(path, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})).await }
+        async move {
+            admin
+                .post(
+                    path,
+                    &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}),
+                )
+                .await
+        }
     };
     assert_eq!(ask(json!({"expirationSeconds": 599})).await.code, 422);
     let missing = json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "none"}});
     assert_eq!(ask(missing).await.code, 404);
     let unknown = json!({"boundObjectRef": {"apiVersion": "v1", "kind": "ConfigMap", "name": "none"}});
     assert_eq!(ask(unknown).await.code, 400);
-    let other = admin.post("/api/v1/namespaces/default/serviceaccounts/none/token", &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})).await;
+    let other = admin
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts/none/token",
+            &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}),
+        )
+        .await;
     assert_eq!(other.code, 404);
     server.stop().await;
 }
@@ -71,8 +88,10 @@ async fn a_token_request_is_bounded_and_bound() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_acts_as_another_user() {
     let server = TestServer::start().await;
-    let headers = [("impersonate-user", "jane"), ("impersonate-group", "staff"), ("content-type", "application/json")];
-    let answer = server.admin().call(http::Method::POST, WHOAMI, &headers, whoami().to_string()).await.expect(201);
+    let headers =
+        [("impersonate-user", "jane"), ("impersonate-group", "staff"), ("content-type", "application/json")];
+    let answer =
+        server.admin().call(http::Method::POST, WHOAMI, &headers, whoami().to_string()).await.expect(201);
     assert_eq!(answer["status"]["userInfo"]["username"], "jane");
     assert_eq!(answer["status"]["userInfo"]["groups"], json!(["staff", "system:authenticated"]));
     let nodes = server.admin().call(http::Method::GET, "/api/v1/nodes", &headers, "").await;

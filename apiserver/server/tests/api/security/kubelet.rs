@@ -57,7 +57,8 @@ fn acceptor(server: &TestServer) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(server.ca.certificate_pem().as_bytes()).unwrap()).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
     let pair = leaf(&server.ca, "n1", &[], Usage::Server);
     let chain = CertificateDer::pem_slice_iter(&pair.cert_pem).collect::<Result<_, _>>().unwrap();
     let config = ServerConfig::builder_with_provider(provider)
@@ -72,7 +73,12 @@ fn acceptor(server: &TestServer) -> TlsAcceptor {
 async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, seen: Seen) {
     let Ok(tls) = acceptor.accept(tcp).await else { return };
     let service = service_fn(move |request| answer(request, Arc::clone(&seen)));
-    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), service).with_upgrades().await);
+    drop(
+        hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(tls), service)
+            .with_upgrades()
+            .await,
+    );
 }
 
 async fn answer(mut request: Request<Incoming>, seen: Seen) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -52,10 +52,20 @@ async fn the_rules_review_lists_what_a_user_may() {
     let admin = server.admin();
     grant(&admin, "jane", json!([{"verbs": ["list"], "apiGroups": [""], "resources": ["pods"]}, {"verbs": ["get"], "apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["web"]}])).await;
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "default"}});
-    let answer = server.user("jane", &[]).post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &review).await.expect(201);
+    let answer = server
+        .user("jane", &[])
+        .post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &review)
+        .await
+        .expect(201);
     let rules = answer["status"]["resourceRules"].as_array().unwrap();
     assert!(rules.contains(&json!({"verbs": ["get"], "apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["web"]})), "{answer}");
-    assert!(answer["status"]["nonResourceRules"].as_array().unwrap().iter().any(|rule| rule["nonResourceURLs"].to_string().contains("/version")));
+    assert!(
+        answer["status"]["nonResourceRules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|rule| rule["nonResourceURLs"].to_string().contains("/version"))
+    );
     assert_eq!(answer["status"]["incomplete"], false);
     server.stop().await;
 }
@@ -69,10 +79,12 @@ async fn those_who_hold_the_rights_may_grant_them() {
         {"verbs": ["create", "update", "patch"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]}
     ])).await;
     let jane = server.user("jane", &[]);
-    let role = |verbs: serde_json::Value| json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "secrets"},
-        "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["secrets"]}]
-    });
+    let role = |verbs: serde_json::Value| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "secrets"},
+            "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["secrets"]}]
+        })
+    };
     let path = format!("{RBAC}/namespaces/default/roles");
     let refused = jane.post(&path, &role(json!(["get", "list"]))).await.expect(403);
     assert_eq!(
@@ -89,7 +101,8 @@ async fn a_node_writes_only_about_itself() {
     let admin = server.admin();
     service_account(&admin, "default", "default").await;
     let node = |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
-    let (a, b) = (server.user("system:node:a", &["system:nodes"]), server.user("system:node:b", &["system:nodes"]));
+    let (a, b) =
+        (server.user("system:node:a", &["system:nodes"]), server.user("system:node:b", &["system:nodes"]));
     let made = a.post("/api/v1/nodes", &node("a")).await.expect(201);
     assert_eq!(made["spec"]["taints"][0]["key"], "node.kubernetes.io/not-ready");
     assert_eq!(a.post("/api/v1/nodes", &node("b")).await.code, 403);
@@ -102,9 +115,15 @@ async fn a_node_writes_only_about_itself() {
     assert_eq!(a.delete(path).await.code, 403);
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "on-b"}});
     assert_eq!(a.post(&format!("{path}/eviction"), &eviction).await.code, 403);
-    assert_eq!(a.post("/api/v1/namespaces/default/pods", &super::pod("own", &json!({"nodeName": "a"}))).await.code, 403);
+    assert_eq!(
+        a.post("/api/v1/namespaces/default/pods", &super::pod("own", &json!({"nodeName": "a"}))).await.code,
+        403
+    );
     let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
     assert_eq!(a.post("/api/v1/namespaces/default/serviceaccounts/default/token", &token).await.code, 403);
-    assert_eq!(b.patch(&format!("{path}/status"), "merge", &json!({"status": {"phase": "Running"}})).await.code, 200);
+    assert_eq!(
+        b.patch(&format!("{path}/status"), "merge", &json!({"status": {"phase": "Running"}})).await.code,
+        200
+    );
     server.stop().await;
 }

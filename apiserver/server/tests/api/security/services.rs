@@ -36,7 +36,8 @@ async fn concurrent_services_never_share_an_address_or_port() {
     });
     let made = join_all(creates).await;
     let addresses: HashSet<_> = made.iter().map(|service| service["spec"]["clusterIP"].to_string()).collect();
-    let ports: HashSet<_> = made.iter().map(|service| service["spec"]["ports"][0]["nodePort"].to_string()).collect();
+    let ports: HashSet<_> =
+        made.iter().map(|service| service["spec"]["ports"][0]["nodePort"].to_string()).collect();
     assert_eq!((addresses.len(), ports.len()), (40, 40));
     assert_eq!(made[0]["spec"]["clusterIPs"][0], made[0]["spec"]["clusterIP"]);
     assert_eq!(made[0]["spec"]["ipFamilies"], json!(["IPv4"]));
@@ -55,7 +56,10 @@ async fn a_chosen_address_is_taken_once_and_freed_by_deletion() {
         r#"Service "other" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to allocate IP 10.96.0.10: provided IP is already allocated"#
     );
     let outside = create(&admin, "other", json!({"clusterIP": "10.1.2.3"})).await.expect(422);
-    assert!(outside["message"].as_str().unwrap().contains("The range of valid IPs is 10.96.0.0/16"), "{outside}");
+    assert!(
+        outside["message"].as_str().unwrap().contains("The range of valid IPs is 10.96.0.0/16"),
+        "{outside}"
+    );
     admin.delete(&format!("{SERVICES}/dns")).await.expect(200);
     create(&admin, "other", chosen()).await.expect(201);
     server.stop().await;
@@ -68,9 +72,18 @@ async fn node_ports_come_and_go_with_the_type() {
     let spec = |port: i64| json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
     create(&admin, "web", spec(30080)).await.expect(201);
     let taken = create(&admin, "other", spec(30080)).await.expect(422);
-    assert!(taken["message"].as_str().unwrap().ends_with("spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated"), "{taken}");
+    assert!(
+        taken["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated"),
+        "{taken}"
+    );
     assert_eq!(create(&admin, "other", spec(80)).await.code, 422);
-    let patched = admin.patch(&format!("{SERVICES}/web"), "merge", &json!({"spec": {"type": "ClusterIP"}})).await.expect(200);
+    let patched = admin
+        .patch(&format!("{SERVICES}/web"), "merge", &json!({"spec": {"type": "ClusterIP"}}))
+        .await
+        .expect(200);
     assert!(patched["spec"]["ports"][0]["nodePort"].is_null(), "{patched}");
     create(&admin, "other", spec(30080)).await.expect(201);
     server.stop().await;

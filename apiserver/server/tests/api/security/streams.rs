@@ -8,7 +8,10 @@ use crate::client::{Client, DEADLINE};
 use crate::server::TestServer;
 
 /// Sends a request as raw bytes and reads the head of the answer.
-pub(super) async fn raw(client: &Client, request: &str) -> (String, tokio_rustls::client::TlsStream<tokio::net::TcpStream>) {
+pub(super) async fn raw(
+    client: &Client,
+    request: &str,
+) -> (String, tokio_rustls::client::TlsStream<tokio::net::TcpStream>) {
     let mut stream = client.connect().await;
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
@@ -21,7 +24,9 @@ pub(super) async fn raw(client: &Client, request: &str) -> (String, tokio_rustls
 
 /// An upgrade to `path`.
 pub(super) fn upgrade(method: &str, path: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n\r\n")
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n\r\n"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +50,9 @@ async fn logs_and_node_proxy_reach_the_agent() {
     let server = TestServer::start().await;
     kubelet::start(&server).await;
     let admin = server.admin();
-    let log = admin.get("/api/v1/namespaces/default/pods/p/log?tailLines=3&insecureSkipTLSVerifyBackend=true").await;
+    let log = admin
+        .get("/api/v1/namespaces/default/pods/p/log?tailLines=3&insecureSkipTLSVerifyBackend=true")
+        .await;
     assert_eq!((log.code, &log.bytes[..]), (200, &b"/containerLogs/default/p/c?tailLines=3"[..]));
     let proxied = admin.get("/api/v1/nodes/n1/proxy/pods?a=b").await;
     assert_eq!((proxied.code, &proxied.bytes[..]), (200, &b"/pods?a=b"[..]));
@@ -60,7 +67,12 @@ async fn logs_and_node_proxy_reach_the_agent() {
 async fn reading_pods_does_not_run_commands() {
     let server = TestServer::start().await;
     kubelet::start(&server).await;
-    grant(&server.admin(), "jane", json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods/exec", "pods"]}])).await;
+    grant(
+        &server.admin(),
+        "jane",
+        json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods/exec", "pods"]}]),
+    )
+    .await;
     let path = "/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true";
     let (head, _stream) = raw(&server.user("jane", &[]), &upgrade("GET", path)).await;
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
