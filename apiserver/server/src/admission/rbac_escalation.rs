@@ -109,7 +109,7 @@ fn refusal(user: &UserInfo, coverage: &Coverage, errors: &[String]) -> Option<St
         quoted(&user.groups)
     );
     if !errors.is_empty() {
-        text.push_str(&format!("; resolution errors: [{}]", errors.join(", ")));
+        text.extend(["; resolution errors: [", &errors.join(", "), "]"]);
     }
     Some(text)
 }

@@ -95,7 +95,7 @@ impl ServiceAccountStep {
         tokio::time::timeout(DEFAULT_WAIT, wait).await.unwrap_or(Ok(None))
     }
 
-    fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
+    fn check(request: &AdmissionRequest) -> Result<(), Status> {
         let pod = &request.object;
         if Meta(pod).annotation(MIRROR).is_none() {
             return Ok(());
@@ -190,7 +190,7 @@ impl Step for ServiceAccountStep {
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(async move {
             let creates = request.operation == Operation::Create && request.subresource.is_empty();
-            if *request.kind == POD && creates { self.check(request) } else { Ok(()) }
+            if *request.kind == POD && creates { Self::check(request) } else { Ok(()) }
         })
     }
 }

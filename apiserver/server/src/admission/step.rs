@@ -8,20 +8,17 @@ use crate::types::AdmissionRequest;
 /// A step: it may change the object, refuse it, and clean up after the write. All parts default to nothing.
 pub trait Step: Send + Sync {
     /// Changes the object or refuses the request; runs before the kind's own preparation.
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        let _unused = request;
+    fn mutate<'a>(&'a self, _request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(ready(Ok(())))
     }
 
     /// Refuses the request; runs after the kind's own checks.
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        let _unused = request;
+    fn validate<'a>(&'a self, _request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(ready(Ok(())))
     }
 
     /// Runs after the write ended, however it ended.
-    fn settled<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, ()> {
-        let _unused = request;
+    fn settled<'a>(&'a self, _request: &'a AdmissionRequest) -> BoxFuture<'a, ()> {
         Box::pin(ready(()))
     }
 }

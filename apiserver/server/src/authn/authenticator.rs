@@ -78,10 +78,10 @@ impl Authenticator {
             return Ok(identity);
         }
         match bearer::find(&request.headers) {
-            Bearer::Token(token) => self.by_token(&token, &[]).map_err(invalid),
-            Bearer::Malformed => Err(invalid(CredentialError::MalformedToken)),
+            Bearer::Token(token) => self.by_token(&token, &[]).map_err(|error| invalid(&error)),
+            Bearer::Malformed => Err(invalid(&CredentialError::MalformedToken)),
             Bearer::Absent => {
-                by_certificate.map_err(invalid)?;
+                by_certificate.map_err(|error| invalid(&error))?;
                 let user =
                     self.config.anonymous.admit(request.uri.path()).ok_or(AuthnError::NoCredentials)?;
                 Ok(Identity { user, ..Identity::default() })
@@ -128,9 +128,9 @@ impl Authenticate for Authenticator {
 }
 
 /// The whole chain of causes in one line, for the log.
-fn invalid(error: CredentialError) -> AuthnError {
+fn invalid(error: &CredentialError) -> AuthnError {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
         text.push_str(": ");
         text.push_str(&source.to_string());

@@ -75,11 +75,7 @@ impl IssuerDocument {
 }
 
 impl Endpoint for IssuerDocument {
-    fn call<'a>(
-        &'a self,
-        _context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, _context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(ready(self.document(&request)))
     }
 }

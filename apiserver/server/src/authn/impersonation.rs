@@ -18,6 +18,7 @@ use crate::types::{Attributes, Authorize, Identity, UserInfo};
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
+const AUTHENTICATION: &str = "authentication.k8s.io";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 /// How many values of all kinds one request may impersonate.
 const VALUES_MAX: usize = 1024;
@@ -54,7 +55,7 @@ pub fn parse(headers: &HeaderMap) -> Result<Option<Impersonation>, Impersonation
         if !name.starts_with("impersonate-") {
             continue;
         }
-        let text = value.to_str().map_err(|_| ImpersonationError::NotText(name.to_owned()))?;
+        let text = value.to_str().map_err(|_text| ImpersonationError::NotText(name.to_owned()))?;
         let text = SmolStr::from(text);
         count += 1;
         if count > VALUES_MAX {
@@ -111,7 +112,6 @@ impl Impersonation {
             resource_request: true,
             ..Attributes::default()
         };
-        const AUTHENTICATION: &str = "authentication.k8s.io";
         let mut checks = Vec::with_capacity(1 + self.groups.len() + self.extra.len());
         match split_service_account(&self.user) {
             Some((namespace, name)) => {
@@ -253,9 +253,10 @@ mod tests {
         struct Only(&'static str);
         impl Authorize for Only {
             fn authorize(&self, _user: &UserInfo, attributes: &Attributes) -> crate::types::Decision {
-                match attributes.resource == self.0 {
-                    true => crate::types::Decision::Allow(String::new()),
-                    false => crate::types::Decision::NoOpinion(String::new()),
+                if attributes.resource == self.0 {
+                    crate::types::Decision::Allow(String::new())
+                } else {
+                    crate::types::Decision::NoOpinion(String::new())
                 }
             }
         }

@@ -243,8 +243,8 @@ fn parse_header(token: &str) -> Result<RawHeader, TokenError> {
     else {
         return Err(TokenError::Malformed);
     };
-    let bytes = URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
+    let bytes = URL_SAFE_NO_PAD.decode(header).map_err(|_decode| TokenError::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_parse| TokenError::Malformed)
 }
 
 /// The unverified issuer of a token: which authenticator it is for. Never a reason to trust it.

@@ -35,19 +35,19 @@ pub fn is_aggregated(role: &Value) -> bool {
 /// The rules that role `name` gets: of each selector in turn, those of the chosen roles by name, each rule once.
 /// Pure.
 pub fn aggregate<L: Labels>(name: &str, selectors: &[Selector], roles: &[Candidate<L>]) -> Vec<PolicyRule> {
-    let mut rules: Vec<PolicyRule> = Vec::new();
-    let mut sorted: Vec<&Candidate<L>> = roles.iter().filter(|role| role.name != name).collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut joined: Vec<PolicyRule> = Vec::new();
+    let mut by_name: Vec<&Candidate<L>> = roles.iter().filter(|role| role.name != name).collect();
+    by_name.sort_by(|a, b| a.name.cmp(&b.name));
     for selector in selectors {
-        for role in sorted.iter().filter(|role| selector.matches(&role.labels)) {
+        for role in by_name.iter().filter(|role| selector.matches(&role.labels)) {
             for rule in &role.rules {
-                if !rules.contains(rule) {
-                    rules.push(rule.clone());
+                if !joined.contains(rule) {
+                    joined.push(rule.clone());
                 }
             }
         }
     }
-    rules
+    joined
 }
 
 #[cfg(test)]
@@ -75,8 +75,8 @@ mod tests {
             role("c", "to-view", &["get"]),
             role("d", "to-edit", &["*"]),
         ];
-        let rules = aggregate("view", &selectors(&aggregated).unwrap(), &roles);
-        let verbs: Vec<_> = rules.iter().map(|rule| rule.verbs[0].as_str()).collect();
+        let joined = aggregate("view", &selectors(&aggregated).unwrap(), &roles);
+        let verbs: Vec<_> = joined.iter().map(|rule| rule.verbs[0].as_str()).collect();
         assert_eq!(verbs, ["get", "list"]);
     }
 

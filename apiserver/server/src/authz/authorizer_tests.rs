@@ -32,8 +32,8 @@ fn index() -> RbacIndex {
             .collect();
         for role in &mut roles {
             let Some(selectors) = aggregation::selectors(role) else { continue };
-            let rules = aggregation::aggregate(Meta(role).name(), &selectors, &candidates);
-            role.set_path(&["rules"], rules.iter().map(PolicyRule::to_value).collect::<Vec<_>>());
+            let joined = aggregation::aggregate(Meta(role).name(), &selectors, &candidates);
+            role.set_path(&["rules"], joined.iter().map(PolicyRule::to_value).collect::<Vec<_>>());
         }
     }
     let mut index = RbacIndex::default();

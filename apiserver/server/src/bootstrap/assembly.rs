@@ -123,7 +123,7 @@ pub fn assemble(
     let parts = Parts { config, registry, authorizer: &authorizer, admission: &admission, writer: &writer };
     let mut endpoints = reviews(&parts, &authenticator);
     endpoints.extend(subresources(&parts, &tokens));
-    endpoints.extend(stream::endpoints(Streams::new(
+    endpoints.extend(stream::endpoints(&Streams::new(
         config,
         registry,
         Arc::new(authorizer.clone()),

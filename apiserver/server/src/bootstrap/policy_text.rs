@@ -71,14 +71,14 @@ pub fn parse_roles(text: &str) -> Result<PolicyText, PolicyTextError> {
             ["role", name] => parsed.roles.push(new_role(name, None)),
             ["role", name, mark] => parsed.roles.push(new_role(name, Some(mark))),
             ["bind", name, role, subjects @ ..] => {
-                parsed.bindings.push(new_binding(name, role, subjects).ok_or(fail("not a subject"))?);
+                parsed.bindings.push(new_binding(name, role, subjects).ok_or_else(|| fail("not a subject"))?);
             }
             words => {
-                let role = parsed.roles.last_mut().ok_or(fail("a rule before the first role"))?;
+                let role = parsed.roles.last_mut().ok_or_else(|| fail("a rule before the first role"))?;
                 match words {
                     ["aggregate", label] => role.aggregates = Some((*label).to_owned()),
                     ["events"] => role.rules.push(events_rule()),
-                    words => role.rules.push(parse_rule(words).ok_or(fail("not a rule"))?),
+                    words => role.rules.push(parse_rule(words).ok_or_else(|| fail("not a rule"))?),
                 }
             }
         }

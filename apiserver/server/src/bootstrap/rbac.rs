@@ -1,6 +1,7 @@
 //! Reconciles the default roles and bindings at start, as upstream: what is missing is added, what an administrator
 //! added stays, and an object annotated `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 
+use futures::StreamExt as _;
 use mainstay_apiserver_kinds::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
@@ -14,6 +15,9 @@ use super::policy::{AUTOUPDATE, DefaultPolicy};
 use super::seed::Seeder;
 use crate::authz::PolicyRule;
 use crate::authz::covers::{Coverage, covers};
+
+/// Writes under way at once.
+const WRITES_MAX: usize = 32;
 
 /// What one default object needs. Pure result of [`plan`].
 #[derive(Debug, Clone, PartialEq)]
@@ -106,10 +110,11 @@ pub async fn reconcile(seeder: &Seeder, policy: &DefaultPolicy) -> Result<(), St
     ];
     let mut changed = 0_usize;
     for (kind, objects) in lists {
-        for wanted in objects {
-            if reconcile_one(seeder, kind, wanted).await? {
-                changed += 1;
-            }
+        // At once, so that the store can write many of them with one sync.
+        let writes = objects.iter().map(|wanted| reconcile_one(seeder, kind, wanted));
+        let mut writes = futures::stream::iter(writes).buffer_unordered(WRITES_MAX);
+        while let Some(written) = writes.next().await {
+            changed += usize::from(written?);
         }
     }
     if changed > 0 {

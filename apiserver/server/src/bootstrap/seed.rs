@@ -122,7 +122,7 @@ impl Seeder {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                end = changes.changed() => if end.is_err() { return Ok(()) },
             }
         }
     }

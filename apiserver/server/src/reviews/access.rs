@@ -35,11 +35,7 @@ impl AccessReview {
 }
 
 impl Endpoint for AccessReview {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }

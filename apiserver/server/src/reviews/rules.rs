@@ -49,11 +49,7 @@ impl RulesReview {
 }
 
 impl Endpoint for RulesReview {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }

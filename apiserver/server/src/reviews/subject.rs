@@ -30,11 +30,7 @@ impl SelfSubjectReview {
 }
 
 impl Endpoint for SelfSubjectReview {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }

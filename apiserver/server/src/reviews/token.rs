@@ -36,11 +36,7 @@ impl TokenReview {
 }
 
 impl Endpoint for TokenReview {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.answer(context, request))
     }
 }

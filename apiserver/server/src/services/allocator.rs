@@ -154,15 +154,12 @@ impl ServiceAllocator {
             self.fill_node_ports(service, held, taken).await?;
         }
         if spec::needs_health_check_port(service) {
-            match spec::health_check_port(service) {
-                Some(port) => {
-                    let path = Path::new("spec").child("healthCheckNodePort");
-                    self.claim_port(service, &path, port, held, taken).await?;
-                }
-                None => {
-                    let port = self.next_port(service, taken).await?;
-                    service.set_path(&["spec", "healthCheckNodePort"], i64::from(port));
-                }
+            if let Some(port) = spec::health_check_port(service) {
+                let path = Path::new("spec").child("healthCheckNodePort");
+                self.claim_port(service, &path, port, held, taken).await?;
+            } else {
+                let port = self.next_port(service, taken).await?;
+                service.set_path(&["spec", "healthCheckNodePort"], i64::from(port));
             }
         }
         Ok(())

@@ -150,8 +150,8 @@ impl Backend {
             Trust::NodeAgent => &self.node_agents,
             Trust::Anybody => &self.anybody,
         };
-        let name =
-            ServerName::try_from(target.host.clone()).map_err(|_| BackendError::Host(target.host.clone()))?;
+        let name = ServerName::try_from(target.host.clone())
+            .map_err(|_name| BackendError::Host(target.host.clone()))?;
         let tls = connector.connect(name, tcp).await.map_err(dial)?;
         self.speak(tls, &address).await
     }

@@ -40,7 +40,7 @@ impl Streams {
 }
 
 /// All streaming endpoints.
-pub fn endpoints(streams: Streams) -> Vec<(EndpointKey, Arc<dyn Endpoint>)> {
+pub fn endpoints(streams: &Streams) -> Vec<(EndpointKey, Arc<dyn Endpoint>)> {
     let mut endpoints: Vec<(EndpointKey, Arc<dyn Endpoint>)> = Vec::new();
     for (name, stream) in [
         ("log", PodStream::Log),

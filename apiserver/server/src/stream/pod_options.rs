@@ -16,12 +16,12 @@ const LOG_OPTIONS: &[&str] =
 /// # Errors
 /// 400 with upstream's texts.
 pub fn choose_container(pod: &Value, named: Option<&str>) -> Result<String, Status> {
-    let names = |list: &str| -> Vec<&str> {
+    let listed = |list: &str| -> Vec<&str> {
         pod.path_list(&["spec", list]).iter().filter_map(|container| container.path_str(&["name"])).collect()
     };
     let pod_name = Meta(pod).name();
     let (containers, init, ephemeral) =
-        (names("containers"), names("initContainers"), names("ephemeralContainers"));
+        (listed("containers"), listed("initContainers"), listed("ephemeralContainers"));
     if let Some(named) = named {
         if [&containers, &init, &ephemeral].into_iter().any(|list| list.contains(&named)) {
             return Ok(named.to_owned());
@@ -31,7 +31,9 @@ pub fn choose_container(pod: &Value, named: Option<&str>) -> Result<String, Stat
     match containers.as_slice() {
         [only] if init.is_empty() && ephemeral.is_empty() => return Ok((*only).to_owned()),
         [] => {
-            return Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}")));
+            return Err(Status::bad_request(format!(
+                "a container name must be specified for pod {pod_name}"
+            )));
         }
         _ => {}
     }
@@ -40,10 +42,10 @@ pub fn choose_container(pod: &Value, named: Option<&str>) -> Result<String, Stat
         containers.join(" ")
     );
     if !init.is_empty() {
-        text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+        text.extend([" or one of the init containers: [", &init.join(" "), "]"]);
     }
     if !ephemeral.is_empty() {
-        text.push_str(&format!(" or one of the ephemeral containers: [{}]", ephemeral.join(" ")));
+        text.extend([" or one of the ephemeral containers: [", &ephemeral.join(" "), "]"]);
     }
     Err(Status::bad_request(text))
 }
@@ -67,8 +69,9 @@ fn check_log_options(name: &str, query: &Query) -> Result<(), Status> {
     let mut errors = ErrorList::new();
     let mut number = |field: &str, least: i64, text: &str| {
         let Some(given) = query.non_empty(field) else { return Ok(()) };
-        let value: i64 =
-            given.parse().map_err(|_| Status::bad_request(format!("{field}: {given:?} is not a number")))?;
+        let value: i64 = given
+            .parse()
+            .map_err(|_parse| Status::bad_request(format!("{field}: {given:?} is not a number")))?;
         if value < least {
             errors.invalid(&Path::new(field), value, text);
         }

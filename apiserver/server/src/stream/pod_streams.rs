@@ -108,11 +108,7 @@ pub async fn node_agent(registry: &Registry, name: &str) -> Result<Target, Statu
 }
 
 impl Endpoint for PodStreams {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.carry(context, request))
     }
 

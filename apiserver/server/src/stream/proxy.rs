@@ -88,11 +88,7 @@ impl ObjectProxy {
 }
 
 impl Endpoint for ObjectProxy {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.carry(context, request))
     }
 

@@ -139,8 +139,9 @@ pub fn number(text: &str) -> Result<u16, Status> {
 /// # Errors
 /// 400 for text that is no address, and for addresses that a proxy may not reach.
 pub fn guarded(address: &str, port: u16, https: bool) -> Result<Target, Status> {
-    let parsed: IpAddr =
-        address.parse().map_err(|_| Status::bad_request(format!("address {address:?} is not reachable")))?;
+    let parsed: IpAddr = address
+        .parse()
+        .map_err(|_parse| Status::bad_request(format!("address {address:?} is not reachable")))?;
     check_address(parsed).map_err(|error| Status::bad_request(error.to_string()))?;
     let trust = if https { Trust::Anybody } else { Trust::Plain };
     Ok(Target { host: parsed.to_string(), port, trust })

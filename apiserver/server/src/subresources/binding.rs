@@ -39,7 +39,7 @@ impl PodBinding {
             return Err(Status::bad_request("name is required"));
         }
         let now = timestamp(self.clock.wall());
-        let mut change = |pod: Value| bound(pod, &binding, &now).map(Some);
+        let change = |pod: Value| bound(pod, &binding, &now).map(Some);
         if dry_run(&context)? {
             let namespace = context.info.namespace.as_str();
             let found = self.registry.get_fresh(&POD, namespace, name).await?;
@@ -57,11 +57,7 @@ impl PodBinding {
 }
 
 impl Endpoint for PodBinding {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.bind(context, request))
     }
 }

@@ -70,11 +70,7 @@ impl PodEviction {
 }
 
 impl Endpoint for PodEviction {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.evict(context, request))
     }
 }

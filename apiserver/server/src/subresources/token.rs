@@ -132,7 +132,7 @@ impl TokenRequests {
             }
             ("v1", "Node") => bound.node = Some(checked(&self.find(&NODE, "", name).await?, "Node", uid)?),
             ("v1", "Secret") => {
-                bound.secret = Some(checked(&self.find(&SECRET, namespace, name).await?, "Secret", uid)?)
+                bound.secret = Some(checked(&self.find(&SECRET, namespace, name).await?, "Secret", uid)?);
             }
             _ => {
                 return Err(Status::bad_request(format!(
@@ -189,11 +189,7 @@ fn checked(object: &Value, kind: &str, uid: &str) -> Result<ObjectRef, Status> {
 }
 
 impl Endpoint for TokenRequests {
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
         Box::pin(self.issue(context, request))
     }
 }
