@@ -34,6 +34,8 @@ mod start;
 mod status;
 mod streams;
 mod termination_message;
+#[cfg(test)]
+mod testing;
 mod volumes;
 mod worker;
 mod workers;

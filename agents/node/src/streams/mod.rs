@@ -14,6 +14,8 @@ mod routes;
 mod server;
 mod session;
 mod spdy;
+#[cfg(test)]
+pub(crate) mod testing;
 mod websocket;
 
 pub(crate) use server::serve;

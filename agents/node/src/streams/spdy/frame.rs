@@ -9,7 +9,7 @@ const FIN: u8 = 1;
 
 /// A frame with its header block still compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Data { stream: u32, fin: bool, bytes: Bytes },
     SynStream { stream: u32, fin: bool, block: Bytes },
     SynReply { stream: u32, fin: bool, block: Bytes },
@@ -22,7 +22,7 @@ pub(super) enum Frame {
 }
 
 /// Takes one frame off `buffer`; `None` when more bytes are needed.
-pub(super) fn parse(buffer: &mut BytesMut) -> Result<Option<Frame>, String> {
+pub(crate) fn parse(buffer: &mut BytesMut) -> Result<Option<Frame>, String> {
     let Some(head) = buffer.first_chunk::<8>() else { return Ok(None) };
     let first = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
     let flags = head[4];
@@ -83,7 +83,7 @@ fn control(kind: u32) -> u32 {
 }
 
 /// Appends a frame.
-pub(super) fn write(frame: &Frame, out: &mut BytesMut) {
+pub(crate) fn write(frame: &Frame, out: &mut BytesMut) {
     let flag = |fin: &bool| if *fin { FIN } else { 0 };
     match frame {
         Frame::Data { stream, fin, bytes } => {

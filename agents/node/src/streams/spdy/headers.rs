@@ -43,17 +43,17 @@ fn dictionary() -> &'static [u8] {
 }
 
 /// Reads the peer's header blocks.
-pub(super) struct HeaderReader {
+pub(crate) struct HeaderReader {
     inflate: Inflate,
 }
 
 impl HeaderReader {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { inflate: Inflate::new(true, 15) }
     }
 
     /// Decompresses and parses one block.
-    pub(super) fn read(&mut self, block: &[u8]) -> Result<Headers, String> {
+    pub(crate) fn read(&mut self, block: &[u8]) -> Result<Headers, String> {
         let plain = self.decompress(block)?;
         parse(&plain).ok_or_else(|| "a header block is malformed".to_owned())
     }
@@ -115,19 +115,19 @@ fn text(bytes: &mut &[u8]) -> Option<String> {
 }
 
 /// Writes header blocks.
-pub(super) struct HeaderWriter {
+pub(crate) struct HeaderWriter {
     deflate: Deflate,
 }
 
 impl HeaderWriter {
-    pub(super) fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let mut deflate = Deflate::new(6, true, 15);
         deflate.set_dictionary(dictionary()).map_err(|e| e.as_str().to_owned())?;
         Ok(Self { deflate })
     }
 
     /// Encodes and compresses one block.
-    pub(super) fn write(&mut self, headers: &Headers) -> Result<Vec<u8>, String> {
+    pub(crate) fn write(&mut self, headers: &Headers) -> Result<Vec<u8>, String> {
         let mut plain = u32::try_from(headers.len()).unwrap_or(0).to_be_bytes().to_vec();
         for part in headers.iter().flat_map(|(name, value)| [name, value]) {
             plain.extend_from_slice(&u32::try_from(part.len()).unwrap_or(0).to_be_bytes());

@@ -6,3 +6,10 @@ mod frame;
 mod headers;
 
 pub(super) use connection::{Connection, SpdyStream};
+
+/// The pieces of a client's half.
+#[cfg(test)]
+pub(super) mod testing {
+    pub(crate) use super::frame::{Frame, parse, write};
+    pub(crate) use super::headers::{HeaderReader, HeaderWriter, Headers};
+}
