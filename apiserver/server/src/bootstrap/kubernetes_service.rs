@@ -49,6 +49,12 @@ impl KubernetesService {
             info!(kind = kind.kind, "created the object of the kubernetes service");
             return Ok(());
         }
+        // This runs at every change of any Service: the usual case costs no more than one look.
+        if let Some(cached) = seeder.registry().get(kind, NAMESPACE, Meta(wanted).name())
+            && seeder.registry().decode_served(kind, &cached)?.path(path) == wanted.path(path)
+        {
+            return Ok(());
+        }
         let request = Seeder::request(kind, NAMESPACE, Meta(wanted).name());
         let change = |current: &Value| {
             let mut new = current.clone();

@@ -19,6 +19,7 @@ use crate::authn::{bearer, impersonation};
 use crate::authz::forbidden;
 use crate::core::Core;
 use crate::request::{PathError, Peer, Query, RequestContext, RequestInfo, normalise_path, respond_status};
+use crate::stream::forward::Place;
 use crate::types::{Body, BodyError, Decision, Identity, Request, Response, empty_body};
 
 /// Methods that some path may have.
@@ -33,10 +34,10 @@ pub async fn serve(core: Arc<Core>, peer: Peer, request: http::Request<hyper::bo
     let span = debug_span!("request", id = %id, method = %request.method(), path = request.uri().path());
     let headers = HeaderMap::clone(request.headers());
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let request = request.map(|body| {
-        body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync()
-    });
-    let answer = AssertUnwindSafe(answer(&core, peer, request, (&query, &id))).catch_unwind().instrument(span);
+    let request =
+        request.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
+    let answer =
+        AssertUnwindSafe(answer(&core, peer, request, (&query, &id))).catch_unwind().instrument(span);
     let mut response = match answer.await {
         Ok(Ok(response)) => response,
         Ok(Err(status)) => respond_status(&headers, &query, &status),
@@ -64,7 +65,12 @@ fn finish_headers(response: &mut Response, id: &SmolStr) {
     }
 }
 
-async fn answer(core: &Arc<Core>, peer: Peer, request: Request, (query, id): (&Query, &SmolStr)) -> Result<Response, Status> {
+async fn answer(
+    core: &Arc<Core>,
+    peer: Peer,
+    request: Request,
+    (query, id): (&Query, &SmolStr),
+) -> Result<Response, Status> {
     if !METHODS.contains(request.method()) {
         return Err(crate::handlers::method_not_allowed());
     }
@@ -130,6 +136,9 @@ async fn permitted(
         deadline: (!long_running).then(|| core.clock.now() + core.limits.request_timeout),
     };
     if long_running {
+        // An upgraded stream outlives its response, and keeps the place for itself.
+        let permit = Arc::new(permit);
+        request.extensions_mut().insert(Place::new(Arc::clone(&permit)));
         let response = dispatch(core, context, request).await?;
         return Ok(response.map(|body| held(body, permit)));
     }
@@ -184,7 +193,7 @@ fn strip_credentials(headers: &mut HeaderMap) {
 }
 
 /// A body that keeps its place among the long-running requests.
-fn held(body: Body, permit: Permit) -> Body {
+fn held(body: Body, permit: Arc<Permit>) -> Body {
     body.map_frame(move |frame: hyper::body::Frame<Bytes>| {
         let _held = &permit;
         frame

@@ -1,5 +1,8 @@
 //! Carries one request to a backend: plain ones with streaming bodies, upgrades by copying both ways.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{StatusCode, Uri, Version};
@@ -27,6 +30,23 @@ const HOP_BY_HOP: &[&str] = &[
 /// Bytes copied at once in each direction of an upgraded connection.
 const COPY_BYTES: usize = 32 * 1024;
 
+/// A place among the long-running requests, held for as long as a clone of it lives.
+#[derive(Clone)]
+pub struct Place(Arc<dyn Any + Send + Sync>);
+
+impl Place {
+    /// The place that `permit` stands for.
+    pub fn new(permit: Arc<impl Any + Send + Sync>) -> Self {
+        Self(permit)
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Place").field("holders", &Arc::strong_count(&self.0)).finish()
+    }
+}
+
 /// The upgrade that a request asks for, if it does.
 pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let tokens =
@@ -49,6 +69,7 @@ pub async fn forward(
     mut request: Request,
 ) -> Result<Response, Status> {
     let upgrade = wanted_upgrade(request.headers());
+    let place = request.extensions().get::<Place>().cloned();
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let outgoing = outgoing(target, path_and_query, request, upgrade.as_ref())?;
     let mut sender = backend.connect(target).await.map_err(|error| unreachable(target, &error))?;
@@ -57,7 +78,7 @@ pub async fn forward(
         response.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
     match client {
         Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Ok(joined(backend, client, response))
+            Ok(joined(backend, client, response, place))
         }
         Some(_) => Ok(refused(response)),
         None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -96,10 +117,16 @@ fn outgoing(
 }
 
 /// Answers 101 and copies between both ends until one of them is done.
-fn joined(backend: &Backend, client: OnUpgrade, mut response: http::Response<Body>) -> Response {
+fn joined(
+    backend: &Backend,
+    client: OnUpgrade,
+    mut response: http::Response<Body>,
+    place: Option<Place>,
+) -> Response {
     let server = hyper::upgrade::on(&mut response);
     let stop = backend.tasks().token();
     backend.tasks().spawn("proxy-stream", async move {
+        let _held = place;
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
