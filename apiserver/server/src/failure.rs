@@ -63,12 +63,13 @@ pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
         }
         Failure::Write(WriteError::NoSpace { .. }) => Status::service_unavailable(failure.to_string()),
         Failure::Write(WriteError::NoLeader | WriteError::Closed | WriteError::Halted(_))
-        | Failure::Read(RangeError::Closed | RangeError::Halted(_)) => Status::service_unavailable(failure.to_string()),
+        | Failure::Read(RangeError::Closed | RangeError::Halted(_)) => {
+            Status::service_unavailable(failure.to_string())
+        }
         Failure::Write(WriteError::Unknown(_)) => Status::server_timeout(group, resource, "write", 1),
         Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
-        Failure::Read(RangeError::Compacted { wanted, floor }) | Failure::Write(WriteError::Compacted { wanted, floor }) => {
-            too_old(*wanted, *floor)
-        }
+        Failure::Read(RangeError::Compacted { wanted, floor })
+        | Failure::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),
         Failure::Read(RangeError::FutureRevision { wanted, current }) => {
             Status::too_large_resource_version(wanted.0.unsigned_abs(), current.0.unsigned_abs(), 1)
         }

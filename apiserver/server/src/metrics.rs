@@ -1,13 +1,11 @@
 //! Metrics under upstream's names and labels, so that existing dashboards work.
 
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Upstream's buckets for request durations, in seconds.
 const DURATION_BUCKETS: &[f64] = &[
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0,
-    60.0,
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
+    20.0, 30.0, 45.0, 60.0,
 ];
 
 /// The server's metrics.
@@ -41,16 +39,23 @@ impl Metrics {
     /// # Errors
     /// A name that is taken.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let request_labels = ["verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component"];
+        let request_labels =
+            ["verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component"];
         let with_code = [&request_labels[..], &["code"]].concat();
         let metrics = Self {
             requests: IntCounterVec::new(
-                Opts::new("apiserver_request_total", "Counter of apiserver requests broken out for each verb, resource and code."),
+                Opts::new(
+                    "apiserver_request_total",
+                    "Counter of apiserver requests broken out for each verb, resource and code.",
+                ),
                 &with_code,
             )?,
             durations: HistogramVec::new(
-                HistogramOpts::new("apiserver_request_duration_seconds", "Response latency distribution in seconds.")
-                    .buckets(DURATION_BUCKETS.to_vec()),
+                HistogramOpts::new(
+                    "apiserver_request_duration_seconds",
+                    "Response latency distribution in seconds.",
+                )
+                .buckets(DURATION_BUCKETS.to_vec()),
                 &request_labels,
             )?,
             inflight: IntGaugeVec::new(
@@ -66,7 +71,10 @@ impl Metrics {
                 &["group", "version", "resource"],
             )?,
             terminations: IntCounterVec::new(
-                Opts::new("apiserver_request_terminations_total", "Requests ended by the server in self-defense."),
+                Opts::new(
+                    "apiserver_request_terminations_total",
+                    "Requests ended by the server in self-defense.",
+                ),
                 &["code"],
             )?,
             handshake_errors: prometheus::IntCounter::new(
@@ -74,7 +82,10 @@ impl Metrics {
                 "Number of requests dropped with TLS handshake errors.",
             )?,
             undecodable: IntCounterVec::new(
-                Opts::new("apiserver_storage_decode_errors_total", "Number of stored objects that could not be decoded."),
+                Opts::new(
+                    "apiserver_storage_decode_errors_total",
+                    "Number of stored objects that could not be decoded.",
+                ),
                 &["resource"],
             )?,
             connections: IntGauge::new("apiserver_open_connections", "Client connections open now.")?,

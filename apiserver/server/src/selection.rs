@@ -20,7 +20,12 @@ pub struct Selection {
 impl Selection {
     /// All objects in `namespace`, or everywhere when it is empty.
     pub fn everything(kind: &'static Kind, namespace: &str) -> Self {
-        Self { kind, namespace: namespace.into(), labels: label::Selector::default(), fields: field::Selector::default() }
+        Self {
+            kind,
+            namespace: namespace.into(),
+            labels: label::Selector::default(),
+            fields: field::Selector::default(),
+        }
     }
 
     /// Reads `labelSelector` and `fieldSelector`.
@@ -34,7 +39,8 @@ impl Selection {
                 .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
         }
         if let Some(text) = query.non_empty("fieldSelector") {
-            selection.fields = field::Selector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?;
+            selection.fields =
+                field::Selector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?;
             for term in selection.fields.terms() {
                 if !is_selectable(kind, &term.field) {
                     return Err(Status::bad_request(format!("field label not supported: {}", term.field)));

@@ -79,15 +79,22 @@ impl Cached {
     ///
     /// # Errors
     /// Bytes that are not an object of `kind`.
-    pub fn from_store(kind: &'static Kind, value: &[u8], revision: Revision, key: &[u8]) -> Result<Self, StoredDataError> {
+    pub fn from_store(
+        kind: &'static Kind,
+        value: &[u8],
+        revision: Revision,
+        key: &[u8],
+    ) -> Result<Self, StoredDataError> {
         let failed = |reason: String| StoredDataError {
             kind: kind.kind,
             key: String::from_utf8_lossy(key).into_owned(),
             reason,
         };
         let envelope = protobuf::envelope::unwrap(value).map_err(|error| failed(error.to_string()))?;
-        let object = protobuf::decode(envelope.raw, kind.schema()).map_err(|error| failed(error.to_string()))?;
-        let raw = splice::with_resource_version(envelope.raw, revision).map_err(|error| failed(error.to_string()))?;
+        let object =
+            protobuf::decode(envelope.raw, kind.schema()).map_err(|error| failed(error.to_string()))?;
+        let raw = splice::with_resource_version(envelope.raw, revision)
+            .map_err(|error| failed(error.to_string()))?;
         Ok(Self { header: Header::of(kind, &object, revision), kind, raw })
     }
 
@@ -96,7 +103,8 @@ impl Cached {
     /// # Errors
     /// Bytes that are not a message, which [`Cached::from_store`] has excluded.
     pub fn at_revision(&self, revision: Revision) -> Result<Self, StoredDataError> {
-        let raw = splice::with_resource_version(&self.raw, revision).map_err(|error| self.failed(error.to_string()))?;
+        let raw = splice::with_resource_version(&self.raw, revision)
+            .map_err(|error| self.failed(error.to_string()))?;
         Ok(Self { header: Header { revision, ..self.header.clone() }, kind: self.kind, raw })
     }
 
@@ -105,8 +113,8 @@ impl Cached {
     /// # Errors
     /// Bytes that cannot be decoded.
     pub fn decode(&self) -> Result<Value, StoredDataError> {
-        let mut object =
-            protobuf::decode(&self.raw, self.kind.schema()).map_err(|error| self.failed(error.to_string()))?;
+        let mut object = protobuf::decode(&self.raw, self.kind.schema())
+            .map_err(|error| self.failed(error.to_string()))?;
         MetaMut(&mut object).set_type(&self.kind.api_version(), self.kind.kind);
         Ok(object)
     }
@@ -171,7 +179,11 @@ impl Header {
 
     /// `namespace/name`, or the name alone.
     pub fn key(&self) -> String {
-        if self.namespace.is_empty() { self.name.to_string() } else { format!("{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            self.name.to_string()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
     }
 
     /// One label.

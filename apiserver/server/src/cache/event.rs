@@ -40,14 +40,20 @@ pub struct Event {
 
 impl Event {
     /// A change that nobody has looked at yet.
-    pub fn new(revision: Revision, change: ChangeKind, object: Arc<Cached>, previous: Option<Arc<Cached>>) -> Self {
+    pub fn new(
+        revision: Revision,
+        change: ChangeKind,
+        object: Arc<Cached>,
+        previous: Option<Arc<Cached>>,
+    ) -> Self {
         Self { revision, change, object, previous, gone: OnceLock::new(), frames: Mutex::new(Vec::new()) }
     }
 
     /// The object as a DELETED event shows it: its last state that was visible, under this event's revision.
     pub fn last_state(&self) -> Option<&Arc<Cached>> {
         let make = || {
-            let last = if self.change == ChangeKind::Deleted { Some(&self.object) } else { self.previous.as_ref() };
+            let last =
+                if self.change == ChangeKind::Deleted { Some(&self.object) } else { self.previous.as_ref() };
             match last?.at_revision(self.revision) {
                 Ok(object) => Some(Arc::new(object)),
                 Err(error) => {

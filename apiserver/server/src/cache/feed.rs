@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_store::{EventKind, KeyValue, RangeError, RangeRequest, Revision, Store, WatchBatch, WatchError, WatchRequest};
+use mainstay_store::{
+    EventKind, KeyValue, RangeError, RangeRequest, Revision, Store, WatchBatch, WatchError, WatchRequest,
+};
 use prometheus::IntCounterVec;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -36,7 +38,12 @@ pub struct Feed {
 
 impl Feed {
     /// Empty caches for every stored kind of `kinds`. `undecodable` counts objects that cannot be shown, by resource.
-    pub fn new(store: Store, kinds: &[&'static Kind], bounds: RingBounds, undecodable: IntCounterVec) -> Self {
+    pub fn new(
+        store: Store,
+        kinds: &[&'static Kind],
+        bounds: RingBounds,
+        undecodable: IntCounterVec,
+    ) -> Self {
         let progress = Progress::default();
         let caches = kinds
             .iter()
@@ -78,7 +85,9 @@ impl Feed {
     async fn load(&self) -> Result<Revision, FeedError> {
         let mut loaded: HashMap<&'static str, Vec<Cached>> = HashMap::new();
         let mut revision = Revision(0);
-        let mut pages = std::pin::pin!(self.store.range_stream(RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes()))));
+        let mut pages = std::pin::pin!(
+            self.store.range_stream(RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes())))
+        );
         while let Some(page) = pages.next().await {
             let page = page.map_err(FeedError::Load)?;
             // All pages are read at the revision of the first; later ones may report a newer current revision.
@@ -105,7 +114,8 @@ impl Feed {
 
     async fn follow(&self, loaded: Revision) -> WatchError {
         // Everything, not only our root: then every revision shows up here and consistent reads never wait for more.
-        let request = WatchRequest { progress: true, ..WatchRequest::prefix(Bytes::new()).starting_at(loaded.next()) };
+        let request =
+            WatchRequest { progress: true, ..WatchRequest::prefix(Bytes::new()).starting_at(loaded.next()) };
         let mut watch = self.store.watch(request).await;
         loop {
             match watch.next().await {

@@ -45,7 +45,8 @@ pub struct TooOld {
 
 impl ResourceCache {
     pub(super) fn new(kind: &'static Kind, bounds: RingBounds, progress: Progress) -> Self {
-        let state = State { objects: OrdSet::new(), revision: Revision(0), ring: Ring::new(Revision(0), bounds) };
+        let state =
+            State { objects: OrdSet::new(), revision: Revision(0), ring: Ring::new(Revision(0), bounds) };
         Self { kind, state: RwLock::new(state), newest: watch::Sender::new(0), progress }
     }
 
@@ -85,7 +86,8 @@ impl ResourceCache {
     /// [`TooOld`] when some of those events are no longer in the ring.
     pub fn cursor_after(self: &Arc<Self>, revision: Revision) -> Result<Cursor, TooOld> {
         let state = self.state.read();
-        let seq = state.ring.seq_after(revision).ok_or(TooOld { wanted: revision, oldest: state.ring.floor() })?;
+        let seq =
+            state.ring.seq_after(revision).ok_or(TooOld { wanted: revision, oldest: state.ring.floor() })?;
         Ok(Cursor::new(Arc::clone(self), seq, self.newest.subscribe()))
     }
 

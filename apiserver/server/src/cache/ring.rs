@@ -46,7 +46,9 @@ impl Ring {
     pub(super) fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.weight();
         self.events.push_back(event);
-        while self.events.len() > self.bounds.events_max.max(1) || self.bytes > self.bounds.bytes_max && self.events.len() > 1 {
+        while self.events.len() > self.bounds.events_max.max(1)
+            || self.bytes > self.bounds.bytes_max && self.events.len() > 1
+        {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.weight();
             self.floor = oldest.revision;

@@ -58,6 +58,10 @@ impl Snapshot {
         from.extend_from_slice(position);
         let from = Position(&from);
         self.objects
-            .range::<(Bound<&Position<'_>>, Bound<&Position<'_>>), Position<'_>>((Bound::Included(&from), Bound::Unbounded)).map(|entry| &entry.0)
+            .range::<(Bound<&Position<'_>>, Bound<&Position<'_>>), Position<'_>>((
+                Bound::Included(&from),
+                Bound::Unbounded,
+            ))
+            .map(|entry| &entry.0)
     }
 }

@@ -180,7 +180,12 @@ mod tests {
 
     #[test]
     fn damaged_bytes_are_an_error() {
-        for bad in [&[0x0a, 200][..], &[0xff; 11], &[0x0b, 1], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]] {
+        for bad in [
+            &[0x0a, 200][..],
+            &[0xff; 11],
+            &[0x0b, 1],
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+        ] {
             assert!(with_resource_version(bad, Revision(1)).is_err(), "{bad:?}");
         }
     }

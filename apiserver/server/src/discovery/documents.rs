@@ -60,7 +60,8 @@ impl Documents {
                 if let Some(version) = aggregated_version(context) {
                     return Some(Ok(self.aggregated(context, core, version)));
                 }
-                let document = if core { plain::api_versions(&self.groups) } else { plain::group_list(&self.groups) };
+                let document =
+                    if core { plain::api_versions(&self.groups) } else { plain::group_list(&self.groups) };
                 Some(self.value(context, &document))
             }
             ["api", version] => self.resources(context, "", version),
@@ -74,7 +75,12 @@ impl Documents {
         }
     }
 
-    fn resources(&self, context: &RequestContext, group: &str, version: &str) -> Option<Result<Response, Status>> {
+    fn resources(
+        &self,
+        context: &RequestContext,
+        group: &str,
+        version: &str,
+    ) -> Option<Result<Response, Status>> {
         let known = self.groups.iter().any(|g| g.name == group && g.versions.contains(&version));
         known.then(|| self.value(context, &plain::resources(&self.kinds, group, version)))
     }
@@ -182,4 +188,3 @@ fn aggregated_version(context: &RequestContext) -> Option<&'static str> {
     }
     None
 }
-

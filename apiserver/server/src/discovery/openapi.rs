@@ -8,7 +8,9 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
 use http::{HeaderMap, StatusCode};
 use mainstay_apiserver_machinery::json;
 use mainstay_apiserver_machinery::kind::Kind;
@@ -21,13 +23,14 @@ use crate::encoding::{gzip_wanted, raw_response};
 use crate::request::RequestContext;
 use crate::types::{Response, empty_body, full_body};
 
-/// The protobuf form of OpenAPI v2, which is not built.
+/// How the media type of OpenAPI v2's protobuf form begins, in all its spellings.
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2";
 
 /// The OpenAPI documents.
 pub(super) struct OpenApi {
     kinds: Vec<&'static Kind>,
     v2: OnceLock<Compressed>,
+    v2_protobuf: OnceLock<Compressed>,
     v3: BTreeMap<String, OnceLock<Compressed>>,
 }
 
@@ -54,13 +57,13 @@ impl Compressed {
 impl OpenApi {
     pub(super) fn new(kinds: &[&'static Kind]) -> Self {
         let v3 = kinds.iter().map(|kind| (path_of(kind), OnceLock::new())).collect();
-        Self { kinds: kinds.to_vec(), v2: OnceLock::new(), v3 }
+        Self { kinds: kinds.to_vec(), v2: OnceLock::new(), v2_protobuf: OnceLock::new(), v3 }
     }
 
     /// The answer to what follows `/openapi/`.
     pub(super) fn answer(&self, rest: &[&str], context: &RequestContext) -> Option<Result<Response, Status>> {
         match rest {
-            ["v2"] => Some(self.v2(context)),
+            ["v2"] => Some(Ok(self.v2(context))),
             ["v3"] => Some(Ok(self.index(context))),
             ["v3", path @ ..] => {
                 let path = path.join("/");
@@ -71,18 +74,20 @@ impl OpenApi {
         }
     }
 
-    fn v2(&self, context: &RequestContext) -> Result<Response, Status> {
+    fn v2(&self, context: &RequestContext) -> Response {
         let accept = context.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-        let json = accept.split(',').any(|clause| !clause.trim().starts_with(V2_PROTOBUF));
-        if !json {
-            return Err(Status::not_acceptable(&["application/json"]));
+        if accept.trim_start().starts_with(V2_PROTOBUF) {
+            let document =
+                self.v2_protobuf.get_or_init(|| Compressed::new(&openapi::v2_protobuf(&self.kinds)));
+            return respond(document, &context.headers, openapi::V2_PROTOBUF);
         }
         let document = self.v2.get_or_init(|| Compressed::new(&openapi::v2(&self.kinds)));
-        Ok(respond(document, &context.headers, "application/json"))
+        respond(document, &context.headers, "application/json")
     }
 
     fn make_v3(&self, path: &str) -> Compressed {
-        let kinds: Vec<&'static Kind> = self.kinds.iter().copied().filter(|kind| path_of(kind) == path).collect();
+        let kinds: Vec<&'static Kind> =
+            self.kinds.iter().copied().filter(|kind| path_of(kind) == path).collect();
         Compressed::new(&openapi::v3(&kinds))
     }
 
@@ -97,13 +102,22 @@ impl OpenApi {
         out.set_path(&["paths"], paths);
         let mut bytes = Vec::new();
         json::encode(&out, &mut bytes);
-        raw_response(&context.headers, HeaderValue::from_static("application/json"), bytes.into(), StatusCode::OK)
+        raw_response(
+            &context.headers,
+            HeaderValue::from_static("application/json"),
+            bytes.into(),
+            StatusCode::OK,
+        )
     }
 }
 
 /// `api/v1`, `apis/apps/v1`.
 fn path_of(kind: &Kind) -> String {
-    if kind.group.is_empty() { format!("api/{}", kind.version) } else { format!("apis/{}/{}", kind.group, kind.version) }
+    if kind.group.is_empty() {
+        format!("api/{}", kind.version)
+    } else {
+        format!("apis/{}/{}", kind.group, kind.version)
+    }
 }
 
 /// A document under its hash never changes; one under an old hash is a redirect to the new one.

@@ -39,7 +39,8 @@ pub(super) fn groups(kinds: &[&'static Kind]) -> Vec<Group> {
 
 /// `/api`.
 pub(super) fn api_versions(groups: &[Group]) -> Value {
-    let versions: Vec<&str> = groups.iter().filter(|g| g.name.is_empty()).flat_map(|g| g.versions.clone()).collect();
+    let versions: Vec<&str> =
+        groups.iter().filter(|g| g.name.is_empty()).flat_map(|g| g.versions.clone()).collect();
     let mut out = Value::map();
     out.set_path(&["kind"], "APIVersions");
     out.set_path(&["versions"], Value::from(versions));
@@ -49,7 +50,8 @@ pub(super) fn api_versions(groups: &[Group]) -> Value {
 
 /// `/apis`.
 pub(super) fn group_list(groups: &[Group]) -> Value {
-    let list: Vec<Value> = groups.iter().filter(|g| !g.name.is_empty()).map(|g| group_fields(g, false)).collect();
+    let list: Vec<Value> =
+        groups.iter().filter(|g| !g.name.is_empty()).map(|g| group_fields(g, false)).collect();
     let mut out = Value::map();
     out.set_path(&["kind"], "APIGroupList");
     out.set_path(&["apiVersion"], "v1");
@@ -107,7 +109,10 @@ pub(super) fn resources(kinds: &[&'static Kind], group: &str, version: &str) -> 
     if !group.is_empty() {
         out.set_path(&["apiVersion"], "v1");
     }
-    out.set_path(&["groupVersion"], if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") });
+    out.set_path(
+        &["groupVersion"],
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") },
+    );
     out.set_path(&["resources"], Value::List(list));
     out
 }

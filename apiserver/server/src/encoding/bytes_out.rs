@@ -73,7 +73,11 @@ pub fn value_response(
 ///
 /// # Errors
 /// Stored bytes that cannot be decoded, if the first chunks have them.
-pub fn list_response(headers: &HeaderMap, accepted: Accepted, mut chunks: ListChunks) -> Result<Response, Failure> {
+pub fn list_response(
+    headers: &HeaderMap,
+    accepted: Accepted,
+    mut chunks: ListChunks,
+) -> Result<Response, Failure> {
     if accepted.media == Media::Yaml || (accepted.pretty && accepted.media == Media::Json) {
         let mut all = Vec::new();
         while let Some(chunk) = chunks.next_chunk()? {
@@ -91,7 +95,12 @@ pub fn list_response(headers: &HeaderMap, accepted: Accepted, mut chunks: ListCh
     bytes_response(headers, accepted.media, start, StatusCode::OK)
 }
 
-fn stream_response(headers: &HeaderMap, media: Media, start: Vec<u8>, rest: ListChunks) -> Result<Response, Failure> {
+fn stream_response(
+    headers: &HeaderMap,
+    media: Media,
+    start: Vec<u8>,
+    rest: ListChunks,
+) -> Result<Response, Failure> {
     let chunks = futures::stream::iter([Ok(Bytes::from(start))]).chain(rest);
     let mut response = if gzip_wanted(headers) {
         let mut response = http::Response::new(streamed(Gzip::new(chunks)));
@@ -116,13 +125,20 @@ fn streamed(chunks: impl Stream<Item = Result<Bytes, Failure>> + Send + 'static)
 }
 
 /// JSON bytes as the format the client reads.
-fn text_response(headers: &HeaderMap, accepted: Accepted, mut out: Vec<u8>, code: StatusCode) -> Result<Response, Failure> {
+fn text_response(
+    headers: &HeaderMap,
+    accepted: Accepted,
+    mut out: Vec<u8>,
+    code: StatusCode,
+) -> Result<Response, Failure> {
     let failed = |reason: String| Failure::Encode { kind: "text", reason };
     if accepted.media == Media::Yaml {
-        let value: serde_json::Value = serde_json::from_slice(&out).map_err(|error| failed(error.to_string()))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&out).map_err(|error| failed(error.to_string()))?;
         out = serde_yaml_ng::to_string(&value).map_err(|error| failed(error.to_string()))?.into_bytes();
     } else if accepted.pretty {
-        let value: serde_json::Value = serde_json::from_slice(&out).map_err(|error| failed(error.to_string()))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&out).map_err(|error| failed(error.to_string()))?;
         out = serde_json::to_vec_pretty(&value).map_err(|error| failed(error.to_string()))?;
     }
     if accepted.media == Media::Json {
@@ -131,12 +147,22 @@ fn text_response(headers: &HeaderMap, accepted: Accepted, mut out: Vec<u8>, code
     bytes_response(headers, accepted.media, out, code)
 }
 
-fn bytes_response(headers: &HeaderMap, media: Media, out: Vec<u8>, code: StatusCode) -> Result<Response, Failure> {
+fn bytes_response(
+    headers: &HeaderMap,
+    media: Media,
+    out: Vec<u8>,
+    code: StatusCode,
+) -> Result<Response, Failure> {
     Ok(raw_response(headers, HeaderValue::from_static(media.content_type()), Bytes::from(out), code))
 }
 
 /// Bytes of any type, compressed when they are many and the client accepts it.
-pub fn raw_response(headers: &HeaderMap, content_type: HeaderValue, bytes: Bytes, code: StatusCode) -> Response {
+pub fn raw_response(
+    headers: &HeaderMap,
+    content_type: HeaderValue,
+    bytes: Bytes,
+    code: StatusCode,
+) -> Response {
     let compressed =
         (bytes.len() > THRESHOLD_BYTES && gzip_wanted(headers)).then(|| compress(&bytes)).flatten();
     let mut response = if let Some(compressed) = compressed {

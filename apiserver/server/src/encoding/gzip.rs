@@ -23,7 +23,8 @@ pub fn gzip_wanted(headers: &http::HeaderMap) -> bool {
         .flat_map(|value| value.split(','))
         .any(|clause| {
             let mut parts = clause.split(';').map(str::trim);
-            parts.next() == Some("gzip") && !parts.any(|p| matches!(p.replace(' ', "").as_str(), "q=0" | "q=0.0"))
+            parts.next() == Some("gzip")
+                && !parts.any(|p| matches!(p.replace(' ', "").as_str(), "q=0" | "q=0.0"))
         })
 }
 

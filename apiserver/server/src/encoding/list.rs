@@ -106,7 +106,8 @@ impl ListSource {
 
 /// The position right after an object, counted from `namespace`.
 pub fn position_after(namespace: &str, object: &Cached) -> Vec<u8> {
-    let mut position = if namespace.is_empty() { object.header.key() } else { object.header.name.to_string() }.into_bytes();
+    let mut position =
+        if namespace.is_empty() { object.header.key() } else { object.header.name.to_string() }.into_bytes();
     position.push(0);
     position
 }
@@ -202,8 +203,11 @@ fn json_head(encoder: &ObjectEncoder, meta: &ListMeta) -> Vec<u8> {
     let shown = encoder.shown();
     let mut out = Vec::with_capacity(CHUNK_BYTES + 8 * 1024);
     out.extend_from_slice(
-        format!(r#"{{"kind":"{}","apiVersion":"{}","metadata":{{"resourceVersion":"{}""#, shown.list_kind, shown.api_version, meta.revision)
-            .as_bytes(),
+        format!(
+            r#"{{"kind":"{}","apiVersion":"{}","metadata":{{"resourceVersion":"{}""#,
+            shown.list_kind, shown.api_version, meta.revision
+        )
+        .as_bytes(),
     );
     if !meta.continue_token.is_empty() {
         // The token is base64url: nothing in it needs escaping.

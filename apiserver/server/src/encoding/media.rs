@@ -111,7 +111,8 @@ const CLAUSES_MAX: usize = 50;
 pub fn accept(header: Option<&str>, query: &Query, allow: Allow) -> Result<Accepted, Status> {
     let pretty = query.is_true("pretty");
     let header = header.filter(|h| !h.trim().is_empty()).unwrap_or("*/*");
-    let mut clauses: Vec<Clause<'_>> = header.split(',').take(CLAUSES_MAX).filter_map(Clause::parse).collect();
+    let mut clauses: Vec<Clause<'_>> =
+        header.split(',').take(CLAUSES_MAX).filter_map(Clause::parse).collect();
     clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     for clause in &clauses {
         let Some(media) = clause.media(allow) else { continue };
@@ -200,8 +201,14 @@ mod tests {
             ("", Ok((Media::Json, View::Object))),
             ("*/*", Ok((Media::Json, View::Object))),
             (kubectl, Ok((Media::Json, table))),
-            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/yaml", Ok((Media::Yaml, View::Object))),
-            ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Ok((Media::Protobuf, View::Metadata))),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/yaml",
+                Ok((Media::Yaml, View::Object)),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+                Ok((Media::Protobuf, View::Metadata)),
+            ),
             ("application/json;q=0.5,application/yaml;q=0.9", Ok((Media::Yaml, View::Object))),
             ("application/x-nonsense", Err(406)),
             ("application/json;as=Table;v=v7;g=meta.k8s.io", Err(406)),
@@ -213,7 +220,10 @@ mod tests {
 
     #[test]
     fn a_watch_is_never_yaml() {
-        assert_eq!(accept(Some("application/yaml"), &Query::default(), Allow::WATCH).map_err(|s| s.code), Err(406));
+        assert_eq!(
+            accept(Some("application/yaml"), &Query::default(), Allow::WATCH).map_err(|s| s.code),
+            Err(406)
+        );
     }
 
     #[test]

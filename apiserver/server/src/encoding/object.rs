@@ -41,15 +41,19 @@ impl ObjectEncoder {
     /// The type that the client sees.
     pub fn shown(&self) -> Shown {
         match self.view {
-            View::Object => {
-                Shown { api_version: self.kind.api_version(), kind: self.kind.kind, list_kind: self.kind.list_kind }
-            }
+            View::Object => Shown {
+                api_version: self.kind.api_version(),
+                kind: self.kind.kind,
+                list_kind: self.kind.list_kind,
+            },
             View::Metadata => Shown {
                 api_version: Cow::Borrowed(META_VERSION),
                 kind: "PartialObjectMetadata",
                 list_kind: "PartialObjectMetadataList",
             },
-            View::Table(_) => Shown { api_version: Cow::Borrowed(META_VERSION), kind: "Table", list_kind: "Table" },
+            View::Table(_) => {
+                Shown { api_version: Cow::Borrowed(META_VERSION), kind: "Table", list_kind: "Table" }
+            }
         }
     }
 
@@ -90,7 +94,8 @@ impl ObjectEncoder {
             _ => {
                 let tree = object.decode_served(self.kind)?;
                 let mut out = Vec::with_capacity(object.raw.len());
-                protobuf::encode(&tree, self.kind.schema(), &mut out).map_err(|error| failed(error.to_string()))?;
+                protobuf::encode(&tree, self.kind.schema(), &mut out)
+                    .map_err(|error| failed(error.to_string()))?;
                 Ok(Cow::Owned(out))
             }
         }
@@ -98,7 +103,12 @@ impl ObjectEncoder {
 
     fn object_json(&self, object: &Cached, out: &mut Vec<u8>) -> Result<(), Failure> {
         if self.kind == object.kind {
-            return self.transcode(&object.raw, self.kind.schema(), (&self.kind.api_version(), self.kind.kind), out);
+            return self.transcode(
+                &object.raw,
+                self.kind.schema(),
+                (&self.kind.api_version(), self.kind.kind),
+                out,
+            );
         }
         json::encode(&object.decode_served(self.kind)?, out);
         Ok(())
@@ -110,7 +120,12 @@ impl ObjectEncoder {
     }
 
     /// What a table row carries of its object.
-    pub(super) fn row_object(&self, include: IncludeObject, object: &Cached, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn row_object(
+        &self,
+        include: IncludeObject,
+        object: &Cached,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         match include {
             IncludeObject::None => {
                 out.extend_from_slice(b"null");
@@ -121,7 +136,13 @@ impl ObjectEncoder {
         }
     }
 
-    fn transcode(&self, message: &[u8], schema: &'static Type, shown: (&str, &str), out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn transcode(
+        &self,
+        message: &[u8],
+        schema: &'static Type,
+        shown: (&str, &str),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let identity = protobuf::Identity { api_version: shown.0, kind: shown.1, resource_version: "" };
         protobuf::transcode_json(message, schema, identity, out)
             .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })

@@ -2,7 +2,7 @@
 
 use mainstay_apiserver_machinery::json;
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_apiserver_machinery::value::{Value, Map};
+use mainstay_apiserver_machinery::value::{Map, Value};
 
 use super::{IncludeObject, ObjectEncoder};
 use crate::cache::Cached;
@@ -15,7 +15,9 @@ pub(super) fn single(
     object: &Cached,
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    out.extend_from_slice(br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":""#);
+    out.extend_from_slice(
+        br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":""#,
+    );
     out.extend_from_slice(object.header.revision.to_string().as_bytes());
     out.extend_from_slice(br#""},"columnDefinitions":"#);
     columns(encoder.kind, out);

@@ -123,7 +123,8 @@ impl FrameEncoder {
     /// A status that cannot be encoded.
     pub fn error(&self, status: &Status) -> Result<Bytes, Failure> {
         let failed = |reason: String| Failure::Encode { kind: "Status", reason };
-        let tree = mainstay_apiserver_machinery::value::to_value(status).map_err(|error| failed(error.to_string()))?;
+        let tree = mainstay_apiserver_machinery::value::to_value(status)
+            .map_err(|error| failed(error.to_string()))?;
         match self.media {
             WatchMedia::Json => Ok(json_frame(WatchEventType::Error, &tree)),
             WatchMedia::Protobuf => {

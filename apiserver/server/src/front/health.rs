@@ -70,7 +70,10 @@ async fn check(core: &Core, name: &str) -> Result<(), &'static str> {
     match name {
         "etcd" => {
             let status = tokio::time::timeout(CHECK_TIMEOUT, core.registry.store().status()).await;
-            status.map_err(|_elapsed| "the store does not answer")?.map(drop).map_err(|_closed| "the store is closed")
+            status
+                .map_err(|_elapsed| "the store does not answer")?
+                .map(drop)
+                .map_err(|_closed| "the store is closed")
         }
         "informer-sync" => {
             let reached = tokio::time::timeout(CHECK_TIMEOUT, core.registry.fresh()).await;

@@ -10,7 +10,11 @@ use crate::encoding::raw_response;
 use crate::request::RequestContext;
 use crate::types::{Request, Response};
 
-pub(super) async fn answer(core: &Core, context: RequestContext, request: Request) -> Result<Response, Status> {
+pub(super) async fn answer(
+    core: &Core,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, Status> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(crate::handlers::method_not_allowed());
     }

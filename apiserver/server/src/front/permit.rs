@@ -27,15 +27,26 @@ const EXEMPT: &str = "system:masters";
 ///
 /// # Errors
 /// 429 when there is none.
-pub(super) fn admit(core: &Core, user: &UserInfo, info: &RequestInfo, long_running: bool) -> Result<Permit, Status> {
+pub(super) fn admit(
+    core: &Core,
+    user: &UserInfo,
+    info: &RequestInfo,
+    long_running: bool,
+) -> Result<Permit, Status> {
     let metrics = &core.metrics;
     let (room, gauge) = if long_running {
         let scope = scope(info);
         let labels = [&info.verb, &info.api_group, &info.api_version, &info.resource, &info.subresource];
         let [verb, group, version, resource, subresource] = labels.map(smol_str::SmolStr::as_str);
-        let gauge = metrics
-            .long_running
-            .with_label_values(&[verb, group, version, resource, subresource, scope, "apiserver"]);
+        let gauge = metrics.long_running.with_label_values(&[
+            verb,
+            group,
+            version,
+            resource,
+            subresource,
+            scope,
+            "apiserver",
+        ]);
         (&core.flow.long_running, gauge)
     } else if is_read(info) {
         (&core.flow.reads, metrics.inflight.with_label_values(&["readOnly"]))

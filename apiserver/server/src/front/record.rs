@@ -7,11 +7,23 @@ use crate::core::Core;
 use crate::request::{Query, RequestInfo};
 
 /// Labels come from closed sets: a request to an unknown resource is counted without its names.
-pub(super) fn record(core: &Core, info: &RequestInfo, query: &Query, known: bool, code: u16, took: Option<Duration>) {
+pub(super) fn record(
+    core: &Core,
+    info: &RequestInfo,
+    query: &Query,
+    known: bool,
+    code: u16,
+    took: Option<Duration>,
+) {
     let verb = verb(info, known);
     let dry_run = if query.non_empty("dryRun") == Some("All") { "All" } else { "" };
     let (group, version, resource, subresource) = if known {
-        (info.api_group.as_str(), info.api_version.as_str(), info.resource.as_str(), info.subresource.as_str())
+        (
+            info.api_group.as_str(),
+            info.api_version.as_str(),
+            info.resource.as_str(),
+            info.subresource.as_str(),
+        )
     } else {
         ("", "", "", "")
     };

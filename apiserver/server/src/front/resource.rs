@@ -24,7 +24,11 @@ fn endpoint<'a>(core: &'a Core, info: &RequestInfo) -> Option<&'a Arc<dyn Endpoi
     core.endpoint(&info.api_group, &info.resource, &info.subresource)
 }
 
-pub(super) async fn answer(core: &Arc<Core>, context: RequestContext, request: Request) -> Result<Response, Status> {
+pub(super) async fn answer(
+    core: &Arc<Core>,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, Status> {
     if let Some(endpoint) = endpoint(core, &context.info) {
         return endpoint.call(context, request).await;
     }

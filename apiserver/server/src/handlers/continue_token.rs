@@ -29,7 +29,8 @@ struct Form {
 
 impl Continue {
     pub(super) fn encode(&self) -> String {
-        let form = Form { v: FORM.to_owned(), rv: self.revision.map_or(-1, |r| r.0), start: self.position.clone() };
+        let form =
+            Form { v: FORM.to_owned(), rv: self.revision.map_or(-1, |r| r.0), start: self.position.clone() };
         // Three plain fields: serialization cannot fail.
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&form).unwrap_or_default())
     }

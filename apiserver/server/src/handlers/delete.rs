@@ -10,7 +10,9 @@ use super::get::namespace;
 use super::list_options::ListOptions;
 use super::options::{add_warnings, delete_options};
 use super::{Call, Deletion, WriteRequest, list};
-use crate::encoding::{Allow, ListMeta, ListSource, list_body, list_response, object_response, value_response};
+use crate::encoding::{
+    Allow, ListMeta, ListSource, list_body, list_response, object_response, value_response,
+};
 use crate::types::{Body, Response};
 
 /// Deletes of one collection that run at once.
@@ -78,6 +80,7 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response, 
     let results: Vec<_> = futures::stream::iter(deletes).buffered(CONCURRENT_MAX).collect().await;
     let deleted: Result<Vec<_>, Status> = results.into_iter().filter_map(Result::transpose).collect();
     let source = ListSource::objects(deleted?);
-    let chunks = list_body(call.encoder(accepted), accepted.media, &meta, source).map_err(|f| call.failed(&f))?;
+    let chunks =
+        list_body(call.encoder(accepted), accepted.media, &meta, source).map_err(|f| call.failed(&f))?;
     list_response(call.headers(), accepted, chunks).map_err(|failure| call.failed(&failure))
 }

@@ -15,9 +15,9 @@ pub(super) async fn object(call: &Call<'_>) -> Result<Response, Status> {
     let found = match call.context.query.non_empty("resourceVersion") {
         Some("0") => registry.get(call.kind, namespace(call), &info.name),
         Some(version) => {
-            let version = version
-                .parse()
-                .map_err(|error| Status::bad_request(format!("invalid resource version {version:?}: {error}")))?;
+            let version = version.parse().map_err(|error| {
+                Status::bad_request(format!("invalid resource version {version:?}: {error}"))
+            })?;
             registry.fresh_to(Revision(version)).await?;
             registry.get(call.kind, namespace(call), &info.name)
         }

@@ -42,7 +42,9 @@ pub(super) async fn page(call: &Call<'_>, options: &ListOptions) -> Result<Page,
     let place = place(call, options).await?;
     match place.revision {
         At::Snapshot(snapshot) => Ok(from_snapshot(snapshot, selection, options.limit, &place.position)),
-        At::History(revision) => from_history(call, &selection, options.limit, (revision, place.position)).await,
+        At::History(revision) => {
+            from_history(call, &selection, options.limit, (revision, place.position)).await
+        }
     }
 }
 
@@ -103,7 +105,8 @@ fn expired_token(status: Status, token: &Continue) -> Status {
          Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
          deleted between the time the first chunk was returned and now may show up in the list.",
     );
-    status.metadata.continue_token = Some(Continue { revision: None, position: token.position.clone() }.encode());
+    status.metadata.continue_token =
+        Some(Continue { revision: None, position: token.position.clone() }.encode());
     status
 }
 
@@ -111,7 +114,8 @@ fn from_snapshot(snapshot: Snapshot, selection: Selection, limit: usize, positio
     let mut meta = ListMeta { revision: snapshot.revision, ..ListMeta::default() };
     if limit == 0 && position.is_empty() {
         if let Some(name) = selection.single_name().filter(|_| !selection.namespace.is_empty()) {
-            let found = snapshot.get(&selection.namespace, name).filter(|object| selection.matches(object)).cloned();
+            let found =
+                snapshot.get(&selection.namespace, name).filter(|object| selection.matches(object)).cloned();
             return Page { meta, source: ListSource::objects(found.into_iter().collect()) };
         }
         return Page { meta, source: ListSource::scan(snapshot, selection) };
@@ -142,7 +146,8 @@ async fn from_history(
     let mut meta = ListMeta { revision, ..ListMeta::default() };
     let mut objects: Vec<Arc<Cached>> = Vec::new();
     loop {
-        let page = call.core.registry.page_at(call.kind, &selection.namespace, &position, revision, 0).await?;
+        let page =
+            call.core.registry.page_at(call.kind, &selection.namespace, &position, revision, 0).await?;
         let last = page.objects.last().map(|object| position_after(&selection.namespace, object));
         for object in page.objects {
             if limit > 0 && objects.len() == limit {

@@ -39,7 +39,9 @@ impl ListOptions {
         }
         errors.into_result("meta.k8s.io", "ListOptions", "")?;
         if options.token.is_some() && options.version.is_some_and(|v| v != Revision(0)) {
-            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         Ok(options)
     }
@@ -64,9 +66,13 @@ impl ListOptions {
             token: query.non_empty("continue").map(Continue::decode).transpose()?,
             version: query.non_empty("resourceVersion").map(resource_version).transpose()?,
             version_match,
-            timeout_seconds: integer(query, "timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0),
+            timeout_seconds: integer(query, "timeoutSeconds")?
+                .and_then(|s| u64::try_from(s).ok())
+                .filter(|s| *s > 0),
             bookmarks: query.is_true("allowWatchBookmarks"),
-            send_initial_events: query.non_empty("sendInitialEvents").map(|_| query.is_true("sendInitialEvents")),
+            send_initial_events: query
+                .non_empty("sendInitialEvents")
+                .map(|_| query.is_true("sendInitialEvents")),
         })
     }
 
@@ -95,12 +101,12 @@ impl ListOptions {
         let text = query.get("resourceVersionMatch").unwrap_or_default();
         match (self.send_initial_events, text) {
             (None, "") => {}
-            (None, _) => errors
-                .forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
-            (Some(_), "") => errors.forbidden(
+            (None, _) => errors.forbidden(
                 &path,
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             ),
+            (Some(_), "") => errors
+                .forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
             (Some(_), "NotOlderThan") => {}
             (Some(_), other) => errors.not_supported(&path, other, &["NotOlderThan"]),
         }
@@ -112,13 +118,15 @@ impl ListOptions {
 
 fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
     let Some(text) = query.non_empty(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| Status::bad_request(format!("invalid value {text:?} for {name}: {error}")))
+    text.parse()
+        .map(Some)
+        .map_err(|error| Status::bad_request(format!("invalid value {text:?} for {name}: {error}")))
 }
 
 fn resource_version(text: &str) -> Result<Revision, Status> {
-    let value: u64 = text.parse().map_err(|error| {
-        Status::bad_request(format!("Invalid value: {text:?}: resourceVersion: {error}"))
-    })?;
+    let value: u64 = text
+        .parse()
+        .map_err(|error| Status::bad_request(format!("Invalid value: {text:?}: resourceVersion: {error}")))?;
     Ok(Revision(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 

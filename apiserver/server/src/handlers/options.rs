@@ -84,9 +84,9 @@ fn from_query(call: &Call<'_>) -> Result<Value, Status> {
     let query = &call.context.query;
     let mut tree = Value::map();
     if let Some(text) = query.non_empty("gracePeriodSeconds") {
-        let seconds: i64 = text
-            .parse()
-            .map_err(|error| Status::bad_request(format!("invalid value {text:?} for gracePeriodSeconds: {error}")))?;
+        let seconds: i64 = text.parse().map_err(|error| {
+            Status::bad_request(format!("invalid value {text:?} for gracePeriodSeconds: {error}"))
+        })?;
         tree.set_path(&["gracePeriodSeconds"], seconds);
     }
     if let Some(policy) = query.non_empty("propagationPolicy") {

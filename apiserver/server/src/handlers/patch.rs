@@ -3,10 +3,10 @@
 use http::header::CONTENT_TYPE;
 use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::patch;
 use mainstay_apiserver_machinery::pipeline::Target;
 use mainstay_apiserver_machinery::schema::Type;
 use mainstay_apiserver_machinery::value::Value;
-use mainstay_apiserver_machinery::patch;
 use mainstay_proto_api::{PatchType, Status};
 
 use super::options::WriteOptions;
@@ -48,7 +48,9 @@ impl Patch {
             PatchType::Json => patch::json_patch(old, &self.value),
             PatchType::Merge => patch::merge_patch(old, &self.value),
             PatchType::StrategicMerge => patch::strategic_merge(old, &self.value, schema),
-            PatchType::Apply => return Err(Status::unsupported_media_type(&BUILT.map(PatchType::content_type))),
+            PatchType::Apply => {
+                return Err(Status::unsupported_media_type(&BUILT.map(PatchType::content_type)));
+            }
         };
         patched.map_err(|error| error.to_status())
     }
@@ -84,7 +86,10 @@ pub(super) fn check_fields(
         Status::failure(
             if strictness == Strictness::Strict { 400 } else { 422 },
             if strictness == Strictness::Strict { "BadRequest" } else { "Invalid" },
-            format!("{} in version {:?} cannot be handled as a {}: {error}", kind.kind, kind.version, kind.kind),
+            format!(
+                "{} in version {:?} cannot be handled as a {}: {error}",
+                kind.kind, kind.version, kind.kind
+            ),
         )
     })?;
     Ok((decoded.value, decoded.warnings))

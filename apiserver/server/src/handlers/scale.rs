@@ -101,11 +101,7 @@ fn check(call: &Call<'_>, scale: &Value) -> Result<(), Status> {
     let replicas = scale.path_i64(&["spec", "replicas"]).unwrap_or(0);
     let mut errors = ErrorList::new();
     if replicas < 0 {
-        errors.invalid(
-            &Path::new("spec").child("replicas"),
-            replicas,
-            "must be greater than or equal to 0",
-        );
+        errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
     }
     errors.into_result("autoscaling", "Scale", name)
 }
@@ -139,7 +135,8 @@ fn selector_text(selector: &Value) -> Result<String, Status> {
     let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
     if !structured {
         let labels = selector.as_map().into_iter().flatten();
-        return Ok(label::Selector::from_map(labels.filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))).to_string());
+        return Ok(label::Selector::from_map(labels.filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))))
+            .to_string());
     }
     let spec: label::LabelSelector = value::from_value(selector).map_err(Status::internal)?;
     label::Selector::from_spec(Some(&spec)).map(|selector| selector.to_string()).map_err(Status::internal)

@@ -64,7 +64,9 @@ pub async fn handle(call: Call<'_>, body: Body) -> Result<Response, Status> {
     if info.subresource.is_empty() {
         return resource(call, body).await;
     }
-    let Some(subresource) = call.kind.subresource(&info.subresource) else { return Err(Status::path_not_found()) };
+    let Some(subresource) = call.kind.subresource(&info.subresource) else {
+        return Err(Status::path_not_found());
+    };
     check_verb(call.kind, subresource.verbs, &info.verb)?;
     self::subresource(call, subresource, body).await
 }
@@ -85,14 +87,19 @@ async fn resource(call: Call<'_>, body: Body) -> Result<Response, Status> {
     }
 }
 
-async fn subresource(call: Call<'_>, subresource: &'static Subresource, body: Body) -> Result<Response, Status> {
+async fn subresource(
+    call: Call<'_>,
+    subresource: &'static Subresource,
+    body: Body,
+) -> Result<Response, Status> {
     let target = match subresource.action {
         Action::Status => Target::Status,
         Action::Part => Target::Part(subresource.name),
         Action::Scale(paths) => return scale::handle(&call, paths, body).await,
         // Endpoints were asked first: this one is listed, but nothing answers it yet.
         Action::Connect => {
-            let what = format!("the {} subresource of {} is not built yet", subresource.name, call.kind.plural);
+            let what =
+                format!("the {} subresource of {} is not built yet", subresource.name, call.kind.plural);
             return Err(Status::failure(501, "NotImplemented", what));
         }
     };
@@ -137,5 +144,9 @@ fn check_verb(kind: &Kind, verbs: &[&str], verb: &str) -> Result<(), Status> {
 
 /// 405 for methods that a path does not have.
 pub(crate) fn method_not_allowed() -> Status {
-    Status::failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    Status::failure(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+    )
 }

@@ -61,7 +61,12 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
     }
     let revision = snapshot.revision;
     let end_marked = options.send_initial_events == Some(true);
-    Ok(Start::Initial { objects: ListSource::scan(snapshot, selection.clone()), revision, cursor, end_marked })
+    Ok(Start::Initial {
+        objects: ListSource::scan(snapshot, selection.clone()),
+        revision,
+        cursor,
+        end_marked,
+    })
 }
 
 /// What the client asked for, or a random time, so that watches do not all end together.

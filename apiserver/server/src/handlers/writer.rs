@@ -110,7 +110,8 @@ impl Writer {
 
     async fn create_admitted(&self, admission: &mut AdmissionRequest) -> Result<Stored, Status> {
         let kind = admission.kind;
-        let generated = Meta(&admission.object).name().is_empty() && !Meta(&admission.object).generate_name().is_empty();
+        let generated =
+            Meta(&admission.object).name().is_empty() && !Meta(&admission.object).generate_name().is_empty();
         let uid = self.uid();
         let draft = admission.object.clone();
         let mut attempts = 0;
@@ -126,7 +127,12 @@ impl Writer {
             match result {
                 Err(status) if generated && status.reason == "AlreadyExists" => {
                     if attempts == GENERATED_NAMES_MAX {
-                        return Err(Status::generate_name_conflict(kind.group, kind.plural, &admission.name, 1));
+                        return Err(Status::generate_name_conflict(
+                            kind.group,
+                            kind.plural,
+                            &admission.name,
+                            1,
+                        ));
                     }
                     admission.object = draft.clone();
                 }
@@ -176,7 +182,9 @@ impl Writer {
             let old = self.registry.decode_served(kind, &cached)?;
             let new = change(&old)?;
             match self.update_once(request, target, &cached, (old, new)).await? {
-                (Written::Stored(stored), warnings) => return Ok(Outcome { stored, created: false, warnings }),
+                (Written::Stored(stored), warnings) => {
+                    return Ok(Outcome { stored, created: false, warnings });
+                }
                 (Written::Changed(newer), _) => current = newer,
             }
         }
@@ -198,7 +206,8 @@ impl Writer {
             Target::Status => "status",
             Target::Part(name) => name,
         };
-        let mut admission = self.admission_request(request, subresource, Operation::Update, new, Some(old.clone()));
+        let mut admission =
+            self.admission_request(request, subresource, Operation::Update, new, Some(old.clone()));
         self.admission.mutate(&mut admission).await?;
         let written = self.update_admitted(target, cached, &old, &mut admission).await;
         let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
@@ -253,7 +262,9 @@ impl Writer {
             let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
             self.admission.settled(&admission, stored && gone).await;
             match written? {
-                Written::Stored(object) => return Ok(Deletion { object, gone, warnings: admission.warnings }),
+                Written::Stored(object) => {
+                    return Ok(Deletion { object, gone, warnings: admission.warnings });
+                }
                 Written::Changed(newer) => current = newer,
             }
         }
@@ -270,7 +281,9 @@ impl Writer {
         let kind = request.kind;
         match plan {
             DeletePlan::Remove { .. } if !request.dry_run => self.registry.remove(kind, cached).await,
-            DeletePlan::Mark { object } if !request.dry_run => self.registry.replace(kind, cached, object).await,
+            DeletePlan::Mark { object } if !request.dry_run => {
+                self.registry.replace(kind, cached, object).await
+            }
             DeletePlan::Mark { object } => self.registry.preview(kind, object).map(Written::Stored),
             DeletePlan::Remove { .. } | DeletePlan::Pending => {
                 Ok(Written::Stored(Stored { object: old, cached: Arc::clone(cached) }))

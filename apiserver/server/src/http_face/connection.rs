@@ -60,7 +60,8 @@ pub(super) async fn serve(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStr
 
 async fn serve_tls(core: Arc<Core>, tls: TlsStream<TcpStream>, addr: SocketAddr) {
     let (_, session) = tls.get_ref();
-    let certs = session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
+    let certs =
+        session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
     let peer = Peer { addr, certs: certs.unwrap_or_else(|| Arc::from([])) };
     let is_h2 = session.alpn_protocol() == Some(b"h2");
     let io = TokioIo::new(StallGuard::new(tls, core.limits.write_stall_timeout));

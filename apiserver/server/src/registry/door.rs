@@ -77,7 +77,12 @@ impl Registry {
     ///
     /// # Errors
     /// 405 for kinds that are not stored.
-    pub async fn get_fresh(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Option<Arc<Cached>>, Status> {
+    pub async fn get_fresh(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Cached>>, Status> {
         self.fresh().await;
         Ok(self.cache(kind)?.get(namespace, name))
     }
@@ -105,7 +110,11 @@ impl Registry {
             Ok(()) => Ok(()),
             Err(_elapsed) => {
                 let current = self.inner.progress.current();
-                Err(Status::too_large_resource_version(revision.0.unsigned_abs(), current.0.unsigned_abs(), 1))
+                Err(Status::too_large_resource_version(
+                    revision.0.unsigned_abs(),
+                    current.0.unsigned_abs(),
+                    1,
+                ))
             }
         }
     }

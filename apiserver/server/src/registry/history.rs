@@ -50,7 +50,9 @@ impl Registry {
         let objects = response
             .kvs
             .iter()
-            .map(|kv| Cached::from_store(kind.stored_kind(), &kv.value, kv.mod_revision, &kv.key).map(Arc::new))
+            .map(|kv| {
+                Cached::from_store(kind.stored_kind(), &kv.value, kv.mod_revision, &kv.key).map(Arc::new)
+            })
             .collect::<Result<_, _>>()
             .map_err(|error| Self::failed(kind, error))?;
         Ok(HistoryPage { objects, more: response.more })

@@ -33,7 +33,13 @@ impl Registry {
     ///
     /// # Errors
     /// 409 `AlreadyExists`; 413; failures of the store.
-    pub async fn create(&self, kind: &'static Kind, namespace: &str, name: &str, object: Value) -> Result<Stored, Status> {
+    pub async fn create(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        object: Value,
+    ) -> Result<Stored, Status> {
         let failed = |failure: Failure| Self::failed(kind, failure);
         let key = object_key(kind, namespace, name).map_err(|error| failed(error.into()))?;
         let encoded = self.encode(kind, object).map_err(failed)?;
@@ -51,7 +57,12 @@ impl Registry {
     ///
     /// # Errors
     /// 413; failures of the store.
-    pub async fn replace(&self, kind: &'static Kind, current: &Arc<Cached>, object: Value) -> Result<Written, Status> {
+    pub async fn replace(
+        &self,
+        kind: &'static Kind,
+        current: &Arc<Cached>,
+        object: Value,
+    ) -> Result<Written, Status> {
         let failed = |failure: Failure| Self::failed(kind, failure);
         let key = self.key_of(kind, current)?;
         let encoded = self.encode(kind, object).map_err(failed)?;
@@ -137,7 +148,8 @@ impl Registry {
     }
 
     fn key_of(&self, kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
-        object_key(kind, &cached.header.namespace, &cached.header.name).map_err(|error| Self::failed(kind, error))
+        object_key(kind, &cached.header.namespace, &cached.header.name)
+            .map_err(|error| Self::failed(kind, error))
     }
 
     async fn lease_for(&self, kind: &'static Kind) -> Result<LeaseId, Failure> {

@@ -6,14 +6,23 @@ use mainstay_proto_api::Status;
 
 use crate::types::{Body, BodyError};
 
+/// How long the rest of a body that is too long is read.
+const DISCARD_TIME: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Reads a whole body of at most `limit_bytes`. Nothing is allocated for a length that is only claimed.
 ///
 /// # Errors
 /// 413 beyond the limit; 400 when the connection fails.
-pub async fn read_body(headers: &http::HeaderMap, mut body: Body, limit_bytes: usize) -> Result<Bytes, Status> {
+pub async fn read_body(
+    headers: &http::HeaderMap,
+    mut body: Body,
+    limit_bytes: usize,
+) -> Result<Bytes, Status> {
     let too_large = || Status::request_entity_too_large(limit_bytes);
-    let claimed = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let claimed =
+        headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if claimed.is_some_and(|length| length > limit_bytes as u64) {
+        discard(&mut body, limit_bytes).await;
         return Err(too_large());
     }
     let mut first: Option<Bytes> = None;
@@ -25,6 +34,8 @@ pub async fn read_body(headers: &http::HeaderMap, mut body: Body, limit_bytes: u
         })?;
         let Ok(data) = frame.into_data() else { continue };
         if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit_bytes {
+            drop((first, all, data));
+            discard(&mut body, limit_bytes).await;
             return Err(too_large());
         }
         match first.take() {
@@ -37,4 +48,20 @@ pub async fn read_body(headers: &http::HeaderMap, mut body: Body, limit_bytes: u
         }
     }
     Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+/// Reads on for a while without keeping anything, so that a client that writes its whole body before it reads gets the
+/// answer and not a broken connection.
+async fn discard(body: &mut Body, bytes_max: usize) {
+    let mut seen = 0;
+    let drain = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, Bytes::len);
+            if seen > bytes_max {
+                break;
+            }
+        }
+    };
+    // A slow client is answered all the same.
+    drop(tokio::time::timeout(DISCARD_TIME, drain).await);
 }

@@ -166,7 +166,13 @@ mod tests {
     fn short(info: &RequestInfo) -> String {
         format!(
             "{} {}/{} ns={} {}/{}/{}",
-            info.verb, info.api_group, info.api_version, info.namespace, info.resource, info.name, info.subresource
+            info.verb,
+            info.api_group,
+            info.api_version,
+            info.namespace,
+            info.resource,
+            info.name,
+            info.subresource
         )
     }
 
@@ -180,7 +186,11 @@ mod tests {
             (Method::GET, "/api/v1/namespaces/a", "get /v1 ns=a namespaces/a/"),
             (Method::PUT, "/api/v1/namespaces/a/finalize", "update /v1 ns=a namespaces/a/finalize"),
             (Method::POST, "/apis/apps/v1/namespaces/a/deployments", "create apps/v1 ns=a deployments//"),
-            (Method::DELETE, "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 ns=a deployments//"),
+            (
+                Method::DELETE,
+                "/apis/apps/v1/namespaces/a/deployments",
+                "deletecollection apps/v1 ns=a deployments//",
+            ),
             (Method::GET, "/api/v1/nodes?fieldSelector=metadata.name%3Dn1", "list /v1 ns= nodes/n1/"),
         ];
         for (method, target, expected) in table {

@@ -67,17 +67,24 @@ fn decode_media(
     strictness: Strictness,
 ) -> Result<DecodedObject, Status> {
     if body.is_empty() {
-        return Err(Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: the body is empty")));
+        return Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: the body is empty"
+        )));
     }
     let refused = |reason: String| {
         Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {reason}"))
     };
     let decoded = match media {
-        Media::Json => json::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?,
-        Media::Yaml => yaml::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?,
+        Media::Json => {
+            json::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?
+        }
+        Media::Yaml => {
+            yaml::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?
+        }
         Media::Protobuf => {
             let envelope = protobuf::envelope::unwrap(body).map_err(|error| refused(error.to_string()))?;
-            let mut object = protobuf::decode(envelope.raw, schema).map_err(|error| refused(error.to_string()))?;
+            let mut object =
+                protobuf::decode(envelope.raw, schema).map_err(|error| refused(error.to_string()))?;
             for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
                 if !text.is_empty() {
                     object.set_path(&[name], text);
@@ -108,8 +115,11 @@ pub fn respond_object(
 /// Answers with a Status, in the client's format where that is possible and as JSON otherwise. Cannot fail.
 pub fn respond_status(headers: &HeaderMap, query: &Query, status: &Status) -> Response {
     let header = headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok());
-    let accepted = encoding::accept(header, query, Allow::PLAIN)
-        .unwrap_or(Accepted { media: Media::Json, view: View::Object, pretty: false });
+    let accepted = encoding::accept(header, query, Allow::PLAIN).unwrap_or(Accepted {
+        media: Media::Json,
+        view: View::Object,
+        pretty: false,
+    });
     let code = StatusCode::from_u16(if status.code == 0 { 200 } else { status.code })
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let schema = mainstay_apiserver_machinery::schema::lookup("meta/v1.Status");

@@ -55,7 +55,8 @@ fn decode_segment(segment: &str) -> Result<String, PathError> {
             continue;
         }
         let (Some(high), Some(low)) = (input.next(), input.next()) else { return Err(PathError::Encoding) };
-        let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok()).ok_or(PathError::Encoding);
+        let digit =
+            |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok()).ok_or(PathError::Encoding);
         bytes.push(digit(high)? * 16 + digit(low)?);
     }
     let text = String::from_utf8(bytes).map_err(|_utf8| PathError::Encoding)?;

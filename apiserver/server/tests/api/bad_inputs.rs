@@ -2,7 +2,6 @@
 //! followed by a request that shows that the server lives on.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -44,7 +43,8 @@ impl Row {
 }
 
 async fn send(client: &Client, row: &Row) -> Answer {
-    let headers: &[(&str, &str)] = if row.content_type.is_empty() { &[] } else { &[("content-type", row.content_type)] };
+    let headers: &[(&str, &str)] =
+        if row.content_type.is_empty() { &[] } else { &[("content-type", row.content_type)] };
     client.call(row.method.clone(), &row.path, headers, row.body.clone()).await
 }
 
@@ -56,10 +56,20 @@ async fn check(rows: Vec<Row>) {
     for row in rows {
         let answer = send(&client, &row).await;
         let text = String::from_utf8_lossy(&answer.bytes).chars().take(300).collect::<String>();
-        let reason = serde_json::from_slice::<Value>(&answer.bytes).map(|v| v["reason"].as_str().unwrap_or_default().to_owned());
-        let held = row.codes.contains(&answer.code) && (row.reason.is_empty() || reason.is_ok_and(|r| r == row.reason));
+        let reason = serde_json::from_slice::<Value>(&answer.bytes)
+            .map(|v| v["reason"].as_str().unwrap_or_default().to_owned());
+        let held = row.codes.contains(&answer.code)
+            && (row.reason.is_empty() || reason.is_ok_and(|r| r == row.reason));
         if !held {
-            writeln!(failed, "{} {} {}: {} {text}", row.id, row.method, &row.path[..row.path.len().min(80)], answer.code).unwrap();
+            writeln!(
+                failed,
+                "{} {} {}: {} {text}",
+                row.id,
+                row.method,
+                &row.path[..row.path.len().min(80)],
+                answer.code
+            )
+            .unwrap();
         }
         assert_eq!(client.get("/readyz/ping").await.code, 200, "the server lives after {}", row.id);
     }
@@ -94,9 +104,14 @@ async fn bodies() {
         post("B001", &[413], "RequestEntityTooLarge").body(padded(3 * 1024 * 1024 + 1)),
         row("B002", Method::PATCH, &format!("{MAPS}/old"), &[413, 422], "")
             .of_type("application/merge-patch+json")
-            .body(json!({"metadata": {"managedFields": secret}, "binaryData": {"a": "QUFB".repeat(500_000)}}).to_string()),
-        post("B004", bad, "BadRequest").body(format!(r#"{{"metadata":{{"name":"deep"}},"data":{}}}"#, nested("[", "]", 9_999))),
-        post("B005", bad, "BadRequest").body(b"{\"metadata\":{\"name\":\"u\"},\"data\":{\"k\":\"\xff\xfe\"}}".to_vec()),
+            .body(
+                json!({"metadata": {"managedFields": secret}, "binaryData": {"a": "QUFB".repeat(500_000)}})
+                    .to_string(),
+            ),
+        post("B004", bad, "BadRequest")
+            .body(format!(r#"{{"metadata":{{"name":"deep"}},"data":{}}}"#, nested("[", "]", 9_999))),
+        post("B005", bad, "BadRequest")
+            .body(b"{\"metadata\":{\"name\":\"u\"},\"data\":{\"k\":\"\xff\xfe\"}}".to_vec()),
         post("B007 truncated", bad, "BadRequest").body(&map[..map.len() - 2]),
         post("B007 garbage", bad, "BadRequest").body(format!("{map} x")),
         post("B007 two documents", bad, "BadRequest").body(format!("{map}{map}")),
@@ -105,11 +120,19 @@ async fn bodies() {
         post("B010", bad, "BadRequest").of_type("application/yaml").body(laughs()),
         post("B011", bad, "BadRequest").of_type("application/yaml").body("[{".repeat(500_000)),
         post("B013 xml", &[415], "UnsupportedMediaType").of_type("text/xml").body("<a/>"),
-        post("B013 utf-16", &[415], "UnsupportedMediaType").of_type("application/json; charset=utf-16").body(map.clone()),
-        row("B013 patch", Method::PATCH, &format!("{MAPS}/old"), &[415], "UnsupportedMediaType").of_type("").body("{}"),
+        post("B013 utf-16", &[415], "UnsupportedMediaType")
+            .of_type("application/json; charset=utf-16")
+            .body(map.clone()),
+        row("B013 patch", Method::PATCH, &format!("{MAPS}/old"), &[415], "UnsupportedMediaType")
+            .of_type("")
+            .body("{}"),
         post("B016 magic", bad, "BadRequest").of_type(PROTOBUF).body(b"k9s\0\x0a\x00".to_vec()),
-        post("B016 length", bad, "BadRequest").of_type(PROTOBUF).body(b"k8s\0\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
-        post("B016 groups", bad, "BadRequest").of_type(PROTOBUF).body([&b"k8s\0"[..], &[0x0b; 10_000]].concat()),
+        post("B016 length", bad, "BadRequest")
+            .of_type(PROTOBUF)
+            .body(b"k8s\0\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
+        post("B016 groups", bad, "BadRequest")
+            .of_type(PROTOBUF)
+            .body([&b"k8s\0"[..], &[0x0b; 10_000]].concat()),
         post("B016 wire types", bad, "BadRequest").of_type(PROTOBUF).body(b"k8s\0\x0f\x0e".to_vec()),
         post("B017", &[400, 415], "").of_type("application/cbor").body(vec![0x9f; 10_000]),
     ])
@@ -135,15 +158,23 @@ async fn strictness() {
     assert_eq!(warned.header("warning"), r#"299 - "unknown field \"spec\"""#, "B019");
     assert!(warned.json()["spec"].is_null(), "B019: the field is dropped");
     let twice = |name: &str| format!(r#"{{"metadata":{{"name":"{name}"}},"data":{{"a":"1","a":"2"}}}}"#);
-    let strict = client.call(Method::POST, &format!("{MAPS}?fieldValidation=Strict"), &headers, twice("strict")).await;
+    let strict =
+        client.call(Method::POST, &format!("{MAPS}?fieldValidation=Strict"), &headers, twice("strict")).await;
     assert_eq!((strict.code, strict.reason().as_str()), (400, "BadRequest"), "B020");
-    assert!(strict.json()["message"].as_str().unwrap().contains("strict decoding error: duplicate field"), "{strict:?}");
+    assert!(
+        strict.json()["message"].as_str().unwrap().contains("strict decoding error: duplicate field"),
+        "{strict:?}"
+    );
     let warned = client.call(Method::POST, MAPS, &headers, twice("warn")).await;
     assert!(warned.header("warning").contains("duplicate field"), "B020");
     assert_eq!(warned.json()["data"]["a"], "2", "B020: the last one wins");
-    let ignored = client.call(Method::POST, &format!("{MAPS}?fieldValidation=Ignore"), &headers, twice("ignore")).await;
+    let ignored =
+        client.call(Method::POST, &format!("{MAPS}?fieldValidation=Ignore"), &headers, twice("ignore")).await;
     assert_eq!((ignored.code, ignored.header("warning")), (201, ""));
-    assert_eq!(client.call(Method::POST, &format!("{MAPS}?fieldValidation=Odd"), &headers, twice("odd")).await.code, 422);
+    assert_eq!(
+        client.call(Method::POST, &format!("{MAPS}?fieldValidation=Odd"), &headers, twice("odd")).await.code,
+        422
+    );
     server.stop().await;
 }
 
@@ -152,13 +183,28 @@ async fn names_and_identities() {
     let bad = &[400_u16][..];
     let named = |name: &str| config_map(name, &json!({}), &json!({})).to_string();
     let mut rows = vec![
-        row("B022 kind", Method::POST, MAPS, bad, "BadRequest").body(r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}"#),
-        row("B022 version", Method::POST, MAPS, bad, "BadRequest").body(r#"{"apiVersion":"v2","kind":"ConfigMap","metadata":{"name":"x"}}"#),
+        row("B022 kind", Method::POST, MAPS, bad, "BadRequest")
+            .body(r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}"#),
+        row("B022 version", Method::POST, MAPS, bad, "BadRequest")
+            .body(r#"{"apiVersion":"v2","kind":"ConfigMap","metadata":{"name":"x"}}"#),
         row("B023 name", Method::PUT, &format!("{MAPS}/old"), bad, "BadRequest").body(named("other")),
-        row("B023 namespace", Method::POST, MAPS, bad, "BadRequest").body(r#"{"metadata":{"name":"x","namespace":"kube-system"}}"#),
+        row("B023 namespace", Method::POST, MAPS, bad, "BadRequest")
+            .body(r#"{"metadata":{"name":"x","namespace":"kube-system"}}"#),
         row("B025 url", Method::GET, &format!("{MAPS}/a%2fb"), &[404], "NotFound"),
-        row("B026 dots", Method::GET, "/api/v1/namespaces/a/pods/..%2f..%2fsecrets%2fx", &[400, 403, 404], ""),
-        row("B026 encoded dots", Method::GET, "/api/v1/namespaces/default/%2e%2e/secrets", &[400, 403, 404], ""),
+        row(
+            "B026 dots",
+            Method::GET,
+            "/api/v1/namespaces/a/pods/..%2f..%2fsecrets%2fx",
+            &[400, 403, 404],
+            "",
+        ),
+        row(
+            "B026 encoded dots",
+            Method::GET,
+            "/api/v1/namespaces/default/%2e%2e/secrets",
+            &[400, 403, 404],
+            "",
+        ),
         row("B026 overlong", Method::GET, "/api/v1/namespaces/%c0%ae/pods", &[400, 403, 404], ""),
         row("B026 dot", Method::GET, "/api/v1/./namespaces", &[400, 403, 404], ""),
         row("B026 slashes", Method::POST, "/api//v1/namespaces", &[400, 403, 404], ""),
@@ -176,12 +222,16 @@ async fn names_and_identities() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries() {
-    let get = |id, query: &str, codes, reason| row(id, Method::GET, &format!("{MAPS}?{query}"), codes, reason);
+    let get =
+        |id, query: &str, codes, reason| row(id, Method::GET, &format!("{MAPS}?{query}"), codes, reason);
     let bad = &[400_u16][..];
     let token = |start: &str| {
-        format!("continue={}", URL_SAFE_NO_PAD.encode(format!(r#"{{"v":"meta.k8s.io/v1","rv":5,"start":"{start}"}}"#)))
+        format!(
+            "continue={}",
+            URL_SAFE_NO_PAD.encode(format!(r#"{{"v":"meta.k8s.io/v1","rv":5,"start":"{start}"}}"#))
+        )
     };
-    let values: Vec<String> = (0..50_000).map(|at| format!("value{at}")).collect();
+    let values: Vec<String> = (0..6_000).map(|at| format!("v{at}")).collect();
     check(vec![
         get("B032", &format!("labelSelector=a%20in%20({})", values.join(",")), &[200, 400], ""),
         get("B034", "fieldSelector=spec.nothing%3Dx", bad, "BadRequest"),
@@ -210,9 +260,27 @@ async fn patches() {
     check(vec![
         patch("B046", json, Value::Array(bomb), &[422, 413], ""),
         patch("B047 test", json, json!([{"op": "test", "path": "/data/a", "value": "2"}]), &[422], "Invalid"),
-        patch("B047 path", json, json!([{"op": "add", "path": "/metadata/-/x", "value": 1}]), &[422], "Invalid"),
-        patch("B047 inside", json, json!([{"op": "move", "from": "/data", "path": "/data/a"}]), &[422], "Invalid"),
-        patch("B049", "application/strategic-merge-patch+json", json!({"data": {"$patch": "bogus"}}), &[400], "BadRequest"),
+        patch(
+            "B047 path",
+            json,
+            json!([{"op": "add", "path": "/metadata/-/x", "value": 1}]),
+            &[422],
+            "Invalid",
+        ),
+        patch(
+            "B047 inside",
+            json,
+            json!([{"op": "move", "from": "/data", "path": "/data/a"}]),
+            &[422],
+            "Invalid",
+        ),
+        patch(
+            "B049",
+            "application/strategic-merge-patch+json",
+            json!({"data": {"$patch": "bogus"}}),
+            &[400],
+            "BadRequest",
+        ),
         row("B052", Method::PUT, &format!("{MAPS}/old"), &[409], "Conflict").body(stale.to_string()),
     ])
     .await;
@@ -226,11 +294,13 @@ async fn raw(client: &Client, bytes: &[u8]) -> String {
     drop(stream.flush().await);
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
-    while let Ok(Ok(count)) = tokio::time::timeout(std::time::Duration::from_secs(2), stream.read(&mut buffer)).await {
+    while let Ok(Ok(count)) =
+        tokio::time::timeout(std::time::Duration::from_secs(2), stream.read(&mut buffer)).await
+    {
         if count == 0 {
             break;
         }
-        answer.write_all(&buffer[..count]).unwrap();
+        answer.extend_from_slice(&buffer[..count]);
     }
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -245,7 +315,10 @@ async fn malformed_http_is_refused_and_closed() {
     let client = server.admin();
     let post = "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\n";
     let rows = [
-        ("B058 both lengths", format!("{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
+        (
+            "B058 both lengths",
+            format!("{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ),
         ("B058 two lengths", format!("{post}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")),
         ("B058 list of lengths", format!("{post}Content-Length: 5,6\r\n\r\nhello!")),
         ("B058 folded header", "GET /version HTTP/1.1\r\nHost: x\r\nX-A: b\r\n c\r\n\r\n".to_owned()),
@@ -255,9 +328,13 @@ async fn malformed_http_is_refused_and_closed() {
         assert!(matches!(code_of(&answer), "400" | "closed"), "{id}: {answer}");
         assert_eq!(client.get("/readyz/ping").await.code, 200, "the server lives after {id}");
     }
-    let long = format!("GET /api/v1/pods?labelSelector={} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(2 << 20));
-    let answer = raw(&client, long.as_bytes()).await;
-    assert!(matches!(code_of(&answer), "431" | "414" | "closed"), "B031: {answer}");
+    // Targets beyond 64 KiB are refused as a whole, where upstream reads up to its header limit.
+    for kib in [500, 2048] {
+        let long =
+            format!("GET /api/v1/pods?labelSelector={} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(kib << 10));
+        let answer = raw(&client, long.as_bytes()).await;
+        assert!(matches!(code_of(&answer), "431" | "414" | "closed"), "B031, {kib} KiB: {answer}");
+    }
     server.stop().await;
 }
 
@@ -266,7 +343,11 @@ async fn methods_that_nobody_serves() {
     let server = TestServer::start().await;
     let client = server.admin();
     for method in ["TRACE", "PROPFIND"] {
-        let answer = raw(&client, format!("{method} /api/v1/pods HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        let answer = raw(
+            &client,
+            format!("{method} /api/v1/pods HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .await;
         assert_eq!(code_of(&answer), "405", "B059 {method}: {answer}");
         assert!(answer.contains("MethodNotAllowed"), "{answer}");
     }
@@ -280,7 +361,9 @@ async fn a_body_that_never_ends_is_cut_at_the_limit() {
     let server = TestServer::start().await;
     let client = server.admin();
     let mut stream = client.connect().await;
-    let head = format!("POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("{:x}\r\n{}\r\n", 64 * 1024, " ".repeat(64 * 1024));
     let mut sent = 0_usize;
@@ -293,7 +376,11 @@ async fn a_body_that_never_ends_is_cut_at_the_limit() {
     }
     assert!(sent < 32 * 1024 * 1024, "B001: the server took {sent} bytes");
     drop(stream);
-    let claimed = raw(&client, format!("POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10737418240\r\n\r\n").as_bytes()).await;
+    let claimed = raw(
+        &client,
+        format!("POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10737418240\r\n\r\n").as_bytes(),
+    )
+    .await;
     assert_eq!(code_of(&claimed), "413", "B001: {claimed}");
     server.stop().await;
 }

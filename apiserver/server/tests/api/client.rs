@@ -68,7 +68,9 @@ impl Client {
         let tls = match identity {
             Some(pair) => {
                 let chain = CertificateDer::pem_slice_iter(&pair.cert_pem).collect::<Result<_, _>>().unwrap();
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(&pair.key_pem).unwrap()).unwrap()
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(&pair.key_pem).unwrap())
+                    .unwrap()
             }
             None => builder.with_no_client_auth(),
         };
@@ -82,22 +84,45 @@ impl Client {
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.unwrap()
     }
 
+    /// An HTTP/2 connection and its sender.
+    pub(crate) async fn http2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let client = Self { addr: self.addr, tls: Arc::new(tls) };
+        let io = TokioIo::new(client.connect().await);
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a test's client, ended by its connection")]
+        let _task = tokio::spawn(connection);
+        sender
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await)).await.unwrap();
         #[allow(clippy::disallowed_methods, reason = "a test's client, ended by its connection")]
         let _task = tokio::spawn(connection);
-        tokio::time::timeout(DEADLINE, sender.send_request(request)).await.expect("an answer in time").unwrap()
+        tokio::time::timeout(DEADLINE, sender.send_request(request))
+            .await
+            .expect("an answer in time")
+            .unwrap()
     }
 
-    pub(crate) async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("host", "test");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = self.send(request.body(Full::new(body.into())).unwrap()).await;
         let (parts, body) = response.into_parts();
-        let bytes = tokio::time::timeout(DEADLINE, body.collect()).await.expect("a body in time").unwrap().to_bytes();
+        let bytes =
+            tokio::time::timeout(DEADLINE, body.collect()).await.expect("a body in time").unwrap().to_bytes();
         Answer { code: parts.status.as_u16(), headers: parts.headers, bytes }
     }
 

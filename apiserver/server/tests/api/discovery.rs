@@ -22,13 +22,21 @@ async fn plain_and_aggregated_discovery_agree() {
     let answer = client.get_as("/apis", accept).await;
     assert!(answer.header("content-type").contains("v=v2;as=APIGroupDiscoveryList"));
     let aggregated = answer.json();
-    let group = aggregated["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "apps").unwrap().clone();
+    let group = aggregated["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|g| g["metadata"]["name"] == "apps")
+        .unwrap()
+        .clone();
     let found = group["versions"][0]["resources"].as_array().unwrap().iter().any(|r: &Value| {
-        r["resource"] == "deployments" && r["subresources"].as_array().unwrap().iter().any(|s| s["subresource"] == "scale")
+        r["resource"] == "deployments"
+            && r["subresources"].as_array().unwrap().iter().any(|s| s["subresource"] == "scale")
     });
     assert!(found);
     let etag = answer.header("etag").to_owned();
-    let again = client.call(http::Method::GET, "/apis", &[("accept", accept), ("if-none-match", &etag)], "").await;
+    let again =
+        client.call(http::Method::GET, "/apis", &[("accept", accept), ("if-none-match", &etag)], "").await;
     assert_eq!(again.code, 304);
     server.stop().await;
 }
@@ -48,7 +56,11 @@ async fn version_health_and_metrics_answer() {
     assert_eq!(client.get("/livez/nothing").await.code, 404);
     client.get("/api/v1/namespaces").await.expect(200);
     let metrics = String::from_utf8(client.get("/metrics").await.bytes.to_vec()).unwrap();
-    let line = metrics.lines().find(|l| l.starts_with("apiserver_request_total{") && l.contains("resource=\"namespaces\"") && l.contains("verb=\"LIST\""));
+    let line = metrics.lines().find(|l| {
+        l.starts_with("apiserver_request_total{")
+            && l.contains("resource=\"namespaces\"")
+            && l.contains("verb=\"LIST\"")
+    });
     assert!(line.is_some_and(|l| l.contains("code=\"200\"")), "{metrics}");
     server.stop().await;
 }

@@ -10,12 +10,20 @@ const MAPS: &str = "/api/v1/namespaces/pages/configmaps";
 async fn fill(client: &Client, count: usize) {
     client.post("/api/v1/namespaces", &json!({"metadata": {"name": "pages"}})).await.expect(201);
     for at in 0..count {
-        client.post(MAPS, &config_map(&format!("m{at:02}"), &json!({"n": at.to_string()}), &json!({}))).await.expect(201);
+        client
+            .post(MAPS, &config_map(&format!("m{at:02}"), &json!({"n": at.to_string()}), &json!({})))
+            .await
+            .expect(201);
     }
 }
 
 fn names(list: &Value) -> Vec<String> {
-    list["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +60,11 @@ async fn an_exact_list_shows_the_past_and_410_when_it_is_compacted() {
     }
     assert!(names(&client.get(MAPS).await.expect(200)).is_empty());
     let exact = format!("{MAPS}?resourceVersion={then}&resourceVersionMatch=Exact");
-    assert_eq!(names(&client.get(&exact).await.expect(200)).len(), 4, "the ring is too short: the store's history answers");
+    assert_eq!(
+        names(&client.get(&exact).await.expect(200)).len(),
+        4,
+        "the ring is too short: the store's history answers"
+    );
     let page = client.get(&format!("{exact}&limit=3")).await.expect(200);
     let token = page["metadata"]["continue"].as_str().unwrap().to_owned();
     server.store.compact(server.store.revision()).await.unwrap();

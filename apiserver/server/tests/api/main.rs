@@ -5,9 +5,11 @@
 mod bad_inputs;
 mod client;
 mod discovery;
+mod kinds;
 mod lists;
 mod negotiation;
 mod objects;
+mod protection;
 mod security;
 mod server;
 mod watches;

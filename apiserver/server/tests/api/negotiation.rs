@@ -45,7 +45,11 @@ async fn yaml_goes_in_and_comes_out() {
     assert_eq!(answer.expect(201)["data"]["k"], "1");
     let text = client.get_as(&format!("{MAPS}/ya"), "application/yaml").await;
     assert_eq!(text.header("content-type"), "application/yaml");
-    assert!(String::from_utf8_lossy(&text.bytes).contains("\n  k: '1'\n"), "{}", String::from_utf8_lossy(&text.bytes));
+    assert!(
+        String::from_utf8_lossy(&text.bytes).contains("\n  k: '1'\n"),
+        "{}",
+        String::from_utf8_lossy(&text.bytes)
+    );
     server.stop().await;
 }
 
@@ -73,10 +77,19 @@ async fn metadata_alone_is_served() {
     let server = TestServer::start().await;
     let client = server.admin();
     client.post(MAPS, &config_map("m", &json!({"l": "x"}), &json!({"secret": "no"}))).await.expect(201);
-    let one = client.get_as(&format!("{MAPS}/m"), "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await.expect(200);
-    assert_eq!((&one["kind"], &one["metadata"]["labels"]["l"]), (&json!("PartialObjectMetadata"), &json!("x")));
+    let one = client
+        .get_as(&format!("{MAPS}/m"), "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+        .await
+        .expect(200);
+    assert_eq!(
+        (&one["kind"], &one["metadata"]["labels"]["l"]),
+        (&json!("PartialObjectMetadata"), &json!("x"))
+    );
     assert!(one["data"].is_null());
-    let list = client.get_as(MAPS, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").await.expect(200);
+    let list = client
+        .get_as(MAPS, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
+        .await
+        .expect(200);
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     server.stop().await;
 }

@@ -96,7 +96,12 @@ async fn patches_of_every_kind_change_an_object() {
     assert_eq!(merged["metadata"]["labels"]["a"], "b");
     let strategic = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "j"}, {"name": "d", "image": "k"}]}}}});
     let merged = client.patch(&path, "strategic-merge", &strategic).await.expect(200);
-    let images: Vec<_> = merged["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(|c| c["image"].clone()).collect();
+    let images: Vec<_> = merged["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["image"].clone())
+        .collect();
     assert_eq!(images.len(), 2);
     assert!(images.contains(&json!("j")) && images.contains(&json!("k")));
     assert_eq!(merged["metadata"]["generation"], 2);
@@ -104,7 +109,8 @@ async fn patches_of_every_kind_change_an_object() {
     assert_eq!(client.patch(&path, "json", &operations).await.expect(200)["spec"]["replicas"], 3);
     let failed = client.patch(&path, "json", &operations).await;
     assert_eq!(failed.code, 422, "the test operation fails now");
-    let apply = client.call(Method::PATCH, &path, &[("content-type", "application/apply-patch+yaml")], "{}").await;
+    let apply =
+        client.call(Method::PATCH, &path, &[("content-type", "application/apply-patch+yaml")], "{}").await;
     assert_eq!((apply.code, apply.reason().as_str()), (415, "UnsupportedMediaType"));
     server.stop().await;
 }
@@ -118,7 +124,8 @@ async fn status_and_scale_are_views_of_their_own() {
     let scale = client.get(&format!("{path}/scale")).await.expect(200);
     assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(1)));
     assert_eq!(scale["status"]["selector"], "app=web");
-    let scaled = client.patch(&format!("{path}/scale"), "merge", &json!({"spec": {"replicas": 5}})).await.expect(200);
+    let scaled =
+        client.patch(&format!("{path}/scale"), "merge", &json!({"spec": {"replicas": 5}})).await.expect(200);
     assert_eq!(scaled["spec"]["replicas"], 5);
     let stale = client.put(&format!("{path}/scale"), &scale).await;
     assert_eq!(stale.code, 409, "the scale's resource version is a precondition");
@@ -199,7 +206,8 @@ async fn concurrent_patches_all_take_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_ends_its_watches_and_tasks() {
     let server = TestServer::start().await;
-    let mut watch = server.admin().watch(&format!("{MAPS}?watch=1&resourceVersion=0"), "application/json").await;
+    let mut watch =
+        server.admin().watch(&format!("{MAPS}?watch=1&resourceVersion=0"), "application/json").await;
     let ended = async { while watch.next().await.is_some() {} };
     let ((), ()) = tokio::join!(server.stop(), ended);
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use mainstay_apiserver_server::config::{
     KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
 };
-use mainstay_apiserver_server::{ApiServer, start};
+use mainstay_apiserver_server::registry::Registry;
+use mainstay_apiserver_server::types::Assembly;
+use mainstay_apiserver_server::{ApiServer, start, start_with};
 use mainstay_base::lifecycle::{SystemClock, Tasks};
 use mainstay_base::pki::{Ca, LeafRequest, SubjectName, Usage};
 use mainstay_store::{Config, Store};
@@ -25,6 +27,15 @@ pub(crate) struct TestServer {
     pub(crate) tasks: Tasks,
     pub(crate) ca: Ca,
     _dir: TempDir,
+}
+
+/// What a server is started with.
+struct Parts {
+    config: ServerConfig,
+    store: Store,
+    tasks: Tasks,
+    ca: Ca,
+    dir: TempDir,
 }
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -63,6 +74,21 @@ impl TestServer {
 
     /// A server whose configuration differs from the usual one.
     pub(crate) async fn configured(adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        let mut parts = Self::prepare().await;
+        adjust(&mut parts.config);
+        let server = start(parts.config, parts.store.clone(), parts.tasks.clone()).await.unwrap();
+        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, _dir: parts.dir }
+    }
+
+    /// A server with gates and endpoints of the test's own, and no first objects.
+    pub(crate) async fn assembled(assemble: impl FnOnce(&Registry) -> Assembly) -> Self {
+        let parts = Self::prepare().await;
+        let server =
+            start_with(parts.config, parts.store.clone(), parts.tasks.clone(), assemble).await.unwrap();
+        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, _dir: parts.dir }
+    }
+
+    async fn prepare() -> Parts {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { dir: dir.path().join("store"), sync: false, ..Config::default() };
         let store = Store::open(config).await.unwrap();
@@ -70,7 +96,7 @@ impl TestServer {
         let tasks = Tasks::new("test", CancellationToken::new());
         let ca_pem = ca.certificate_pem().as_bytes().to_vec();
         let (_keep, serving) = watch::channel(leaf(&ca, "server", &[], Usage::Server));
-        let mut config = ServerConfig {
+        let config = ServerConfig {
             bind: (LOCALHOST, 0).into(),
             advertise: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             serving,
@@ -93,9 +119,7 @@ impl TestServer {
             randomness: Arc::new(SystemRandomness),
             metrics: prometheus::Registry::new(),
         };
-        adjust(&mut config);
-        let server = start(config, store.clone(), tasks.clone()).await.unwrap();
-        Self { server, store, tasks, ca, _dir: dir }
+        Parts { config, store, tasks, ca, dir }
     }
 
     /// A client with all rights.

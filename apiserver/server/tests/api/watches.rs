@@ -12,7 +12,8 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 async fn a_watch_shows_every_change_in_order() {
     let server = TestServer::start().await;
     let client = server.admin();
-    let start = client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let start =
+        client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     client.post(MAPS, &config_map("a", &json!({}), &json!({}))).await.expect(201);
     let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={start}"), JSON).await;
     client.patch(&format!("{MAPS}/a"), "merge", &json!({"data": {"k": "v"}})).await.expect(200);
@@ -22,7 +23,8 @@ async fn a_watch_shows_every_change_in_order() {
         let event = watch.next().await.unwrap();
         assert_eq!(event["type"], expected);
         assert_eq!(event["object"]["kind"], "ConfigMap");
-        versions.push(event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap());
+        versions
+            .push(event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap());
     }
     assert!(versions.is_sorted_by(|a, b| a < b), "the deletion has a revision of its own: {versions:?}");
     server.stop().await;
@@ -32,12 +34,16 @@ async fn a_watch_shows_every_change_in_order() {
 async fn objects_come_into_and_leave_the_view_of_a_selector() {
     let server = TestServer::start().await;
     let client = server.admin();
-    let start = client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let start =
+        client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     let path = format!("{MAPS}?watch=1&labelSelector=on%3Dyes&resourceVersion={start}");
     let mut watch = client.watch(&path, JSON).await;
     client.post(MAPS, &config_map("a", &json!({"on": "no"}), &json!({}))).await.expect(201);
     for on in ["yes", "yes2", "yes"] {
-        client.patch(&format!("{MAPS}/a"), "merge", &json!({"metadata": {"labels": {"on": on}}})).await.expect(200);
+        client
+            .patch(&format!("{MAPS}/a"), "merge", &json!({"metadata": {"labels": {"on": on}}}))
+            .await
+            .expect(200);
     }
     client.patch(&format!("{MAPS}/a"), "merge", &json!({"data": {"k": "v"}})).await.expect(200);
     client.delete(&format!("{MAPS}/a")).await.expect(200);
@@ -73,7 +79,9 @@ async fn a_streaming_list_ends_with_a_marked_bookmark() {
 async fn an_idle_watch_gets_bookmarks_that_follow_the_store() {
     let server = TestServer::start().await;
     let client = server.admin();
-    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion=0&allowWatchBookmarks=true&labelSelector=none"), JSON).await;
+    let mut watch = client
+        .watch(&format!("{MAPS}?watch=1&resourceVersion=0&allowWatchBookmarks=true&labelSelector=none"), JSON)
+        .await;
     let space = client.post("/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await.expect(201);
     let target: u64 = space["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     loop {
@@ -93,13 +101,17 @@ async fn a_watch_from_a_forgotten_version_is_one_error_event() {
     limits.ring_events_max = 1;
     let server = TestServer::with(limits).await;
     let client = server.admin();
-    let start = client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let start =
+        client.get(MAPS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     for name in ["a", "b", "c"] {
         client.post(MAPS, &config_map(name, &json!({}), &json!({}))).await.expect(201);
     }
     let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={start}"), JSON).await;
     let event = watch.next().await.unwrap();
-    assert_eq!((&event["type"], &event["object"]["code"], &event["object"]["reason"]), (&json!("ERROR"), &json!(410), &json!("Expired")));
+    assert_eq!(
+        (&event["type"], &event["object"]["code"], &event["object"]["reason"]),
+        (&json!("ERROR"), &json!(410), &json!("Expired"))
+    );
     assert!(watch.next().await.is_none(), "it is the last event");
     server.stop().await;
 }
@@ -107,7 +119,8 @@ async fn a_watch_from_a_forgotten_version_is_one_error_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_ends_after_its_timeout() {
     let server = TestServer::start().await;
-    let mut watch = server.admin().watch(&format!("{MAPS}?watch=1&resourceVersion=0&timeoutSeconds=1"), JSON).await;
+    let mut watch =
+        server.admin().watch(&format!("{MAPS}?watch=1&resourceVersion=0&timeoutSeconds=1"), JSON).await;
     while watch.next().await.is_some() {}
     server.stop().await;
 }
@@ -116,7 +129,12 @@ async fn a_watch_ends_after_its_timeout() {
 async fn protobuf_frames_have_lengths_and_envelopes() {
     let server = TestServer::start().await;
     let client = server.admin();
-    let mut watch = client.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Dpb"), "application/vnd.kubernetes.protobuf").await;
+    let mut watch = client
+        .watch(
+            &format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Dpb"),
+            "application/vnd.kubernetes.protobuf",
+        )
+        .await;
     assert_eq!(watch.content_type, "application/vnd.kubernetes.protobuf;stream=watch");
     client.post(MAPS, &config_map("pb", &json!({}), &json!({"k": "v"}))).await.expect(201);
     let frame = loop {
@@ -149,8 +167,12 @@ async fn tables_and_metadata_are_watched_too() {
     let event = table.next().await.unwrap();
     assert_eq!(event["object"]["kind"], "Table");
     assert_eq!(event["object"]["rows"][0]["object"]["metadata"]["name"], "t");
-    let mut partial = client.watch(&path, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await;
+    let mut partial =
+        client.watch(&path, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await;
     let event = partial.next().await.unwrap();
-    assert_eq!((&event["object"]["kind"], &event["object"]["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("t")));
+    assert_eq!(
+        (&event["object"]["kind"], &event["object"]["metadata"]["name"]),
+        (&json!("PartialObjectMetadata"), &json!("t"))
+    );
     server.stop().await;
 }
