@@ -128,6 +128,8 @@ impl Runtime {
             seccomp: seccomp(context)?,
             unified_cgroups: self.groups.unified(),
             pids_max: self.config.pids_max,
+            files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            oom_score_min: oom_score_min()?,
         })
     }
 
@@ -157,6 +159,19 @@ impl Runtime {
             }
         }
     }
+}
+
+/// A node that is itself a container may lack the capability to protect processes from the OOM killer: then they
+/// start with what we have.
+fn oom_score_min() -> Result<i64> {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let status = std::fs::read_to_string("/proc/self/status").attempt("reading our capabilities")?;
+    let held = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    if held.unwrap_or(0) & CAP_SYS_RESOURCE != 0 {
+        return Ok(-1000);
+    }
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").attempt("reading our OOM score")?;
+    Ok(own.trim().parse().unwrap_or(0))
 }
 
 fn record(

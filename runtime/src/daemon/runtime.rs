@@ -100,7 +100,7 @@ impl Runtime {
     /// When another daemon has the directory, or the node lacks something; the text says what.
     pub async fn open(config: Config, tasks: &Tasks) -> Result<Arc<Self>> {
         config.validate()?;
-        super::recover::open(config, tasks.child("runtime"), Arc::new(SystemClock)).await
+        super::recover::open(config, tasks.clone(), Arc::new(SystemClock)).await
     }
 
     /// The images of this runtime.

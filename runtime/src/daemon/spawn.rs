@@ -36,8 +36,13 @@ impl Runtime {
         let mut said = String::new();
         let stdout = child.stdout.take();
         // Reaps the shim when it ends while we live; when we end first, the shim goes on.
+        let stop = self.tasks.token();
         self.tasks.spawn("shim process", async move {
-            drop(child.wait().await);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                _ended = child.wait() => {}
+            }
         });
         if let Some(mut stdout) = stdout {
             let read = tokio::time::timeout(START_TIMEOUT, stdout.read_to_string(&mut said));

@@ -292,8 +292,12 @@ fn owner(header: &tar::Header) -> Result<(Uid, Gid)> {
     let number = |value: u64| {
         u32::try_from(value).ok().filter(|id| *id != u32::MAX).ok_or_else(|| Failure::invalid("the owner is out of range"))
     };
-    let uid = number(header.uid().attempt("reading the owner").map_err(invalid)?)?;
-    let gid = number(header.gid().attempt("reading the group").map_err(invalid)?)?;
+    // Some writers leave the field empty, as tar always read it: nobody said otherwise, so root.
+    let blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+    let old = header.as_old();
+    let uid = if blank(&old.uid) { 0 } else { header.uid().attempt("reading the owner").map_err(invalid)? };
+    let gid = if blank(&old.gid) { 0 } else { header.gid().attempt("reading the group").map_err(invalid)? };
+    let (uid, gid) = (number(uid)?, number(gid)?);
     Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 

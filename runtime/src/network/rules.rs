@@ -57,17 +57,17 @@ table ip {table} {{
     type filter hook prerouting priority raw; policy accept;
     iifname "{bridge}" ip daddr 127.0.0.0/8 drop
   }}
-  chain redirect {{
+  chain hostport {{
     dnat ip to ip daddr . meta l4proto . th dport map @hostports_at
     dnat ip to meta l4proto . th dport map @hostports
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
-    meta l4proto {{ tcp, udp, sctp }} fib daddr type local jump redirect
+    meta l4proto {{ tcp, udp, sctp }} fib daddr type local jump hostport
   }}
   chain output {{
     type nat hook output priority -100; policy accept;
-    meta l4proto {{ tcp, udp, sctp }} fib daddr type local jump redirect
+    meta l4proto {{ tcp, udp, sctp }} fib daddr type local jump hostport
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;

@@ -10,7 +10,7 @@ use crate::cgroup::Hierarchies;
 use crate::failure::{Attempt, Failure, Result};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -245,7 +245,7 @@ impl Server {
 
     /// Takes note of every process that died.
     fn bury(&mut self) {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get();
             if let Some(index) = self.pending.iter().position(|pending| pending.helper == pid) {
                 let pending = self.pending.swap_remove(index);

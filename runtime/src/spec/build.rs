@@ -77,6 +77,10 @@ pub(crate) struct Facts {
     /// Only version 2 of control groups is mounted.
     pub(crate) unified_cgroups: bool,
     pub(crate) pids_max: i64,
+    /// Most open files that a limit may name.
+    pub(crate) files_max: u64,
+    /// Lowest OOM score adjustment that we may give.
+    pub(crate) oom_score_min: i64,
 }
 
 /// The whole specification, as config.json wants it.
@@ -124,7 +128,7 @@ fn process(
         "capabilities": {
             "bounding": names, "effective": held, "permitted": held, "inheritable": [], "ambient": [],
         },
-        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": FILES_SOFT, "hard": FILES_HARD}],
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": FILES_SOFT.min(facts.files_max), "hard": FILES_HARD.min(facts.files_max)}],
     });
     let object = process.as_object_mut().ok_or_else(|| Failure::internal("the process is no object"))?;
     // Together with seccomp, libcontainer cannot take `false`: the field is there only when it is set.
@@ -132,7 +136,7 @@ fn process(
         object.insert("noNewPrivileges".into(), json!(true));
     }
     let oom = resources_of(config).map_or(0, |resources| resources.oom_score_adj);
-    object.insert("oomScoreAdj".into(), json!(oom.clamp(-1000, 1000)));
+    object.insert("oomScoreAdj".into(), json!(oom.clamp(-1000, 1000).max(facts.oom_score_min)));
     Ok(process)
 }
 
