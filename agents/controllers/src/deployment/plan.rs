@@ -18,6 +18,7 @@ use super::status::{Conditions, counted};
 use super::strategy::is_recreate;
 use super::template::HASH_LABEL;
 use super::world::{World, asked};
+use crate::counts::says_the_same;
 
 pub(crate) fn plan(world: &World) -> (Vec<Step>, Next) {
     let (mut status, mut conditions) = counted(world);
@@ -55,9 +56,10 @@ pub(crate) fn plan(world: &World) -> (Vec<Step>, Next) {
     }
     let next = next_look(world, &status, &conditions);
     status.conditions = (!conditions.is_empty()).then_some(conditions);
-    if world.deployment.status.as_ref() != Some(&status) {
+    let status = Some(status);
+    if !says_the_same(&world.deployment.status, &status) {
         let mut updated = Deployment::clone(&world.deployment);
-        updated.status = Some(status);
+        updated.status = status;
         steps.push(Step::replace_status(&updated));
     }
     // Last, because it makes the status write's resourceVersion stale.
@@ -196,4 +198,34 @@ fn forget_history(world: &World) -> Vec<Step> {
         .filter(|replica_set| is_empty(replica_set))
         .map(|replica_set| Step::delete(replica_set.as_ref()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    use mainstay_agents_kit::owner::{controller_of, is_controlled_by, uid};
+    use mainstay_agents_kit::selector_of;
+
+    use crate::deployment::World;
+    use crate::golden;
+    use crate::ownership::claim;
+
+    #[test]
+    fn goldens() {
+        golden::check("deployment", |world| {
+            let deployment: Deployment = golden::one(world, "deployment");
+            let selector = selector_of(Some(&deployment.spec.selector)).unwrap();
+            let all: Vec<Arc<ReplicaSet>> = golden::list(world, "replicaSets");
+            let (controlled, others): (Vec<_>, Vec<_>) =
+                all.iter().cloned().partition(|one| is_controlled_by(&one.metadata, uid(&deployment.metadata)));
+            let orphans = others.into_iter().filter(|one| controller_of(&one.metadata).is_none()).collect();
+            let claimed = claim(&selector, controlled, orphans);
+            let by_name = |name: &str| all.iter().find(|one| one.metadata.name.as_deref() == Some(name)).cloned();
+            let pods = golden::list(world, "pods");
+            let now = golden::one(world, "now");
+            super::plan(&World::new(Arc::new(deployment), claimed, pods, by_name, now))
+        });
+    }
 }

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use super::endpoints::{address_types, endpoint_of};
 use super::ports::ports_of;
 use super::world::World;
+use crate::counts::says_the_same;
 use crate::{names, pods};
 
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -164,7 +165,8 @@ fn update(world: &World, slice: &EndpointSlice, content: Vec<Endpoint>) -> Optio
         return Some(Step::delete(slice));
     }
     let meta = updated_meta(world, &slice.metadata, &content);
-    let same_content = slice.endpoints.as_deref().unwrap_or_default() == content;
+    let content = Some(content);
+    let same_content = says_the_same(&slice.endpoints, &content);
     let same_meta =
         meta.labels == slice.metadata.labels && meta.owner_references == slice.metadata.owner_references;
     if same_content && same_meta {
@@ -172,7 +174,7 @@ fn update(world: &World, slice: &EndpointSlice, content: Vec<Endpoint>) -> Optio
     }
     let mut updated = EndpointSlice::clone(slice);
     updated.metadata = meta;
-    updated.endpoints = Some(content);
+    updated.endpoints = content;
     Some(Step::replace(&updated))
 }
 
@@ -253,4 +255,50 @@ fn new_name(world: &World, group: &str, taken: &mut HashSet<String>) -> String {
     let name = free.unwrap_or(prefix);
     taken.insert(name.clone());
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    use super::{World, plan};
+    use crate::golden;
+
+    fn world_of(world: &Value) -> World {
+        World {
+            service: Arc::new(golden::one(world, "service")),
+            pods: golden::list(world, "pods"),
+            slices: golden::list(world, "slices"),
+            zones: [("n1".to_owned(), "west".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn goldens() {
+        golden::check("endpoint_slice", |world| plan(&world_of(world)));
+    }
+
+    #[test]
+    fn a_slice_holds_a_hundred_endpoints() {
+        let pod = |number: usize| {
+            json!({"metadata": {"namespace": "default", "name": format!("p{number}"), "uid": format!("u{number}")},
+                "spec": {"containers": []}, "status": {"podIP": format!("10.0.{}.{}", number / 250, number % 250)}})
+        };
+        let service = json!({"metadata": {"namespace": "default", "name": "web", "uid": "web"},
+            "spec": {"clusterIP": "10.96.0.10", "selector": {"app": "web"}, "ports": [{"port": 80}]}});
+        let mut world = world_of(&json!({ "service": service }));
+        world.pods = (0..250).map(|number| Arc::new(serde_json::from_value::<Pod>(pod(number)).unwrap())).collect();
+        let (steps, _) = plan(&world);
+        let sizes: Vec<usize> = steps
+            .iter()
+            .map(|step| match step {
+                mainstay_agents_kit::step::Step::Create { body, .. } => body["endpoints"].as_array().unwrap().len(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(sizes, [100, 100, 50]);
+    }
 }

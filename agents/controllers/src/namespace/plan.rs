@@ -10,6 +10,7 @@ use mainstay_agents_kit::step::{Step, Target};
 use mainstay_agents_kit::time::{elapsed, time};
 
 use super::world::{Content, World};
+use crate::counts::says_the_same;
 
 const FINALIZER: &str = "kubernetes";
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(300);
@@ -42,9 +43,10 @@ pub(super) fn plan(world: &World) -> (Vec<Step>, Next) {
         steps.extend(delete(world, content));
     }
     let status = status_of(world);
-    let changed = world.namespace.status.as_ref() != Some(&status);
+    let status = Some(status);
+    let changed = !says_the_same(&world.namespace.status, &status);
     let mut updated = Namespace::clone(&world.namespace);
-    updated.status = Some(status);
+    updated.status = status;
     if world.contents.is_empty() && world.failures.is_empty() {
         if let Some(spec) = &mut updated.spec {
             spec.finalizers = spec.finalizers.take().map(|mut finalizers| {

@@ -189,3 +189,25 @@ fn wanted_taints(node: &Node) -> Vec<(&'static str, &'static str)> {
     }
     wanted
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{World, plan};
+    use crate::golden;
+
+    #[test]
+    fn goldens() {
+        golden::check("node_lifecycle", |world| {
+            plan(&World {
+                node: Arc::new(golden::one(world, "node")),
+                seen_at: golden::one(world, "seenAt"),
+                pods: golden::list(world, "pods"),
+                grace: Duration::from_secs(50),
+                now: golden::one(world, "now"),
+            })
+        });
+    }
+}

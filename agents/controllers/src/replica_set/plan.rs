@@ -13,6 +13,7 @@ use mainstay_agents_kit::step::{ActError, Step};
 use super::rank::by_deletion;
 use super::status::{active_count, status_of};
 use super::world::World;
+use crate::counts::says_the_same;
 use crate::names;
 use crate::ownership::{adopt, release};
 use crate::pods;
@@ -35,9 +36,10 @@ pub(crate) fn plan(world: &World) -> (Vec<Step>, Next) {
         }
     }
     let (status, next) = status_of(world, None);
-    if replica_set.status.as_ref() != Some(&status) {
+    let status = Some(status);
+    if !says_the_same(&replica_set.status, &status) {
         let mut updated = ReplicaSet::clone(replica_set);
-        updated.status = Some(status);
+        updated.status = status;
         steps.push(Step::replace_status(&updated));
     }
     (steps, next)
@@ -59,9 +61,10 @@ pub(super) fn failed(world: &World, error: &ActError) -> Vec<Step> {
     };
     let (status, _) = status_of(world, Some((reason, &message)));
     let mut steps = vec![Step::event(world.replica_set.as_ref(), EventType::Warning, reason, text)];
-    if world.replica_set.status.as_ref() != Some(&status) {
+    let status = Some(status);
+    if !says_the_same(&world.replica_set.status, &status) {
         let mut updated = ReplicaSet::clone(&world.replica_set);
-        updated.status = Some(status);
+        updated.status = status;
         steps.push(Step::replace_status(&updated));
     }
     steps
@@ -119,4 +122,31 @@ fn delete(world: &World, pod: &Pod) -> Step {
         format!("Deleted pod: {name}"),
     );
     Step::Sequence(vec![Step::delete(pod), event])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mainstay_agents_kit::owner::{is_controlled_by, uid};
+    use mainstay_agents_kit::selector_of;
+
+    use crate::golden;
+    use crate::ownership::claim;
+    use crate::replica_set::World;
+
+    #[test]
+    fn goldens() {
+        golden::check("replica_set", |world| {
+            let replica_set: k8s_openapi::api::apps::v1::ReplicaSet = golden::one(world, "replicaSet");
+            let selector = selector_of(Some(&replica_set.spec.selector)).unwrap();
+            let (controlled, others): (Vec<Arc<k8s_openapi::api::core::v1::Pod>>, Vec<_>) = golden::list(world, "pods")
+                .into_iter()
+                .partition(|pod: &Arc<k8s_openapi::api::core::v1::Pod>| {
+                    is_controlled_by(&pod.metadata, uid(&replica_set.metadata))
+                });
+            let pods = claim(&selector, controlled, others);
+            super::plan(&World { replica_set: Arc::new(replica_set), pods, now: golden::one(world, "now"), nonce: 7 })
+        });
+    }
 }
