@@ -31,10 +31,15 @@ where
         + DeserializeOwned,
 {
     let api = kube::Api::<K>::namespaced(client.clone(), NAMESPACE);
+    let doing = || format!("creating the {} {NAMESPACE}/{NAME}", K::kind(&()));
+    // A second Service of this name would be refused for its address, not for its name: look first.
+    if api.get_opt(NAME).await.with_context(doing)?.is_some() {
+        return Ok(());
+    }
     match api.create(&PostParams::default(), object).await {
         Ok(_created) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == CONFLICT => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("creating the {} {NAMESPACE}/{NAME}", K::kind(&()))),
+        Err(error) => Err(error).with_context(doing),
     }
 }
 

@@ -144,6 +144,7 @@ impl<R: Reconciler> Driver<R> {
     fn release(&mut self, ended: Result<(Id, (Outcome, Vec<Written>)), JoinError>) {
         let (id, outcome, written) = match ended {
             Ok((id, (outcome, written))) => (id, outcome, written),
+            Err(join) if join.is_cancelled() => (join.id(), Outcome::Failed, Vec::new()), // tokio is shutting down
             Err(join) => {
                 error!(controller = self.shared.reconciler.name(), %join, "a run panicked: its key is released");
                 (join.id(), Outcome::Failed, Vec::new())
