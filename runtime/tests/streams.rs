@@ -123,7 +123,7 @@ fn port_forward_and_host_port_reach_the_pod() {
         let pod = node.pod_with(config).await;
         let script = "while :; do echo served | nc -l -p 80; done";
         let id = node.start(&pod, Node::script("c", script)).await;
-        let ready = "until grep -q ':0050 .* 0A ' /proc/net/tcp; do sleep 0.05; done";
+        let ready = "until cat /proc/net/tcp /proc/net/tcp6 | grep -q ':0050 .* 0A '; do sleep 0.05; done";
         node.exec(&id, ready).await;
         let mut stream = node.runtime.port_forward(pod.clone(), 80).await.unwrap();
         let mut line = String::new();

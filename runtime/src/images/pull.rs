@@ -148,7 +148,7 @@ impl Registry {
         let mut stream = self.stream(blob).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.attempt("downloading the image configuration")?);
+            bytes.extend_from_slice(&chunk.map_err(|error| self.stream_failure(error))?);
             if bytes.len() as u64 > bytes_max {
                 return Err(self.failure(Code::ResourceExhausted, "the image configuration is too large"));
             }
@@ -176,7 +176,7 @@ impl Registry {
         let mut hash = Sha256::new();
         let mut bytes: u64 = 0;
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.attempt("downloading a layer")?;
+            let chunk = chunk.map_err(|error| self.stream_failure(error))?;
             bytes += chunk.len() as u64;
             if bytes > blob.size {
                 return Err(self.failure(Code::DataLoss, "a layer is larger than its manifest says"));
@@ -194,6 +194,13 @@ impl Registry {
 
     fn failure(&self, code: Code, what: &str) -> Failure {
         Failure::new(code, format!("failed to pull image \"{}\": {what}", self.reference))
+    }
+
+    /// The client checks digests too, as the stream ends.
+    fn stream_failure(&self, error: std::io::Error) -> Failure {
+        let wrong = error.get_ref().is_some_and(|inner| inner.is::<oci_client::errors::DigestError>());
+        let code = if wrong { Code::DataLoss } else { Code::Unavailable };
+        self.failure(code, &format!("downloading a blob: {error}"))
     }
 
     fn explain(&self, error: &OciDistributionError) -> Failure {
