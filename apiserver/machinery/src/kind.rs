@@ -375,6 +375,7 @@ pub trait Rules: Sync {
     }
 
     /// Turns the stored form into the served one, where they differ.
+    #[allow(clippy::wrong_self_convention, reason = "the rules convert an object, not themselves")]
     fn from_storage(&self, _object: &mut Value) {}
 
     /// Turns the served form into the stored one, where they differ.

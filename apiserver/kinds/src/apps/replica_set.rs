@@ -1,7 +1,7 @@
 //! apps/v1 ReplicaSet.
 
 use super::template::{validate_counts, validate_selector_and_template};
-use crate::pod_spec::default_template;
+use crate::pod_spec::{default_template, warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore_except, restore_meta};
@@ -67,6 +67,15 @@ impl Rules for ReplicaSet {
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
         let status = At::root(new).get("status");
         validate_counts(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], errors);
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        // Warnings about a template come when it changes, not with each new number of replicas.
+        let template: &[&str] = &["spec", "template"];
+        if old.is_some_and(|old| old.path(template) == new.path(template)) {
+            return Vec::new();
+        }
+        warnings(&At::root(new).dig(&["spec", "template", "spec"]))
     }
 
     fn tracks_generation(&self) -> bool {

@@ -12,9 +12,11 @@ mod scheduling;
 mod security;
 mod spec;
 mod volumes;
+mod warnings;
 
 pub(crate) use defaults::{default_pod, default_template};
 pub(crate) use probe::validate_port;
 pub(crate) use resources::qos_class;
 pub(crate) use scheduling::validate_tolerations;
 pub(crate) use spec::{Holder, validate_ephemeral_containers, validate_spec, validate_template};
+pub(crate) use warnings::warnings;

@@ -1,7 +1,7 @@
 //! The kind itself: names, subresources and the order of its rules.
 
 use super::{ephemeral, resize, row, status, update};
-use crate::pod_spec::{Holder, default_pod, qos_class, validate_spec};
+use crate::pod_spec::{Holder, default_pod, qos_class, validate_spec, warnings};
 use crate::shape::{Body, CREATE, PART_VERBS, PROXY_VERBS, STORED};
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore, restore_meta};
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
@@ -134,6 +134,10 @@ impl Rules for Pod {
             "ephemeralcontainers" => ephemeral::validate(new, old, errors),
             _ => resize::validate(new, old, errors),
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings(&At::root(new).get("spec"))
     }
 
     fn tracks_generation(&self) -> bool {
