@@ -1,6 +1,6 @@
 //! `NodeRestriction`: a node agent writes only about its own node and the pods bound to it.
 //!
-//! Without a Node authorizer this step is what limits nodes in writes; reads are not limited per node yet.
+//! What a node reads is limited by the Node authorizer.
 
 use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::POD;

@@ -1,10 +1,11 @@
-//! The authorizer: `system:masters` first, then RBAC.
+//! The authorizer: `system:masters` first, then what nodes may, then RBAC.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use super::index::RbacIndex;
+use super::node::NodeAuthorizer;
 use crate::authn::user::MASTERS;
 use crate::types::{Attributes, Authorize, Decision, UserInfo};
 
@@ -12,9 +13,15 @@ use crate::types::{Attributes, Authorize, Decision, UserInfo};
 #[derive(Debug, Clone, Default)]
 pub struct Authorizer {
     index: Arc<ArcSwap<RbacIndex>>,
+    nodes: Option<Arc<NodeAuthorizer>>,
 }
 
 impl Authorizer {
+    /// An authorizer that asks `nodes` before its still empty index.
+    pub fn with_nodes(nodes: NodeAuthorizer) -> Self {
+        Self { index: Arc::default(), nodes: Some(Arc::new(nodes)) }
+    }
+
     /// The index as it is now.
     pub fn index(&self) -> Arc<RbacIndex> {
         self.index.load_full()
@@ -31,7 +38,16 @@ impl Authorize for Authorizer {
         if user.in_group(MASTERS) {
             return Decision::Allow(String::new());
         }
-        decide(&self.index.load(), user, attributes)
+        let node = self.nodes.as_ref().map(|nodes| nodes.authorize(user, attributes));
+        match (node, decide(&self.index.load(), user, attributes)) {
+            (Some(node), _) if node.is_allowed() => node,
+            (Some(node), Decision::NoOpinion(rbac)) => {
+                let reasons = [node.reason(), rbac.as_str()];
+                let given: Vec<&str> = reasons.into_iter().filter(|reason| !reason.is_empty()).collect();
+                Decision::NoOpinion(given.join("\n"))
+            }
+            (_, rbac) => rbac,
+        }
     }
 }
 

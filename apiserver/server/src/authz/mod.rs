@@ -10,6 +10,7 @@ pub mod covers;
 pub mod feed;
 pub mod forbidden;
 pub mod index;
+pub mod node;
 pub mod rule;
 
 pub use authorizer::Authorizer;

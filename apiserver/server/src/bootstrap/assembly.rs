@@ -13,7 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::kubernetes_service::KubernetesService;
-use super::policy::default_policy;
+use super::policy::{default_policy, node_rules};
+use super::policy_text::PolicyTextError;
 use super::rbac::reconcile;
 use super::seed::Seeder;
 use crate::admission::default_tolerations::DefaultTolerations;
@@ -33,6 +34,7 @@ use crate::authn::{Authenticator, AuthenticatorConfig, SigningKeys, TokenIssuer}
 use crate::authz::Authorizer;
 use crate::authz::aggregator::Aggregator;
 use crate::authz::feed::PolicyFeed;
+use crate::authz::node::NodeAuthorizer;
 use crate::config::ServerConfig;
 use crate::handlers::Writer;
 use crate::registry::Registry;
@@ -58,6 +60,9 @@ pub enum AssembleError {
     /// A service account key.
     #[error("preparing service account tokens")]
     Keys(#[from] KeyError),
+    /// The default policy's text.
+    #[error("reading the default policy")]
+    Policy(#[from] PolicyTextError),
     /// The Service ranges.
     #[error("preparing service addresses")]
     Range(#[from] PoolError),
@@ -74,7 +79,7 @@ pub enum SeedError {
     Claims(#[from] ClaimsError),
     /// The default policy's text.
     #[error("reading the default policy")]
-    Policy(#[from] super::policy_text::PolicyTextError),
+    Policy(#[from] PolicyTextError),
     /// A write that was refused.
     #[error("creating the objects that every cluster starts with: {0}")]
     Refused(String),
@@ -103,7 +108,7 @@ pub fn assemble(
     registry: &Registry,
     tasks: &Tasks,
 ) -> Result<(Assembly, Gates), AssembleError> {
-    let authorizer = Authorizer::default();
+    let authorizer = Authorizer::with_nodes(NodeAuthorizer::new(registry.clone(), node_rules()?));
     let tokens = Arc::new(issuer(config)?);
     let authenticator = Arc::new(authenticator(config, registry, &tokens)?);
     let allocator = Arc::new(ServiceAllocator::new(AllocatorConfig {

@@ -2,12 +2,15 @@
 
 use std::sync::OnceLock;
 
+use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 
 use super::policy_text::{
     PolicyBinding, PolicyRole, PolicySubject, PolicyTextError, parse_bindings, parse_roles,
 };
+
+use crate::authz::PolicyRule;
 
 /// Annotation by which an administrator keeps a default object from being reconciled.
 pub const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
@@ -37,6 +40,13 @@ pub struct DefaultPolicy {
 pub fn default_policy() -> Result<&'static DefaultPolicy, PolicyTextError> {
     static POLICY: OnceLock<Result<DefaultPolicy, PolicyTextError>> = OnceLock::new();
     POLICY.get_or_init(read).as_ref().map_err(Clone::clone)
+}
+
+/// The rules that node agents have, within the limits of the Node authorizer: those of role `system:node`.
+pub fn node_rules() -> Result<Vec<PolicyRule>, PolicyTextError> {
+    let roles = &default_policy()?.cluster_roles;
+    let role = roles.iter().find(|role| Meta(role).name() == "system:node");
+    Ok(role.map(PolicyRule::list_from).unwrap_or_default())
 }
 
 fn read() -> Result<DefaultPolicy, PolicyTextError> {
@@ -122,7 +132,7 @@ fn namespace_role(role: &PolicyRole) -> Value {
 }
 
 fn rules(role: &PolicyRole) -> Vec<Value> {
-    role.rules.iter().map(crate::authz::PolicyRule::to_value).collect()
+    role.rules.iter().map(PolicyRule::to_value).collect()
 }
 
 fn binding_object(binding: &PolicyBinding, role_kind: &str) -> Value {
@@ -153,7 +163,6 @@ fn subject(subject: &PolicySubject) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_apiserver_machinery::object::Meta;
 
     #[test]
     fn the_files_read_and_every_name_is_there_once() {

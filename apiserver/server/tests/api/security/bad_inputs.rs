@@ -41,7 +41,7 @@ fn check(id: &str, tries: &[Tried]) {
 fn every_row_has_a_test() {
     let source = include_str!("bad_inputs.rs");
     for id in ROWS.lines().skip(1).filter_map(|row| row.split('\t').next()) {
-        assert!(source.contains(&format!("check(\"{id}\"")), "{id}");
+        assert!(source.contains(&format!("\"{id}\",")), "{id}");
     }
 }
 
@@ -262,5 +262,106 @@ async fn b077_a_refused_upgrade_leaves_no_tunnel() {
     let mut rest = Vec::new();
     drop(tokio::time::timeout(DEADLINE, stream.read_to_end(&mut rest)).await.expect("the connection closes"));
     assert_eq!(seen.lock().len(), 1, "{:?}", seen.lock());
+    server.stop().await;
+}
+
+/// Two nodes, each with a pod: `on-a` refers to Secret `mine`, `on-b` to Secret `theirs`.
+async fn two_nodes(server: &TestServer) -> Client {
+    let admin = server.admin();
+    service_account(&admin, "default", "default").await;
+    service_account(&admin, "default", "other").await;
+    for (node, secret) in [("a", "mine"), ("b", "theirs")] {
+        let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
+        admin.post("/api/v1/nodes", &object).await.expect(201);
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}});
+        admin.post("/api/v1/namespaces/default/secrets", &object).await.expect(201);
+        let volumes = json!([{"name": "s", "secret": {"secretName": secret}}]);
+        let object = pod(&format!("on-{node}"), &json!({"nodeName": node, "volumes": volumes}));
+        admin.post("/api/v1/namespaces/default/pods", &object).await.expect(201);
+    }
+    server.user("system:node:a", &["system:nodes"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b079_b082_a_node_writes_about_itself_only() {
+    let server = TestServer::start().await;
+    let node = two_nodes(&server).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let status = json!({"status": {"phase": "Failed"}});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "on-b"}});
+    check(
+        "B079",
+        &[
+            tried("status", &node.patch(&format!("{pods}/on-b/status"), "merge", &status).await),
+            tried("delete", &node.delete(&format!("{pods}/on-b")).await),
+            tried("evict", &node.post(&format!("{pods}/on-b/eviction"), &eviction).await),
+        ],
+    );
+    assert_eq!(node.patch(&format!("{pods}/on-a/status"), "merge", &status).await.code, 200);
+    let mirror = |node: &str, spec: &Value| {
+        let mut mirror = pod("m", spec);
+        mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+        mirror["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "v1", "kind": "Node", "name": node, "uid": "u"}]);
+        mirror["spec"]["nodeName"] = json!(node);
+        mirror
+    };
+    let secret = json!({"volumes": [{"name": "s", "secret": {"secretName": "mine"}}]});
+    check(
+        "B082",
+        &[
+            tried("plain", &node.post(pods, &pod("m", &json!({"nodeName": "a"}))).await),
+            tried("other node", &node.post(pods, &mirror("b", &json!({}))).await),
+            tried("secret", &node.post(pods, &mirror("a", &secret)).await),
+            tried("account", &node.post(pods, &mirror("a", &json!({"serviceAccountName": "default"}))).await),
+        ],
+    );
+    node.post(pods, &mirror("a", &json!({}))).await.expect(201);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b080_b083_a_node_reads_for_its_pods_only() {
+    let server = TestServer::start().await;
+    let node = two_nodes(&server).await;
+    let core = "/api/v1/namespaces/default";
+    node.get(&format!("{core}/secrets/mine")).await.expect(200);
+    node.get(&format!("{core}/secrets?fieldSelector=metadata.name%3Dmine")).await.expect(200);
+    node.get(&format!("{core}/services")).await.expect(200);
+    let mut tries = Vec::new();
+    for path in [
+        "secrets/theirs",
+        "secrets",
+        "secrets?watch=1",
+        "secrets?fieldSelector=metadata.name%3Dtheirs",
+        "configmaps/none",
+    ] {
+        tries.push(tried(path, &node.get(&format!("{core}/{path}")).await));
+    }
+    tries.push(tried("all secrets", &node.get("/api/v1/secrets").await));
+    check("B080", &tries);
+
+    let uid = async |name: &str| {
+        let pod = server.admin().get(&format!("{core}/pods/{name}")).await.expect(200);
+        pod["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let request = |pod: &str, uid: &str, audiences: Value| {
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {
+            "audiences": audiences,
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}
+        }})
+    };
+    let (on_a, on_b) = (uid("on-a").await, uid("on-b").await);
+    let token = format!("{core}/serviceaccounts/default/token");
+    node.post(&token, &request("on-a", &on_a, json!([]))).await.expect(201);
+    let other = format!("{core}/serviceaccounts/other/token");
+    check(
+        "B083",
+        &[
+            tried("other account", &node.post(&other, &request("on-a", &on_a, json!([]))).await),
+            tried("other node's pod", &node.post(&token, &request("on-b", &on_b, json!([]))).await),
+            tried("audience", &node.post(&token, &request("on-a", &on_a, json!(["vault"]))).await),
+        ],
+    );
     server.stop().await;
 }
