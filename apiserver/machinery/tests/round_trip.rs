@@ -281,6 +281,22 @@ fn deep_protobuf_is_refused() {
 }
 
 #[test]
+fn entries_in_any_order_are_sorted_in_linear_time() {
+    let ty = schema::lookup("core/v1.ConfigMap").unwrap();
+    let mut message = Vec::new();
+    for n in (0..200_000_u32).rev() {
+        let key = format!("{n:06}");
+        message.extend_from_slice(&[0x12, 11, 0x0a, 6]);
+        message.extend_from_slice(key.as_bytes());
+        message.extend_from_slice(&[0x12, 1, b'v']);
+    }
+    let value = protobuf::decode(&message, ty).unwrap();
+    let data = value.path_map(&["data"]).unwrap();
+    assert_eq!(data.len(), 200_000);
+    assert!(data.keys().is_sorted());
+}
+
+#[test]
 fn the_stores_revision_becomes_the_resource_version() {
     let ty = schema::lookup("core/v1.ConfigMap").unwrap();
     let value: Value =

@@ -41,7 +41,8 @@ static DOCUMENT: Message = Message {
     extensions: 16,
 };
 
-static INFO: Message = Message { fields: &[("title", 1, Form::Text), ("version", 2, Form::Text)], extensions: 7 };
+static INFO: Message =
+    Message { fields: &[("title", 1, Form::Text), ("version", 2, Form::Text)], extensions: 7 };
 
 static API_KEY: Message = Message {
     fields: &[("type", 1, Form::Text), ("name", 2, Form::Text), ("in", 3, Form::Text)],
@@ -91,8 +92,10 @@ static OPERATION: Message = Message {
     extensions: 13,
 };
 
-static RESPONSE: Message =
-    Message { fields: &[("description", 1, Form::Text), ("schema", 2, Form::Nest(1, &SCHEMA_FORM))], extensions: 5 };
+static RESPONSE: Message = Message {
+    fields: &[("description", 1, Form::Text), ("schema", 2, Form::Nest(1, &SCHEMA_FORM))],
+    extensions: 5,
+};
 
 static BODY: Message = Message {
     fields: &[
@@ -157,7 +160,9 @@ fn put(value: &Value, number: u32, form: &Form, out: &mut Vec<u8>) {
     match form {
         Form::Text => put_bytes(number, value.as_str().unwrap_or_default().as_bytes(), out),
         Form::Flag => put_int(number, i64::from(value.as_bool().unwrap_or_default()), out),
-        Form::Each(item) => value.as_list().unwrap_or_default().iter().for_each(|v| put(v, number, item, out)),
+        Form::Each(item) => {
+            value.as_list().unwrap_or_default().iter().for_each(|v| put(v, number, item, out))
+        }
         Form::Any => within(number, out, |out| put_bytes(2, crate::json::to_string(value).as_bytes(), out)),
         Form::Message(message) => within(number, out, |out| {
             if let Value::Map(map) = value {

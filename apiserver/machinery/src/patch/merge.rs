@@ -9,19 +9,23 @@ pub fn merge_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Map(patch) = patch else {
         return malformed("error decoding patch: a merge patch must be an object");
     };
-    let mut result = target.clone();
-    merge(&mut result, patch);
-    Ok(result)
+    let target = target.as_map().cloned().unwrap_or_default();
+    Ok(Value::Map(merge(target, patch.clone())))
 }
 
-fn merge(target: &mut Value, patch: &Map) {
-    let map = target.make_map();
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(map.remove(key)),
-            Value::Map(inner) => merge(map.get_or_insert(key, Value::map), inner),
-            other => drop(map.insert(key.clone(), other)),
-        }
+fn merge(target: Map, patch: Map) -> Map {
+    let joined = target.try_join(patch, |_, old, new| {
+        Ok::<_, std::convert::Infallible>(match (old, new) {
+            (old, None) => old,
+            (_, Some(Value::Null)) => None,
+            (Some(Value::Map(old)), Some(Value::Map(new))) => Some(Value::Map(merge(old, new))),
+            (_, Some(Value::Map(new))) => Some(Value::Map(merge(Map::new(), new))),
+            (_, new) => new,
+        })
+    });
+    match joined {
+        Ok(map) => map,
+        Err(never) => match never {},
     }
 }
 
@@ -29,6 +33,15 @@ fn merge(target: &mut Value, patch: &Map) {
 mod tests {
     use super::*;
     use crate::value;
+
+    #[test]
+    fn large_maps_merge_in_linear_time() {
+        let map = |prefix: &str| -> Map { (0..100_000).map(|n| (format!("{prefix}{n:06}"), n)).collect() };
+        let merged = merge_patch(&Value::Map(map("z")), &Value::Map(map("a"))).unwrap();
+        assert_eq!(merged.as_map().map(Map::len), Some(200_000));
+        let nulls: Map = (0..100_000).map(|n| (format!("a{n:06}"), Value::Null)).collect();
+        assert_eq!(merge_patch(&merged, &Value::Map(nulls)), Ok(Value::Map(map("z"))));
+    }
 
     #[test]
     fn the_rfcs_examples_hold() {

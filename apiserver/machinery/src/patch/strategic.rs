@@ -13,6 +13,9 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_PREFIX: &str = "$deleteFromPrimitiveList";
 const ORDER_PREFIX: &str = "$setElementOrder";
 
+/// `$setElementOrder` lists that one map of a patch may have; no type has more lists.
+const ORDERS_MAX: usize = 64;
+
 const BAD_RETAIN_KEYS: &str = "invalid patch format of retainKeys";
 const BAD_DELETE_LIST: &str = "invalid patch format of primitive list";
 const BAD_ORDER_LIST: &str = "invalid patch format of setElementOrder list";
@@ -92,16 +95,17 @@ fn merge_map(mut original: Map, mut patch: Map, schema: Schema) -> Result<Map, P
         retain_keys(&mut original, &patch, &kept)?;
     }
     set_element_orders(&mut original, &mut patch, schema)?;
+    let mut rest = Vec::with_capacity(patch.len());
     for (key, value) in patch {
         match key.strip_prefix(DELETE_PREFIX) {
-            Some(rest) => {
-                let Some(name) = rest.strip_prefix('/') else { return malformed(BAD_DELETE_LIST) };
+            Some(name) => {
+                let Some(name) = name.strip_prefix('/') else { return malformed(BAD_DELETE_LIST) };
                 delete_from_list(&mut original, name, &value)?;
             }
-            None => merge_member(&mut original, key, value, schema)?,
+            None => rest.push((key, value)),
         }
     }
-    Ok(original)
+    original.try_join(Map::from_pairs(rest), |key, old, new| merge_member(key, old, new, schema))
 }
 
 /// `$retainKeys`: drops what is not named, and refuses a patch that sets what is not named.
@@ -128,29 +132,26 @@ fn delete_from_list(original: &mut Map, name: &str, doomed: &Value) -> Result<()
     Ok(())
 }
 
-fn merge_member(original: &mut Map, key: Key, value: Value, schema: Schema) -> Result<(), PatchError> {
-    if value.is_null() {
-        original.remove(&key);
-        return Ok(());
-    }
-    let merged = match (original.get_mut(&key).map(Value::take), value) {
-        (Some(Value::Map(old)), Value::Map(new)) => {
-            let member = schema.member(&key)?;
-            let merged = if member.replaces { new } else { merge_map(old, new, member.schema)? };
-            Some(Value::Map(merged))
+/// One member of a map: what the patch makes of it, or nothing.
+fn merge_member(
+    key: &str,
+    old: Option<Value>,
+    new: Option<Value>,
+    schema: Schema,
+) -> Result<Option<Value>, PatchError> {
+    Ok(match (old, new) {
+        (old, None) => old,
+        (_, Some(Value::Null)) => None,
+        (Some(Value::Map(old)), Some(Value::Map(new))) => {
+            let member = schema.member(key)?;
+            Some(Value::Map(if member.replaces { new } else { merge_map(old, new, member.schema)? }))
         }
-        (Some(Value::List(old)), Value::List(new)) => {
-            let member = schema.member(&key)?;
-            let merged = if member.merges { merge_list(old, new, member)? } else { new };
-            Some(Value::List(merged))
+        (Some(Value::List(old)), Some(Value::List(new))) => {
+            let member = schema.member(key)?;
+            Some(Value::List(if member.merges { merge_list(old, new, member)? } else { new }))
         }
-        (_, new) => plain(new),
-    };
-    match merged {
-        Some(value) => drop(original.insert(key, value)),
-        None => drop(original.remove(&key)),
-    }
-    Ok(())
+        (_, Some(new)) => plain(new),
+    })
 }
 
 /// What a patch's value is where there is nothing to merge with: no nulls, no directives; nothing at all for a map
@@ -275,6 +276,12 @@ fn merge_items(
 /// Every `$setElementOrder/<name>`: merges the list it names and puts it into the order given.
 fn set_element_orders(original: &mut Map, patch: &mut Map, schema: Schema) -> Result<(), PatchError> {
     let directives: Vec<Key> = patch.keys().filter(|key| key.starts_with(ORDER_PREFIX)).cloned().collect();
+    if directives.len() > ORDERS_MAX {
+        return malformed(format!(
+            "a map has {} $setElementOrder lists, more than {ORDERS_MAX}",
+            directives.len()
+        ));
+    }
     for directive in directives {
         let Some(order) = patch.remove(&directive) else { continue };
         let Some(name) = directive.strip_prefix(ORDER_PREFIX).and_then(|rest| rest.strip_prefix('/')) else {

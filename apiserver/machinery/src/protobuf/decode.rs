@@ -65,16 +65,13 @@ fn message(bytes: &[u8], ty: &'static Type, depth: usize) -> Result<Map, DecodeE
     }
     let mut members = Members { pairs: Vec::new(), seen: 0 };
     read_into(bytes, ty, depth, &mut members)?;
-    // Entries of maps may come in any order; the tree sorts, and the last of equal keys wins.
-    let mut pairs = members.pairs;
-    for (_, value) in &mut pairs {
-        if let Value::List(items) = value
-            && items.capacity() > items.len() * 2
-        {
-            items.shrink_to_fit();
+    // Entries of maps may come in any order; of equal keys the last wins.
+    for (_, value) in &mut members.pairs {
+        if let Value::Map(map) = value {
+            map.restore_order();
         }
     }
-    Ok(Map::from_pairs(pairs))
+    Ok(Map::from_pairs(members.pairs))
 }
 
 fn read_into(
@@ -134,8 +131,7 @@ fn read_field(
         Container::Map => {
             let (key, value) = read_entry(field, wire, depth)?;
             if let Some(Value::Map(map)) = members.slot(at, field, Value::map) {
-                // Keys come sorted, so this appends.
-                map.insert(SmolStr::new(key), value);
+                map.push_unordered(SmolStr::new(key), value);
             }
             Ok(())
         }

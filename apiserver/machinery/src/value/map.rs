@@ -70,6 +70,48 @@ impl Map {
         }
     }
 
+    /// Adds a member at the end, in any order; [`Map::restore_order`] must follow before anything else is done.
+    pub(crate) fn push_unordered(&mut self, key: SmolStr, value: Value) {
+        self.entries.push((key, value));
+    }
+
+    /// Sorts what [`Map::push_unordered`] added; of equal keys the last wins.
+    pub(crate) fn restore_order(&mut self) {
+        if !self.entries.is_sorted_by(|a, b| a.0 < b.0) {
+            *self = Self::from_pairs(std::mem::take(&mut self.entries));
+        }
+    }
+
+    /// Joins two maps in one pass: `join` gets each key with its value on either side and says what stays.
+    ///
+    /// # Errors
+    /// The first error of `join`.
+    pub(crate) fn try_join<E>(
+        self,
+        other: Self,
+        mut join: impl FnMut(&SmolStr, Option<Value>, Option<Value>) -> Result<Option<Value>, E>,
+    ) -> Result<Self, E> {
+        let mut entries = Vec::with_capacity(self.len().max(other.len()));
+        let (mut left, mut right) =
+            (self.entries.into_iter().peekable(), other.entries.into_iter().peekable());
+        loop {
+            let order = match (left.peek(), right.peek()) {
+                (None, None) => return Ok(Self { entries }),
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let one = if order.is_le() { left.next() } else { None };
+            let two = if order.is_ge() { right.next() } else { None };
+            let (one_key, one) = one.unzip();
+            let (two_key, two) = two.unzip();
+            let Some(key) = one_key.or(two_key) else { continue };
+            if let Some(value) = join(&key, one, two)? {
+                entries.push((key, value));
+            }
+        }
+    }
+
     /// Removes `key`, returning what stood there.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let at = self.find(key).ok()?;
