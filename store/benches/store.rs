@@ -1,6 +1,18 @@
 //! How fast the embedded store is, and how much memory it takes. Prints medians of several rounds; run it on a quiet machine:
 //! `cargo bench -p mainstay-store --bench store`. An argument chooses sections by name.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench prints, measures time, and may end anywhere")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a bench prints, measures time, and may end anywhere"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::unchecked_time_subtraction,
+    reason = "figures for people"
+)]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -8,13 +20,21 @@ use std::time::{Duration, Instant};
 
 use mainstay_store::{Compare, Config, PutRequest, RangeRequest, Revision, Store, Txn, WatchRequest};
 
+type Section = fn(&Path);
+
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, fn(&Path)); 5] =
-        [("put", put_rates), ("read", reads), ("watch", watch_latency), ("restart", restart), ("memory", memory)];
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let sections: [(&str, Section); 5] = [
+        ("put", put_rates),
+        ("read", reads),
+        ("watch", watch_latency),
+        ("restart", restart),
+        ("memory", memory),
+    ];
     println!("mainstay-store, 256-byte values, fdatasync on, medians of {ROUNDS} rounds");
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
@@ -101,7 +121,11 @@ fn put_rates(dir: &Path) {
                 let puts = (store.revision().0 - before.1.0).max(1) as u128;
                 costs.push((cpu() - before.0).as_nanos() / puts);
             }
-            println!("put, {tasks:>3} tasks: {:>7}/s, {:>5.1} us CPU each", median(rates), median(costs) as f64 / 1000.0);
+            println!(
+                "put, {tasks:>3} tasks: {:>7}/s, {:>5.1} us CPU each",
+                median(rates),
+                median(costs) as f64 / 1000.0
+            );
             store.compact(store.revision()).await.unwrap();
         }
         let mut rates = Vec::new();
@@ -123,7 +147,8 @@ async fn create_rate(store: &Store, round: usize) -> u64 {
                 let mut done = 0_u64;
                 while start.elapsed() < ROUND {
                     let key = format!("create/{round}/{task}/{done}");
-                    let txn = Txn::when([Compare::absent(key.clone())]).then([PutRequest::new(key, vec![b'v'; 256])]);
+                    let txn = Txn::when([Compare::absent(key.clone())])
+                        .then([PutRequest::new(key, vec![b'v'; 256])]);
                     assert!(store.txn(txn).await.unwrap().succeeded);
                     done += 1;
                 }
@@ -138,7 +163,8 @@ async fn create_rate(store: &Store, round: usize) -> u64 {
 
 async fn fill(store: &Store, keys: usize) {
     for chunk in (0..keys).collect::<Vec<_>>().chunks(100) {
-        let puts: Vec<PutRequest> = chunk.iter().map(|i| PutRequest::new(format!("fill/{i:08}"), vec![b'v'; 256])).collect();
+        let puts: Vec<PutRequest> =
+            chunk.iter().map(|i| PutRequest::new(format!("fill/{i:08}"), vec![b'v'; 256])).collect();
         store.txn(Txn::default().then(puts)).await.unwrap();
     }
 }
@@ -162,7 +188,11 @@ fn reads(dir: &Path) {
         }
         let mut times = Vec::new();
         for i in 0..200 {
-            let request = RangeRequest { limit: 1000, uncounted: true, ..RangeRequest::range(format!("fill/{:08}", i * 97), "fill0") };
+            let request = RangeRequest {
+                limit: 1000,
+                uncounted: true,
+                ..RangeRequest::range(format!("fill/{:08}", i * 97), "fill0")
+            };
             let start = Instant::now();
             assert_eq!(black_box(store.range(request).await.unwrap()).kvs.len(), 1000);
             times.push(start.elapsed());
@@ -200,7 +230,13 @@ fn watch_latency(dir: &Path) {
 }
 
 /// Each put carries the time it was sent at; a watcher takes the difference.
-async fn one_watch_run(store: &Store, epoch: Instant, watchers: usize, events: u64, pace: Option<Duration>) -> (Vec<Duration>, u64) {
+async fn one_watch_run(
+    store: &Store,
+    epoch: Instant,
+    watchers: usize,
+    events: u64,
+    pace: Option<Duration>,
+) -> (Vec<Duration>, u64) {
     let mut running = Vec::new();
     for _ in 0..watchers {
         let mut watch = store.watch(WatchRequest::prefix("watched/")).await;
@@ -279,10 +315,15 @@ fn memory(dir: &Path) {
         println!("memory, empty: {} MiB", empty / 1024);
         for keys in 1..=3 {
             for chunk in 0..1000 {
-                let put = |i: usize| PutRequest::new(format!("mem/{keys}/{:08}", chunk * 100 + i), vec![b'v'; 256]);
+                let put =
+                    |i: usize| PutRequest::new(format!("mem/{keys}/{:08}", chunk * 100 + i), vec![b'v'; 256]);
                 store.txn(Txn::default().then((0..100).map(put))).await.unwrap();
             }
-            println!("memory, {keys}00,000 keys of 256 bytes: {} MiB (+{} MiB)", rss_kib() / 1024, (rss_kib() - empty) / 1024);
+            println!(
+                "memory, {keys}00,000 keys of 256 bytes: {} MiB (+{} MiB)",
+                rss_kib() / 1024,
+                (rss_kib() - empty) / 1024
+            );
         }
         let before = rss_kib();
         let mut watches = Vec::new();

@@ -5,7 +5,9 @@
 
 use std::error::Error;
 
-use mainstay_store::{Compare, Config, EventKind, PutRequest, RangeRequest, Revision, Store, Txn, WatchRequest};
+use mainstay_store::{
+    Compare, Config, EventKind, PutRequest, RangeRequest, Revision, Store, Txn, WatchRequest,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -20,10 +22,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for kv in &settings.kvs {
         println!("at start: {} = {}", text(&kv.key), text(&kv.value));
     }
-    let mut changes = store.watch(WatchRequest::prefix("config/").starting_at(settings.revision.next())).await;
+    let mut changes =
+        store.watch(WatchRequest::prefix("config/").starting_at(settings.revision.next())).await;
 
     // Two editors have read the same version. The first to write wins, the second is told.
-    let seen = settings.kvs.iter().find(|kv| kv.key == "config/workers").map_or(Revision(0), |kv| kv.mod_revision);
+    let seen =
+        settings.kvs.iter().find(|kv| kv.key == "config/workers").map_or(Revision(0), |kv| kv.mod_revision);
     println!("first editor changed it: {}", change(&store, "config/workers", "8", seen).await?);
     println!("second editor changed it: {}", change(&store, "config/workers", "2", seen).await?);
     store.delete("config/log-level").await?;
@@ -32,14 +36,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let batch = changes.next().await?;
         for event in batch.events {
             match event.kind {
-                EventKind::Put => println!("revision {}: {} = {}", batch.revision, text(&event.kv.key), text(&event.kv.value)),
-                EventKind::Delete => println!("revision {}: {} is back to its default", batch.revision, text(&event.kv.key)),
+                EventKind::Put => println!(
+                    "revision {}: {} = {}",
+                    batch.revision,
+                    text(&event.kv.key),
+                    text(&event.kv.value)
+                ),
+                EventKind::Delete => {
+                    println!("revision {}: {} is back to its default", batch.revision, text(&event.kv.key))
+                }
             }
         }
     }
 
     // Yesterday's settings can still be read, until somebody compacts.
-    let before = store.range(RangeRequest { revision: Some(settings.revision), ..RangeRequest::prefix("config/") }).await?;
+    let before = store
+        .range(RangeRequest { revision: Some(settings.revision), ..RangeRequest::prefix("config/") })
+        .await?;
     println!("{} settings at revision {}", before.count, settings.revision);
     store.compact(store.revision()).await?;
     store.close().await?;
@@ -47,7 +60,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Changes a setting if it is still the version that was seen.
-async fn change(store: &Store, key: &'static str, value: &'static str, seen: Revision) -> Result<bool, Box<dyn Error>> {
+async fn change(
+    store: &Store,
+    key: &'static str,
+    value: &'static str,
+    seen: Revision,
+) -> Result<bool, Box<dyn Error>> {
     let txn = Txn::when([Compare::unchanged(key, seen)]).then([PutRequest::new(key, value)]);
     Ok(store.txn(txn).await?.succeeded)
 }

@@ -56,7 +56,11 @@ async fn campaign(store: &Store, name: &'static str, lease: LeaseId) -> Result<b
 async fn lead(store: &Store, lease: LeaseId) -> Result<(), Failure> {
     for step in 0..3 {
         store.lease_keep_alive(lease).await?;
-        let mine = Compare::new(LEADER, mainstay_store::CompareTarget::Lease(lease), mainstay_store::CompareOp::Equal);
+        let mine = Compare::new(
+            LEADER,
+            mainstay_store::CompareTarget::Lease(lease),
+            mainstay_store::CompareOp::Equal,
+        );
         let work = Txn::when([mine]).then([PutRequest::new("work/step", format!("{step}"))]);
         if !store.txn(work).await?.succeeded {
             println!("no longer the leader");

@@ -7,7 +7,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_store::{Compare, Config, DeleteRangeRequest, LeaseId, Op, PutRequest, RangeRequest, Store, Txn, WatchRequest};
+use mainstay_store::{
+    Compare, Config, DeleteRangeRequest, LeaseId, Op, PutRequest, RangeRequest, Store, Txn, WatchRequest,
+};
 use tokio::task::JoinSet;
 
 const JOBS: &str = "queue/jobs/";
@@ -62,8 +64,11 @@ async fn claim_any(store: &Store, worker: u32, lease: LeaseId) -> Result<Option<
     for job in store.range(RangeRequest::prefix(JOBS)).await?.kvs {
         let claim = claim_of(&job.key);
         // The job is still there, and nobody claims it.
-        let txn = Txn::when([Compare::unchanged(job.key.clone(), job.mod_revision), Compare::absent(claim.clone())])
-            .then([PutRequest::new(claim, format!("{worker}")).with_lease(lease)]);
+        let txn = Txn::when([
+            Compare::unchanged(job.key.clone(), job.mod_revision),
+            Compare::absent(claim.clone()),
+        ])
+        .then([PutRequest::new(claim, format!("{worker}")).with_lease(lease)]);
         if store.txn(txn).await?.succeeded {
             return Ok(Some(job.key));
         }
@@ -73,7 +78,8 @@ async fn claim_any(store: &Store, worker: u32, lease: LeaseId) -> Result<Option<
 
 /// Job and claim go together.
 async fn finish(store: &Store, job: &Bytes) -> Result<(), Failure> {
-    let both: [Op; 2] = [DeleteRangeRequest::key(job.clone()).into(), DeleteRangeRequest::key(claim_of(job)).into()];
+    let both: [Op; 2] =
+        [DeleteRangeRequest::key(job.clone()).into(), DeleteRangeRequest::key(claim_of(job)).into()];
     store.txn(Txn::default().then(both)).await?;
     Ok(())
 }
@@ -88,8 +94,8 @@ async fn wait_for_change(store: &Store, lease: LeaseId) -> Result<bool, Failure>
     loop {
         // `next` loses nothing when it is dropped.
         match tokio::time::timeout(TTL / 3, changes.next()).await {
-            Ok(changed) => {
-                changed?;
+            Ok(batch) => {
+                batch?;
                 return Ok(true);
             }
             Err(_elapsed) => drop(store.lease_keep_alive(lease).await?),

@@ -244,9 +244,11 @@ fn check(config: &Config) -> Result<(), OpenError> {
 
 fn open_files(config: &Config, stop: Arc<StopState>, grown: Arc<Notify>) -> Result<Opened, OpenError> {
     let dir = DataDir::open(&config.dir, config.cluster_id)?;
-    let engine = |what| move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() };
+    let engine = |what| {
+        move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() }
+    };
     let (tables, mark) = Tables::open(&dir.tables(), config).map_err(engine("opening the tables"))?;
-    let (leases, attachments) = tables.load_leases().map_err(engine("loading the leases"))?;
+    let leases = tables.load_leases().map_err(engine("loading the leases"))?;
     let log_config = LogConfig {
         path: dir.log(),
         cluster_id: dir.cluster_id,
@@ -266,5 +268,5 @@ fn open_files(config: &Config, stop: Arc<StopState>, grown: Arc<Notify>) -> Resu
             what: format!("the log ends before entry {applied}, which was applied"),
         });
     }
-    Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases, attachments)), log })
+    Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases)), log })
 }

@@ -126,13 +126,21 @@ fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {
     // The format first: a later one may have other fields.
     let format: Format = serde_json::from_slice(bytes).map_err(|_not_json| not_readable(path))?;
     if format.format != FORMAT {
-        return Err(OpenError::FormatVersion { dir: path.to_path_buf(), found: format.format.to_string(), supported: FORMAT });
+        return Err(OpenError::FormatVersion {
+            dir: path.to_path_buf(),
+            found: format.format.to_string(),
+            supported: FORMAT,
+        });
     }
     serde_json::from_slice(bytes).map_err(|_other_fields| not_readable(path))
 }
 
 fn not_readable(path: &Path) -> OpenError {
-    OpenError::Damaged { file: path.join(IDENTITY), offset: 0, what: "it is not the identity of a store".into() }
+    OpenError::Damaged {
+        file: path.join(IDENTITY),
+        offset: 0,
+        what: "it is not the identity of a store".into(),
+    }
 }
 
 fn io_error(path: &Path, what: &str) -> impl FnOnce(io::Error) -> OpenError {
@@ -176,7 +184,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(IDENTITY), r#"{"format": 2, "shards": []}"#).unwrap();
         let error = DataDir::open(dir.path(), None).unwrap_err();
-        assert!(matches!(&error, OpenError::FormatVersion { found, supported: 1, .. } if found == "2"), "{error}");
+        assert!(
+            matches!(&error, OpenError::FormatVersion { found, supported: 1, .. } if found == "2"),
+            "{error}"
+        );
     }
 
     #[test]

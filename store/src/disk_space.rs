@@ -27,7 +27,11 @@ impl DiskSpace {
     pub(crate) fn check(&self) -> Result<(), WriteError> {
         let free_bytes = self.free_bytes();
         if free_bytes < self.reserve_bytes {
-            return Err(WriteError::NoSpace { dir: self.dir.clone(), free_bytes, reserve_bytes: self.reserve_bytes });
+            return Err(WriteError::NoSpace {
+                dir: self.dir.clone(),
+                free_bytes,
+                reserve_bytes: self.reserve_bytes,
+            });
         }
         Ok(())
     }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::api::{KeyValue, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WriteError};
+use crate::api::{
+    KeyValue, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WriteError,
+};
 use crate::core::Core;
 use crate::engine::EngineView;
 use crate::mvcc::{ViewError, check_range, range_page, range_response, read_txn};
@@ -77,7 +79,9 @@ impl Core {
                 Err(None) => {
                     let (tables, key) = (Arc::clone(&self.tables), key.clone());
                     let read = move |_: &EngineView<'_>| {
-                        tables.get_at(&key, at, false).map_err(|error| ViewError(error.map_or_else(String::new, |error| error.to_string())))
+                        tables.get_at(&key, at, false).map_err(|error| {
+                            ViewError(error.map_or_else(String::new, |error| error.to_string()))
+                        })
                     };
                     self.blocking(read).await?
                 }
@@ -103,7 +107,10 @@ impl Core {
     }
 
     /// One page of a range, and the request for the rest.
-    pub(crate) async fn range_page(self: &Arc<Self>, request: RangeRequest) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
+    pub(crate) async fn range_page(
+        self: &Arc<Self>,
+        request: RangeRequest,
+    ) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
         check_range(&request)?;
         loop {
             self.check_read()?;

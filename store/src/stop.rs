@@ -24,8 +24,8 @@ pub(crate) struct StopState {
 
 impl StopState {
     /// Stops because going on could give wrong answers.
-    pub(crate) fn halt(&self, reason: String) {
-        if self.stop(Stopped::Halted(Halt(Arc::from(reason.as_str())))) {
+    pub(crate) fn halt(&self, reason: &str) {
+        if self.stop(Stopped::Halted(Halt(Arc::from(reason)))) {
             tracing::error!(reason, "the store stopped");
         }
     }

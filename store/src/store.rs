@@ -7,8 +7,9 @@ use futures::{Stream, stream};
 use tokio::time::Instant;
 
 use crate::api::{
-    CloseError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, KeyValue, Lease, LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive,
-    OpenError, PutRequest, PutResponse, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest, WriteError,
+    CloseError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, KeyValue, Lease, LeaseError,
+    LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse, RangeError, RangeRequest,
+    RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest, WriteError,
 };
 use crate::core::Core;
 use crate::mvcc::{Command, Reply, check_delete, check_put, check_txn, is_read_only};
@@ -67,7 +68,10 @@ impl Store {
     ///
     /// Every page carries that revision and says in `more` whether another follows; `count` is the number of its keys. `request.limit` bounds
     /// the whole. If history is compacted past the revision while the stream is read, it ends with [`RangeError::Compacted`].
-    pub fn range_stream(&self, request: RangeRequest) -> impl Stream<Item = Result<RangeResponse, RangeError>> + Send + use<> {
+    pub fn range_stream(
+        &self,
+        request: RangeRequest,
+    ) -> impl Stream<Item = Result<RangeResponse, RangeError>> + Send + use<> {
         let core = Arc::clone(self.core());
         stream::try_unfold(Some(request), move |rest| {
             let core = Arc::clone(&core);
@@ -89,7 +93,11 @@ impl Store {
     }
 
     /// Sets one key.
-    pub async fn put(&self, key: impl Into<Bytes> + Send, value: impl Into<Bytes> + Send) -> Result<PutResponse, WriteError> {
+    pub async fn put(
+        &self,
+        key: impl Into<Bytes> + Send,
+        value: impl Into<Bytes> + Send,
+    ) -> Result<PutResponse, WriteError> {
         self.put_with(PutRequest::new(key, value)).await
     }
 
@@ -134,7 +142,10 @@ impl Store {
     /// Follows changes. Whatever is wrong with the request (a start that is compacted) shows at the first [`Watch::next`].
     ///
     /// A write that is acknowledged after this returns is seen by a watch without start.
-    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
+    #[allow(
+        clippy::unused_async,
+        reason = "members other than the leader will have to ask; callers should not change then"
+    )]
     pub async fn watch(&self, request: WatchRequest) -> Watch {
         Watch::open(Arc::clone(&self.core().hub), request)
     }
@@ -174,21 +185,30 @@ impl Store {
     }
 
     /// Starts the lease's time anew and returns it. Nothing is written: after a restart of the store every lease begins a whole time to live.
-    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
+    #[allow(
+        clippy::unused_async,
+        reason = "members other than the leader will have to ask; callers should not change then"
+    )]
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<Duration, LeaseError> {
         self.core().check()?;
         self.core().leases.keep_alive(id, Instant::now()).ok_or(LeaseError::NotFound(id))
     }
 
     /// What is left of a lease; its keys only if they are asked for.
-    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
+    #[allow(
+        clippy::unused_async,
+        reason = "members other than the leader will have to ask; callers should not change then"
+    )]
     pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive, LeaseError> {
         self.core().check()?;
         self.core().leases.time_to_live(id, keys, Instant::now()).ok_or(LeaseError::NotFound(id))
     }
 
     /// All leases, by identifier.
-    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask; callers should not change then")]
+    #[allow(
+        clippy::unused_async,
+        reason = "members other than the leader will have to ask; callers should not change then"
+    )]
     pub async fn leases(&self) -> Result<Vec<Lease>, LeaseError> {
         self.core().check()?;
         Ok(self.core().leases.list())
@@ -198,7 +218,9 @@ impl Store {
     pub async fn compact(&self, revision: Revision) -> Result<(), CompactError> {
         match self.core().propose(Command::Compact(revision)).await? {
             Reply::Compact => Ok(()),
-            Reply::CompactRefused { current, .. } if revision > current => Err(CompactError::FutureRevision { wanted: revision, current }),
+            Reply::CompactRefused { current, .. } if revision > current => {
+                Err(CompactError::FutureRevision { wanted: revision, current })
+            }
             Reply::CompactRefused { floor, .. } => Err(CompactError::Compacted { wanted: revision, floor }),
             other => Err(unexpected(&other).into()),
         }

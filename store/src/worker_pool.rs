@@ -30,7 +30,10 @@ impl std::fmt::Debug for WorkerPool {
 
 impl WorkerPool {
     /// Starts `threads` threads.
-    pub(crate) fn start(name: &str, threads: usize) -> std::io::Result<(Self, Vec<std::thread::JoinHandle<()>>)> {
+    pub(crate) fn start(
+        name: &str,
+        threads: usize,
+    ) -> std::io::Result<(Self, Vec<std::thread::JoinHandle<()>>)> {
         let shared = Arc::new(Shared {
             queue: Mutex::new((VecDeque::new(), false)),
             added: Condvar::new(),
@@ -39,7 +42,9 @@ impl WorkerPool {
         let mut handles = Vec::with_capacity(threads);
         for number in 0..threads {
             let shared = Arc::clone(&shared);
-            handles.push(std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&shared))?);
+            handles.push(
+                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&shared))?,
+            );
         }
         Ok((Self { shared }, handles))
     }

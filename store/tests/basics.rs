@@ -1,11 +1,12 @@
 //! The store as an embedder meets it: every call once, with its guarantees.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use mainstay_store::{
-    Compare, CompactError, Config, DeleteRangeRequest, EventKind, LeaseError, LeaseId, OpResponse, OpenError, PutRequest, RangeError,
-    RangeRequest, Revision, Store, Txn, WatchError, WatchRequest, WriteError,
+    CompactError, Compare, Config, DeleteRangeRequest, EventKind, LeaseError, LeaseId, OpResponse, OpenError,
+    PutRequest, RangeError, RangeRequest, Revision, Store, Txn, WatchError, WatchRequest, WriteError,
 };
 
 fn config(dir: &tempfile::TempDir) -> Config {
@@ -99,16 +100,24 @@ async fn ranges_page_count_and_read_the_past() {
     store.delete("k05").await.unwrap();
     let page = store.range(RangeRequest { limit: 10, ..RangeRequest::prefix("k") }).await.unwrap();
     assert_eq!((page.kvs.len(), page.more, page.count, page.revision), (10, true, 29, Revision(32)));
-    let past = store.range(RangeRequest { revision: Some(Revision(7)), ..RangeRequest::prefix("k") }).await.unwrap();
+    let past =
+        store.range(RangeRequest { revision: Some(Revision(7)), ..RangeRequest::prefix("k") }).await.unwrap();
     assert_eq!((past.kvs.len(), past.revision), (6, Revision(32)));
     let counted = store.range(RangeRequest { count_only: true, ..RangeRequest::prefix("k1") }).await.unwrap();
     assert_eq!((counted.kvs.len(), counted.count), (0, 10));
-    let keys = store.range(RangeRequest { keys_only: true, ..RangeRequest::range("k01", "k03") }).await.unwrap();
-    assert_eq!(keys.kvs.iter().map(|kv| (&kv.key[..], kv.value.len())).collect::<Vec<_>>(), [(&b"k01"[..], 0), (b"k02", 0)]);
+    let keys =
+        store.range(RangeRequest { keys_only: true, ..RangeRequest::range("k01", "k03") }).await.unwrap();
+    assert_eq!(
+        keys.kvs.iter().map(|kv| (&kv.key[..], kv.value.len())).collect::<Vec<_>>(),
+        [(&b"k01"[..], 0), (b"k02", 0)]
+    );
     let none = store.range(RangeRequest::range("z", "a")).await.unwrap();
     assert_eq!((none.count, none.more), (0, false));
     let ahead = store.range(RangeRequest { revision: Some(Revision(99)), ..RangeRequest::key("k") }).await;
-    assert_eq!(ahead.unwrap_err(), RangeError::FutureRevision { wanted: Revision(99), current: Revision(32) });
+    assert_eq!(
+        ahead.unwrap_err(),
+        RangeError::FutureRevision { wanted: Revision(99), current: Revision(32) }
+    );
     assert_eq!(store.range(RangeRequest::key("")).await.unwrap_err(), RangeError::EmptyKey);
     store.close().await.unwrap();
 }
@@ -117,7 +126,8 @@ async fn ranges_page_count_and_read_the_past() {
 async fn a_stream_reads_one_revision_whatever_is_written_meanwhile() {
     let (_dir, store) = open().await;
     for chunk in 0..25 {
-        let ops: Vec<PutRequest> = (0..100).map(|i| PutRequest::new(format!("k{:04}", chunk * 100 + i), "v")).collect();
+        let ops: Vec<PutRequest> =
+            (0..100).map(|i| PutRequest::new(format!("k{:04}", chunk * 100 + i), "v")).collect();
         store.txn(Txn::default().then(ops)).await.unwrap();
     }
     let mut pages = std::pin::pin!(store.range_stream(RangeRequest::prefix("k")));
@@ -133,7 +143,8 @@ async fn a_stream_reads_one_revision_whatever_is_written_meanwhile() {
         store.delete("k2400").await.unwrap();
     }
     assert_eq!((keys, more), (2500, false));
-    let limited: Vec<_> = store.range_stream(RangeRequest { limit: 1500, ..RangeRequest::prefix("k") }).collect().await;
+    let limited: Vec<_> =
+        store.range_stream(RangeRequest { limit: 1500, ..RangeRequest::prefix("k") }).collect().await;
     assert_eq!(limited.iter().map(|page| page.as_ref().unwrap().kvs.len()).collect::<Vec<_>>(), [1000, 500]);
     store.close().await.unwrap();
 }
@@ -141,7 +152,11 @@ async fn a_stream_reads_one_revision_whatever_is_written_meanwhile() {
 #[tokio::test]
 async fn transactions_compare_and_write_in_one_revision() {
     let (_dir, store) = open().await;
-    let create = || Txn::when([Compare::absent("a")]).then([PutRequest::new("a", "1"), PutRequest::new("b", "1")]).otherwise([RangeRequest::key("a")]);
+    let create = || {
+        Txn::when([Compare::absent("a")])
+            .then([PutRequest::new("a", "1"), PutRequest::new("b", "1")])
+            .otherwise([RangeRequest::key("a")])
+    };
     let first = store.txn(create()).await.unwrap();
     assert!(first.succeeded);
     assert_eq!(first.revision, Revision(2));
@@ -154,7 +169,8 @@ async fn transactions_compare_and_write_in_one_revision() {
     assert!(!store.txn(stale).await.unwrap().succeeded);
     let twice = Txn::default().then([PutRequest::new("a", "1"), PutRequest::new("a", "2")]);
     assert_eq!(store.txn(twice).await.unwrap_err(), WriteError::DuplicateKey { key: "a".into() });
-    let delete = Txn::when([Compare::value("a", "1")]).then([DeleteRangeRequest { prev_kv: true, ..DeleteRangeRequest::prefix("") }]);
+    let delete = Txn::when([Compare::value("a", "1")])
+        .then([DeleteRangeRequest { prev_kv: true, ..DeleteRangeRequest::prefix("") }]);
     let deleted = store.txn(delete).await.unwrap();
     let [OpResponse::Delete(answer)] = &deleted.responses[..] else { panic!("{deleted:?}") };
     assert_eq!((answer.deleted, answer.prev.len(), answer.revision), (2, 2, Revision(3)));
@@ -182,10 +198,19 @@ async fn compaction_forgets_the_past_and_keeps_the_present() {
     store.delete("gone").await.unwrap();
     store.put("b", "x").await.unwrap();
     store.compact(Revision(12)).await.unwrap();
-    assert_eq!(store.compact(Revision(12)).await.unwrap_err(), CompactError::Compacted { wanted: Revision(12), floor: Revision(12) });
-    assert_eq!(store.compact(Revision(99)).await.unwrap_err(), CompactError::FutureRevision { wanted: Revision(99), current: Revision(14) });
+    assert_eq!(
+        store.compact(Revision(12)).await.unwrap_err(),
+        CompactError::Compacted { wanted: Revision(12), floor: Revision(12) }
+    );
+    assert_eq!(
+        store.compact(Revision(99)).await.unwrap_err(),
+        CompactError::FutureRevision { wanted: Revision(99), current: Revision(14) }
+    );
     let past = |revision| RangeRequest { revision: Some(Revision(revision)), ..RangeRequest::all() };
-    assert_eq!(store.range(past(11)).await.unwrap_err(), RangeError::Compacted { wanted: Revision(11), floor: Revision(12) });
+    assert_eq!(
+        store.range(past(11)).await.unwrap_err(),
+        RangeError::Compacted { wanted: Revision(11), floor: Revision(12) }
+    );
     assert_eq!(store.range(past(12)).await.unwrap().count, 2);
     assert_eq!(store.get("a").await.unwrap().unwrap().value, "9");
     let mut watch = store.watch(WatchRequest::prefix("").starting_at(Revision(11))).await;
@@ -193,7 +218,10 @@ async fn compaction_forgets_the_past_and_keeps_the_present() {
     store.close().await.unwrap();
     let store = Store::open(config(&dir)).await.unwrap();
     assert_eq!(store.status().await.unwrap().compacted, Revision(12));
-    assert_eq!(store.range(past(11)).await.unwrap_err(), RangeError::Compacted { wanted: Revision(11), floor: Revision(12) });
+    assert_eq!(
+        store.range(past(11)).await.unwrap_err(),
+        RangeError::Compacted { wanted: Revision(11), floor: Revision(12) }
+    );
     store.close().await.unwrap();
 }
 
@@ -206,7 +234,10 @@ async fn a_revoked_lease_takes_its_keys_in_one_revision() {
     }
     store.put("z", "detached").await.unwrap();
     let left = store.lease_time_to_live(lease.id, true).await.unwrap();
-    assert_eq!((left.granted, left.keys), (Duration::from_secs(60), vec![Bytes::from("x"), Bytes::from("y")]));
+    assert_eq!(
+        (left.granted, left.keys),
+        (Duration::from_secs(60), vec![Bytes::from("x"), Bytes::from("y")])
+    );
     let mut watch = store.watch(WatchRequest { prev_kv: true, ..WatchRequest::prefix("") }).await;
     assert_eq!(store.lease_revoke(lease.id).await.unwrap(), Revision(6));
     let batch = watch.next().await.unwrap();
@@ -224,7 +255,10 @@ async fn an_expired_lease_deletes_its_keys_and_a_kept_one_does_not() {
     let (_dir, store) = open().await;
     let dies = store.lease_grant(Duration::from_millis(10), Some(LeaseId(7))).await.unwrap();
     assert_eq!((dies.id, dies.ttl), (LeaseId(7), Duration::from_secs(1)));
-    assert_eq!(store.lease_grant(Duration::from_secs(1), Some(LeaseId(7))).await.unwrap_err(), LeaseError::Exists(LeaseId(7)));
+    assert_eq!(
+        store.lease_grant(Duration::from_secs(1), Some(LeaseId(7))).await.unwrap_err(),
+        LeaseError::Exists(LeaseId(7))
+    );
     let lives = store.lease_grant(Duration::from_secs(30), None).await.unwrap();
     store.put_with(PutRequest::new("dies", "1").with_lease(dies.id)).await.unwrap();
     store.put_with(PutRequest::new("lives", "1").with_lease(lives.id)).await.unwrap();
@@ -260,7 +294,10 @@ async fn requests_out_of_bounds_are_refused() {
     store.put("k", fits.clone()).await.unwrap();
     assert_eq!(store.get("k").await.unwrap().unwrap().value, fits);
     let ops: Vec<PutRequest> = (0..129).map(|i| PutRequest::new(format!("{i}"), "")).collect();
-    assert_eq!(store.txn(Txn::default().then(ops)).await.unwrap_err(), WriteError::TooManyOps { count: 129, max: 128 });
+    assert_eq!(
+        store.txn(Txn::default().then(ops)).await.unwrap_err(),
+        WriteError::TooManyOps { count: 129, max: 128 }
+    );
     let forever = store.lease_grant(Duration::from_secs(u64::MAX), None).await.unwrap_err();
     assert!(matches!(forever, LeaseError::TtlTooLarge { .. }));
     store.close().await.unwrap();

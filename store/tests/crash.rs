@@ -2,13 +2,16 @@
 //!
 //! The child writes through all that a store does: puts, transactions, deletes, leases, compaction, small log files that are used again, and
 //! checkpoints. It tells of each acknowledged write on its standard output, after the fact.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mainstay_store::{Config, DeleteRangeRequest, LeaseId, PutRequest, RangeRequest, Revision, Store, Txn, WatchRequest};
+use mainstay_store::{
+    Config, DeleteRangeRequest, LeaseId, PutRequest, RangeRequest, Revision, Store, Txn, WatchRequest,
+};
 
 const KILLS: u32 = 100;
 const WRITERS: u64 = 8;
@@ -51,7 +54,10 @@ fn sigkill_loses_no_acknowledged_write() {
             runtime.block_on(check(dir.path(), kill, &acknowledged));
         }
     }
-    assert!(acknowledged.values().map(|last| last.step).sum::<u64>() > u64::from(KILLS) * 50, "there was load: {acknowledged:?}");
+    assert!(
+        acknowledged.values().map(|last| last.step).sum::<u64>() > u64::from(KILLS) * 50,
+        "there was load: {acknowledged:?}"
+    );
 }
 
 /// Starts the child, reads what it acknowledges, and kills it after so many lines.
@@ -93,9 +99,12 @@ fn note(line: &str, run: u32, acknowledged: &mut BTreeMap<u64, Acknowledged>) ->
         return false;
     }
     let mut number = || words.next().unwrap().parse::<u64>().unwrap();
-    let (writer, step, revision) = (number(), number(), number() as i64);
+    let (writer, step, revision) = (number(), number(), number().cast_signed());
     let last = acknowledged.entry(writer).or_default();
-    assert!(step > last.step && revision > last.revision, "writer {writer} went back from {last:?} to {step} at {revision}");
+    assert!(
+        step > last.step && revision > last.revision,
+        "writer {writer} went back from {last:?} to {step} at {revision}"
+    );
     *last = Acknowledged { step, revision, run };
     true
 }
@@ -107,7 +116,10 @@ async fn check(dir: &Path, run: u32, acknowledged: &BTreeMap<u64, Acknowledged>)
         assert!(store.revision().0 >= last.revision);
         let step = step_of(&store, *writer).await;
         let untold = u64::from(run - last.run) + 1;
-        assert!((last.step..=last.step + untold).contains(&step), "writer {writer} has {step}, in run {run}, and had told {last:?}");
+        assert!(
+            (last.step..=last.step + untold).contains(&step),
+            "writer {writer} has {step}, in run {run}, and had told {last:?}"
+        );
         let pair = store.range(RangeRequest::prefix(format!("pair/{writer}/"))).await.unwrap();
         let values: Vec<_> = pair.kvs.iter().map(|kv| (&kv.value, kv.mod_revision)).collect();
         assert!(values.windows(2).all(|two| two[0] == two[1]), "a transaction was torn: {values:?}");
@@ -158,7 +170,8 @@ async fn write(store: Store, writer: u64) {
         let revision = match step % 5 {
             0 => {
                 let lease = store.lease_grant(Duration::from_secs(3600), None).await.unwrap();
-                let leased = PutRequest::new(format!("leased/{writer}/{}", step % 3), "x").with_lease(lease.id);
+                let leased =
+                    PutRequest::new(format!("leased/{writer}/{}", step % 3), "x").with_lease(lease.id);
                 store.txn(Txn::default().then([own, leased])).await.unwrap().revision
             }
             1 => {
@@ -167,7 +180,8 @@ async fn write(store: Store, writer: u64) {
                 store.txn(Txn::default().then(ops)).await.unwrap().revision
             }
             2 | 3 => {
-                let pair = ["a", "b"].map(|side| PutRequest::new(format!("pair/{writer}/{side}"), value.clone()));
+                let pair =
+                    ["a", "b"].map(|side| PutRequest::new(format!("pair/{writer}/{side}"), value.clone()));
                 store.txn(Txn::default().then(pair).then([own])).await.unwrap().revision
             }
             _ => store.put_with(own).await.unwrap().revision,

@@ -1,11 +1,12 @@
 //! What a watch promises: ordered, unique, atomic, without gap, resumable, whatever the pace of writer and reader.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mainstay_store::{
-    Compare, Config, DeleteRangeRequest, Event, EventKind, KeyValue, Op, PutRequest, RangeRequest, Revision, Store, Txn, Watch, WatchBatch,
-    WatchError, WatchRequest,
+    Compare, Config, DeleteRangeRequest, Event, EventKind, KeyValue, Op, PutRequest, RangeRequest, Revision,
+    Store, Txn, Watch, WatchBatch, WatchError, WatchRequest,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -33,13 +34,20 @@ async fn next(watch: &mut Watch) -> WatchBatch {
 /// Random writes over a few keys: puts, deletes of ranges, transactions.
 async fn write(store: &Store, seed: u64, count: usize) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let key = |rng: &mut StdRng| format!("{}{}", ["a", "b", "c"][rng.random_range(0..3)], rng.random_range(0..5));
+    let key =
+        |rng: &mut StdRng| format!("{}{}", ["a", "b", "c"][rng.random_range(0..3)], rng.random_range(0..5));
     for i in 0..count {
         match rng.random_range(0..6) {
             0 => drop(store.delete(key(&mut rng)).await.unwrap()),
-            1 => drop(store.delete_range(DeleteRangeRequest::prefix(format!("b{}", rng.random_range(0..5)))).await.unwrap()),
+            1 => drop(
+                store
+                    .delete_range(DeleteRangeRequest::prefix(format!("b{}", rng.random_range(0..5))))
+                    .await
+                    .unwrap(),
+            ),
             2 => {
-                let ops: Vec<Op> = ["a0", "b0", "c0"].map(|key| PutRequest::new(key, format!("{i}")).into()).into();
+                let ops: Vec<Op> =
+                    ["a0", "b0", "c0"].map(|key| PutRequest::new(key, format!("{i}")).into()).into();
                 drop(store.txn(Txn::when([Compare::absent("nobody")]).then(ops)).await.unwrap());
             }
             _ => drop(store.put(key(&mut rng), format!("{seed}-{i}")).await.unwrap()),
@@ -126,8 +134,14 @@ async fn events_across_ring_and_history_rebuild_every_revision() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_watchers_of_ranges_see_exactly_their_keys() {
     let (_dir, store) = open(16).await;
-    let ranges: [(&str, Option<&str>); 6] =
-        [("a0", None), ("a", Some("b")), ("b", Some("\0")), ("b1", Some("b3")), ("zz", None), ("", Some("\0"))];
+    let ranges: [(&str, Option<&str>); 6] = [
+        ("a0", None),
+        ("a", Some("b")),
+        ("b", Some("\0")),
+        ("b1", Some("b3")),
+        ("zz", None),
+        ("", Some("\0")),
+    ];
     let mut watchers = Vec::new();
     for (key, end) in ranges {
         for (filter_put, filter_delete) in [(false, false), (true, false), (false, true)] {
@@ -149,7 +163,8 @@ async fn many_watchers_of_ranges_see_exactly_their_keys() {
     let last = store.revision();
     let all = collect(&mut store.watch(watch_all(2)).await, last).await;
     for (request, watch) in &mut watchers {
-        let found: Vec<Event> = collect(watch, last).await.into_iter().flat_map(|batch| batch.events).collect();
+        let found: Vec<Event> =
+            collect(watch, last).await.into_iter().flat_map(|batch| batch.events).collect();
         let inside = |key: &[u8]| match request.range_end.as_deref() {
             None => key == &request.key[..],
             Some(b"\0") => key >= &request.key[..],
@@ -181,9 +196,15 @@ async fn a_watch_that_is_cut_anywhere_resumes_without_gap_or_repeat() {
             for _ in 0..rng.random_range(0..9) {
                 // Half of the calls are dropped while they wait.
                 let impatient = rng.random_bool(0.5);
-                let called = tokio::time::timeout(if impatient { Duration::from_micros(200) } else { DEADLINE }, watch.next()).await;
+                let called = tokio::time::timeout(
+                    if impatient { Duration::from_micros(200) } else { DEADLINE },
+                    watch.next(),
+                )
+                .await;
                 match called {
-                    Ok(batch) => seen.extend(batch.unwrap().events.first().map(|event| event.kv.mod_revision)),
+                    Ok(batch) => {
+                        seen.extend(batch.unwrap().events.first().map(|event| event.kv.mod_revision))
+                    }
                     Err(_elapsed) => assert!(impatient, "an event is due"),
                 }
             }
@@ -220,7 +241,11 @@ async fn progress_is_never_ahead_of_events() {
                 assert!(batch.revision <= store.revision(), "progress is ahead of the store");
                 progress += 1;
             } else {
-                assert!(batch.revision > promised, "an event at {} after progress {promised}", batch.revision);
+                assert!(
+                    batch.revision > promised,
+                    "an event at {} after progress {promised}",
+                    batch.revision
+                );
                 events += 1;
             }
             promised = promised.max(batch.revision);

@@ -1,7 +1,10 @@
 //! Transactions: compare, then one of two lists of operations, all in one revision.
 use bytes::Bytes;
 
-use super::{DeleteRangeRequest, DeleteRangeResponse, LeaseId, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision};
+use super::{
+    DeleteRangeRequest, DeleteRangeResponse, LeaseId, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    Revision,
+};
 
 /// Runs `success` if every comparison holds, else `failure`; what it writes is one revision.
 ///

@@ -5,6 +5,7 @@ use super::{Event, Revision};
 
 /// Which changes to follow, and from where in history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent choices, as in etcd's request")]
 pub struct WatchRequest {
     /// The first key (or the only one).
     pub key: Bytes,

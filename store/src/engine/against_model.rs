@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use super::{AppliedMark, CompactionStep, EngineView, Group, HistoryPage, HistoryRequest, Tables};
 use crate::api::{Config, Event, KeyValue, Limits, RangeRequest, Revision};
 use crate::lease::LeaseTable;
+use crate::mvcc::View as _;
 use crate::mvcc::model::{Model, command_strategy, range_of};
 use crate::mvcc::{Command, Staged, apply, check_txn, range_response};
-use crate::mvcc::View as _;
 
 struct Subject {
     dir: tempfile::TempDir,
@@ -38,7 +38,12 @@ impl Subject {
             all.push(effects);
         }
         self.index += 1;
-        let mark = AppliedMark { index: Some(self.index), term: 1, revision: staged.revision(), floor: staged.floor() };
+        let mark = AppliedMark {
+            index: Some(self.index),
+            term: 1,
+            revision: staged.revision(),
+            floor: staged.floor(),
+        };
         group.write(&self.tables, mark).unwrap();
         for effects in &all {
             self.leases.absorb(effects);
@@ -62,8 +67,13 @@ impl Subject {
         for lease in 1..4 {
             let id = crate::LeaseId(lease);
             assert_eq!(view.has_lease(id), self.model.leases.contains(&id));
-            let keys: Vec<_> =
-                self.model.at(self.model.revision()).values().filter(|kv| kv.lease == id).map(|kv| kv.key.clone()).collect();
+            let keys: Vec<_> = self
+                .model
+                .at(self.model.revision())
+                .values()
+                .filter(|kv| kv.lease == id)
+                .map(|kv| kv.key.clone())
+                .collect();
             assert_eq!(view.lease_keys(id), keys);
         }
         self.check_history(first);
@@ -78,10 +88,14 @@ impl Subject {
             puts: true,
             deletes: true,
         };
-        let HistoryPage::Found { batches, next } = self.tables.history(&request).unwrap() else { panic!("compacted") };
+        let HistoryPage::Found { batches, next } = self.tables.history(&request).unwrap() else {
+            panic!("compacted")
+        };
         assert_eq!(next, self.model.revision().next());
-        let found: Vec<(i64, Vec<Event>)> = batches.into_iter().map(|batch| (batch.revision.0, batch.events)).collect();
-        let visible = |prev: &KeyValue, of: Revision| of > self.model.floor || prev.mod_revision >= self.model.floor;
+        let found: Vec<(i64, Vec<Event>)> =
+            batches.into_iter().map(|batch| (batch.revision.0, batch.events)).collect();
+        let visible =
+            |prev: &KeyValue, of: Revision| of > self.model.floor || prev.mod_revision >= self.model.floor;
         let wanted: Vec<(i64, Vec<Event>)> = self
             .model
             .events
@@ -89,7 +103,9 @@ impl Subject {
             .map(|(revision, events)| {
                 let mut events = events.clone();
                 // What lies wholly before the floor may be gone, and with it the version before an event at the floor.
-                events.iter_mut().for_each(|event| event.prev = event.prev.take().filter(|prev| visible(prev, event.kv.mod_revision)));
+                for event in &mut events {
+                    event.prev = event.prev.take().filter(|prev| visible(prev, event.kv.mod_revision));
+                }
                 (*revision, events)
             })
             .collect();
@@ -97,7 +113,9 @@ impl Subject {
         if let Some((revision, events)) = found.first_mut()
             && *revision == self.model.floor.0
         {
-            events.iter_mut().for_each(|event| event.prev = event.prev.take().filter(|prev| prev.mod_revision >= self.model.floor));
+            for event in events {
+                event.prev = event.prev.take().filter(|prev| prev.mod_revision >= self.model.floor);
+            }
         }
         assert_eq!(found, wanted);
     }
@@ -113,8 +131,7 @@ impl Subject {
         }
         self.tables.close();
         let (tables, mark) = Tables::open(self.dir.path(), &Config::default()).unwrap();
-        let (leases, attachments) = tables.load_leases().unwrap();
-        self.leases = LeaseTable::load(leases, attachments);
+        self.leases = LeaseTable::load(tables.load_leases().unwrap());
         self.tables = tables;
         let whole = mark.index == (self.index > 0).then_some(self.index);
         assert!(whole || !flush, "a flush keeps everything");

@@ -69,7 +69,8 @@ impl Group {
             });
             event.extend_from_slice(&kv.key);
             self.batch.put(table_key::revision(kv.mod_revision, sub as u32), event);
-            self.batch.put(table_key::version(&kv.key, kv.mod_revision), VersionRecord::encode(change.kind, kv));
+            self.batch
+                .put(table_key::version(&kv.key, kv.mod_revision), VersionRecord::encode(change.kind, kv));
             let before = change.prev.as_ref().map(|prev| prev.lease).unwrap_or_default();
             if before != kv.lease {
                 if !before.is_none() {
@@ -81,7 +82,9 @@ impl Group {
             }
         }
         match effects.lease {
-            Some(LeaseEffect::Grant { id, ttl_seconds }) => self.batch.put(table_key::lease(id), ttl_seconds.to_le_bytes()),
+            Some(LeaseEffect::Grant { id, ttl_seconds }) => {
+                self.batch.put(table_key::lease(id), ttl_seconds.to_le_bytes());
+            }
             Some(LeaseEffect::Revoke(id)) => self.batch.delete(table_key::lease(id)),
             None => {}
         }

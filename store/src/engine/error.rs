@@ -14,7 +14,9 @@ impl EngineError {
     pub(crate) fn rocksdb(attempt: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
         move |error| {
             let message = error.into_string();
-            let no_space = message.contains("No space left on device") || message.contains("NoSpace") || message.contains("no space");
+            let no_space = message.contains("No space left on device")
+                || message.contains("NoSpace")
+                || message.contains("no space");
             Self { attempt, message, no_space }
         }
     }

@@ -98,15 +98,19 @@ impl Reader<'_> {
     }
 
     fn push(&mut self, revision: Revision, kind: EventKind, key: &[u8]) -> Result<(), EngineError> {
-        let missing = || EngineError::damaged(ATTEMPT, format!("revision {revision} has no version of its key"));
+        let missing =
+            || EngineError::damaged(ATTEMPT, format!("revision {revision} has no version of its key"));
         let kv = match kind {
             EventKind::Delete => {
                 KeyValue { key: Bytes::copy_from_slice(key), mod_revision: revision, ..KeyValue::default() }
             }
-            EventKind::Put => self.version(key, revision)?.filter(|kv| kv.mod_revision == revision).ok_or_else(missing)?,
+            EventKind::Put => {
+                self.version(key, revision)?.filter(|kv| kv.mod_revision == revision).ok_or_else(missing)?
+            }
         };
         let prev = if self.request.prev_kv { self.version(key, revision.previous())? } else { None };
-        self.bytes += kv.key.len() + kv.value.len() + prev.as_ref().map_or(0, |prev| prev.key.len() + prev.value.len());
+        self.bytes +=
+            kv.key.len() + kv.value.len() + prev.as_ref().map_or(0, |prev| prev.key.len() + prev.value.len());
         let event = Event { kind, kv, prev };
         match self.batches.last_mut() {
             Some(batch) if batch.revision == revision => batch.events.push(event),

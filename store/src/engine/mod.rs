@@ -15,4 +15,4 @@ pub(crate) use commit::{AppliedMark, Group};
 pub(crate) use compaction::CompactionStep;
 pub(crate) use error::EngineError;
 pub(crate) use history::{HistoryPage, HistoryRequest};
-pub(crate) use tables::{EngineView, Tables};
+pub(crate) use tables::{EngineView, StoredLeases, Tables};

@@ -15,7 +15,12 @@ const STEPS_MAX: usize = 4;
 
 impl Tables {
     /// Visits each key of the range that was alive at `at`, in order, until the visitor breaks. One consistent view, however long it takes.
-    pub(crate) fn scan(&self, range: KeyRange<'_>, at: Revision, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
+    pub(crate) fn scan(
+        &self,
+        range: KeyRange<'_>,
+        at: Revision,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), EngineError> {
         if range.is_empty() {
             return Ok(());
         }

@@ -13,6 +13,14 @@ use crate::api::{Config, KeyValue, LeaseId, Revision};
 use crate::lease::LeaseTable;
 use crate::mvcc::{KeyRange, View, ViewError, Visitor};
 
+/// The leases as the tables hold them.
+#[derive(Debug, Default)]
+pub(crate) struct StoredLeases {
+    /// With their times to live in seconds.
+    pub(crate) leases: Vec<(LeaseId, u64)>,
+    pub(crate) attachments: Vec<(LeaseId, Bytes)>,
+}
+
 /// The open tables. Reads name a revision; only the apply thread and compaction write.
 pub(crate) struct Tables {
     /// None once they are closed; whoever reads holds the lock, so that closing waits.
@@ -24,7 +32,10 @@ pub(crate) struct Tables {
 
 impl std::fmt::Debug for Tables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tables").field("revision", &self.revision).field("floor", &self.floor).finish_non_exhaustive()
+        f.debug_struct("Tables")
+            .field("revision", &self.revision)
+            .field("floor", &self.floor)
+            .finish_non_exhaustive()
     }
 }
 
@@ -32,14 +43,19 @@ impl Tables {
     /// Opens the tables and tells what has been applied to them.
     pub(crate) fn open(path: &Path, config: &Config) -> Result<(Self, AppliedMark), EngineError> {
         let db = open::open(path, config)?;
-        let tables = Self { db: RwLock::new(Some(db)), revision: AtomicI64::new(Revision::INITIAL.0), floor: AtomicI64::new(0) };
+        let tables = Self {
+            db: RwLock::new(Some(db)),
+            revision: AtomicI64::new(Revision::INITIAL.0),
+            floor: AtomicI64::new(0),
+        };
         let mark = tables.read_mark(ReadTier::All)?;
         tables.publish(mark.revision, mark.floor);
         Ok((tables, mark))
     }
 
     pub(super) fn db(&self) -> Result<MappedRwLockReadGuard<'_, DB>, EngineError> {
-        RwLockReadGuard::try_map(self.db.read(), Option::as_ref).map_err(|_closed| EngineError::damaged("reading", "the tables are closed"))
+        RwLockReadGuard::try_map(self.db.read(), Option::as_ref)
+            .map_err(|_closed| EngineError::damaged("reading", "the tables are closed"))
     }
 
     fn read_mark(&self, tier: ReadTier) -> Result<AppliedMark, EngineError> {
@@ -50,7 +66,8 @@ impl Tables {
         let bytes = db.get_pinned_opt(table_key::APPLIED, &options).map_err(EngineError::rocksdb(attempt))?;
         match bytes {
             None => Ok(AppliedMark::default()),
-            Some(bytes) => AppliedMark::decode(&bytes).ok_or_else(|| EngineError::damaged(attempt, "the record is damaged")),
+            Some(bytes) => AppliedMark::decode(&bytes)
+                .ok_or_else(|| EngineError::damaged(attempt, "the record is damaged")),
         }
     }
 
@@ -95,7 +112,12 @@ impl Tables {
     }
 
     /// The version of a key that was live at a revision. `memory_only` gives up (with `Err(None)`) rather than read from disk.
-    pub(crate) fn get_at(&self, key: &[u8], at: Revision, memory_only: bool) -> Result<Option<KeyValue>, Option<EngineError>> {
+    pub(crate) fn get_at(
+        &self,
+        key: &[u8],
+        at: Revision,
+        memory_only: bool,
+    ) -> Result<Option<KeyValue>, Option<EngineError>> {
         let mut options = ReadOptions::default();
         if memory_only {
             options.set_read_tier(ReadTier::BlockCache);
@@ -119,7 +141,7 @@ impl Tables {
     }
 
     /// All leases with their times to live in seconds, and all keys attached to them.
-    pub(crate) fn load_leases(&self) -> Result<(Vec<(LeaseId, u64)>, Vec<(LeaseId, Bytes)>), EngineError> {
+    pub(crate) fn load_leases(&self) -> Result<StoredLeases, EngineError> {
         let attempt = "loading leases";
         let mut leases = Vec::new();
         let mut attachments = Vec::new();
@@ -134,7 +156,7 @@ impl Tables {
             attachments.push((id, Bytes::copy_from_slice(key)));
             Ok(())
         })?;
-        Ok((leases, attachments))
+        Ok(StoredLeases { leases, attachments })
     }
 
     fn each_row(
@@ -190,9 +212,9 @@ impl View for EngineView<'_> {
     }
 
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
-        self.tables
-            .get_at(key, self.revision, false)
-            .map_err(|error| error.map_or_else(|| ViewError("reading a key: not in memory".into()), ViewError::from))
+        self.tables.get_at(key, self.revision, false).map_err(|error| {
+            error.map_or_else(|| ViewError("reading a key: not in memory".into()), ViewError::from)
+        })
     }
 
     fn scan_latest(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError> {

@@ -25,7 +25,8 @@ where
     loop {
         let expired = table.take_expired(Instant::now());
         if !expired.now.is_empty() {
-            let ends = stream::iter(expired.now).for_each_concurrent(CONCURRENT_REVOKES, |id| end(&table, id, &revoke));
+            let ends = stream::iter(expired.now)
+                .for_each_concurrent(CONCURRENT_REVOKES, |id| end(&table, id, &revoke));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return, // a revoke on its way is applied or not; both are fine

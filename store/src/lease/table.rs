@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::{Lease, LeaseId, LeaseTimeToLive};
+use crate::engine::StoredLeases;
 use crate::mvcc::{Effects, LeaseEffect};
 
 #[derive(Debug)]
@@ -44,7 +45,8 @@ pub(crate) struct Expired {
 
 impl LeaseTable {
     /// The leases of a store that was closed or crashed: each begins a new time to live.
-    pub(crate) fn load(leases: Vec<(LeaseId, u64)>, attachments: Vec<(LeaseId, Bytes)>) -> Self {
+    pub(crate) fn load(stored: StoredLeases) -> Self {
+        let StoredLeases { leases, attachments } = stored;
         let table = Self::default();
         {
             let mut inner = table.inner.lock();
@@ -107,7 +109,12 @@ impl LeaseTable {
     }
 
     pub(crate) fn keys(&self, id: LeaseId) -> Vec<Bytes> {
-        self.inner.lock().leases.get(&id).map(|lease| lease.keys.iter().cloned().collect()).unwrap_or_default()
+        self.inner
+            .lock()
+            .leases
+            .get(&id)
+            .map(|lease| lease.keys.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     pub(crate) fn list(&self) -> Vec<Lease> {
@@ -195,19 +202,26 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn table(leases: &[(LeaseId, u64)]) -> LeaseTable {
+        LeaseTable::load(StoredLeases { leases: leases.to_vec(), attachments: Vec::new() })
+    }
+
     #[test]
     fn a_lease_expires_once_and_not_before_its_time() {
-        let table = LeaseTable::load(vec![(LeaseId(1), 5), (LeaseId(2), 9)], vec![]);
+        let table = table(&[(LeaseId(1), 5), (LeaseId(2), 9)]);
         let start = Instant::now();
         assert_eq!(table.take_expired(start), Expired { now: vec![], next: Some(start + 5 * SECOND) });
-        assert_eq!(table.take_expired(start + 5 * SECOND), Expired { now: vec![LeaseId(1)], next: Some(start + 9 * SECOND) });
+        assert_eq!(
+            table.take_expired(start + 5 * SECOND),
+            Expired { now: vec![LeaseId(1)], next: Some(start + 9 * SECOND) }
+        );
         assert_eq!(table.take_expired(start + 6 * SECOND).now, vec![]);
         assert_eq!(table.keep_alive(LeaseId(1), start + 6 * SECOND), None, "its end is under way");
     }
 
     #[test]
     fn keep_alive_moves_the_deadline() {
-        let table = LeaseTable::load(vec![(LeaseId(1), 5)], vec![]);
+        let table = table(&[(LeaseId(1), 5)]);
         let start = Instant::now();
         assert_eq!(table.keep_alive(LeaseId(1), start), Some(5 * SECOND));
         assert_eq!(table.keep_alive(LeaseId(1), start + 3 * SECOND), Some(5 * SECOND));

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use super::scratch::Scratch;
 use super::{Command, KeyRange, View, ViewError};
 use crate::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind, KeyValue, LeaseId, Op, OpResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WriteError,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind, KeyValue, LeaseId,
+    Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse,
+    WriteError,
 };
 
 /// One key's change. The position in [`Effects::changes`] is its sub-revision.
@@ -42,11 +43,18 @@ pub(crate) enum Reply {
     Delete(DeleteRangeResponse),
     Txn(TxnResponse),
     Compact,
-    CompactRefused { floor: Revision, current: Revision },
-    LeaseGranted { revision: Revision },
+    CompactRefused {
+        floor: Revision,
+        current: Revision,
+    },
+    LeaseGranted {
+        revision: Revision,
+    },
     LeaseExists,
     LeasesFull,
-    LeaseRevoked { revision: Revision },
+    LeaseRevoked {
+        revision: Revision,
+    },
     /// A log entry without command.
     Nothing,
 }
@@ -66,16 +74,14 @@ pub(crate) fn apply(view: &impl View, command: &Command) -> Result<Effects, View
         }
         Command::Txn(request) => txn(&mut scratch, request)?.map(Reply::Txn),
         Command::Compact(wanted) => Ok(compact(view, *wanted, &mut floor)),
-        Command::LeaseGrant { id, ttl_seconds, leases_max } => {
-            Ok(if view.has_lease(*id) {
-                Reply::LeaseExists
-            } else if view.lease_count() >= *leases_max {
-                Reply::LeasesFull
-            } else {
-                lease = Some(LeaseEffect::Grant { id: *id, ttl_seconds: *ttl_seconds });
-                Reply::LeaseGranted { revision: view.revision() }
-            })
-        }
+        Command::LeaseGrant { id, ttl_seconds, leases_max } => Ok(if view.has_lease(*id) {
+            Reply::LeaseExists
+        } else if view.lease_count() >= *leases_max {
+            Reply::LeasesFull
+        } else {
+            lease = Some(LeaseEffect::Grant { id: *id, ttl_seconds: *ttl_seconds });
+            Reply::LeaseGranted { revision: view.revision() }
+        }),
         Command::LeaseRevoke(id) => {
             if view.has_lease(*id) {
                 lease = Some(LeaseEffect::Revoke(*id));
@@ -111,7 +117,10 @@ fn put<V: View>(scratch: &mut Scratch<'_, V>, request: &PutRequest) -> Result<Pu
     Ok(PutResponse { revision: scratch.revision(), prev: if request.prev_kv { prev } else { None } })
 }
 
-fn delete_range<V: View>(scratch: &mut Scratch<'_, V>, request: &DeleteRangeRequest) -> Result<DeleteRangeResponse, ViewError> {
+fn delete_range<V: View>(
+    scratch: &mut Scratch<'_, V>,
+    request: &DeleteRangeRequest,
+) -> Result<DeleteRangeResponse, ViewError> {
     let range = KeyRange::new(&request.key, request.range_end.as_ref());
     let deleted = scratch.delete_range(range)?;
     Ok(DeleteRangeResponse {
@@ -122,7 +131,10 @@ fn delete_range<V: View>(scratch: &mut Scratch<'_, V>, request: &DeleteRangeRequ
 }
 
 /// All comparisons, nested ones too, look at the state before the transaction; then the chosen operations run in order.
-fn txn<V: View>(scratch: &mut Scratch<'_, V>, request: &Txn) -> Result<Result<TxnResponse, WriteError>, ViewError> {
+fn txn<V: View>(
+    scratch: &mut Scratch<'_, V>,
+    request: &Txn,
+) -> Result<Result<TxnResponse, WriteError>, ViewError> {
     let chosen = match choose(scratch.base(), request)? {
         Ok(chosen) => chosen,
         Err(refusal) => return Ok(Err(refusal)),
@@ -134,7 +146,10 @@ fn txn<V: View>(scratch: &mut Scratch<'_, V>, request: &Txn) -> Result<Result<Tx
 }
 
 /// A transaction that writes nothing, answered from a view without the log.
-pub(crate) fn read_txn(view: &impl View, request: &Txn) -> Result<Result<TxnResponse, WriteError>, ViewError> {
+pub(crate) fn read_txn(
+    view: &impl View,
+    request: &Txn,
+) -> Result<Result<TxnResponse, WriteError>, ViewError> {
     txn(&mut Scratch::new(view), request)
 }
 
@@ -174,7 +189,9 @@ fn choose<'t>(view: &impl View, request: &'t Txn) -> Result<Result<Chosen<'t>, W
 /// Why an operation cannot run. Found before any operation runs, so that a refused transaction changes nothing.
 fn refusal(view: &impl View, op: &Op) -> Option<WriteError> {
     match op {
-        Op::Put(put) if !put.lease.is_none() && !view.has_lease(put.lease) => Some(WriteError::LeaseNotFound(put.lease)),
+        Op::Put(put) if !put.lease.is_none() && !view.has_lease(put.lease) => {
+            Some(WriteError::LeaseNotFound(put.lease))
+        }
         Op::Range(RangeRequest { revision: Some(wanted), .. }) if *wanted > view.revision() => {
             Some(WriteError::FutureRevision { wanted: *wanted, current: view.revision() })
         }
@@ -211,7 +228,10 @@ fn settle(response: &mut TxnResponse, revision: Revision) {
     }
 }
 
-fn range_in_txn<V: View>(scratch: &Scratch<'_, V>, request: &RangeRequest) -> Result<RangeResponse, ViewError> {
+fn range_in_txn<V: View>(
+    scratch: &Scratch<'_, V>,
+    request: &RangeRequest,
+) -> Result<RangeResponse, ViewError> {
     let range = KeyRange::new(&request.key, request.range_end.as_ref());
     let mut collector = Collector::new(request);
     match request.revision {
@@ -222,7 +242,11 @@ fn range_in_txn<V: View>(scratch: &Scratch<'_, V>, request: &RangeRequest) -> Re
 }
 
 /// Reads a range at a revision that the caller has checked to be between floor and now.
-pub(crate) fn range_response(view: &impl View, request: &RangeRequest, at: Revision) -> Result<RangeResponse, ViewError> {
+pub(crate) fn range_response(
+    view: &impl View,
+    request: &RangeRequest,
+    at: Revision,
+) -> Result<RangeResponse, ViewError> {
     let range = KeyRange::new(&request.key, request.range_end.as_ref());
     let mut collector = Collector::new(request);
     view.scan_at(range, at, &mut |row| collector.visit(row))?;
@@ -230,7 +254,12 @@ pub(crate) fn range_response(view: &impl View, request: &RangeRequest, at: Revis
 }
 
 /// Like [`range_response`], but ends early once the answer has `bytes_max` bytes; `more` says so.
-pub(crate) fn range_page(view: &impl View, request: &RangeRequest, at: Revision, bytes_max: usize) -> Result<RangeResponse, ViewError> {
+pub(crate) fn range_page(
+    view: &impl View,
+    request: &RangeRequest,
+    at: Revision,
+    bytes_max: usize,
+) -> Result<RangeResponse, ViewError> {
     let range = KeyRange::new(&request.key, request.range_end.as_ref());
     let mut collector = Collector { bytes_left: bytes_max, ..Collector::new(request) };
     view.scan_at(range, at, &mut |row| collector.visit(row))?;
@@ -238,6 +267,7 @@ pub(crate) fn range_page(view: &impl View, request: &RangeRequest, at: Revision,
 }
 
 /// Gathers rows as a range request wants them.
+#[allow(clippy::struct_excessive_bools, reason = "the request's independent choices")]
 struct Collector {
     kvs: Vec<KeyValue>,
     count: u64,

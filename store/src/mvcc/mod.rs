@@ -10,7 +10,9 @@ mod scratch;
 mod staged;
 mod view;
 
-pub(crate) use apply::{Applied, Change, Effects, LeaseEffect, Reply, apply, range_page, range_response, read_txn};
+pub(crate) use apply::{
+    Applied, Change, Effects, LeaseEffect, Reply, apply, range_page, range_response, read_txn,
+};
 pub(crate) use codec::{DecodeError, Reader, decode_command, encode_command, put_bytes};
 pub(crate) use command::Command;
 pub(crate) use key_range::KeyRange;

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::{Applied, Command, KeyRange, Reply};
 use crate::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind, KeyValue, LeaseId, Op, OpResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WriteError,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind, KeyValue,
+    LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn,
+    TxnResponse, WriteError,
 };
 
 fn key_strategy() -> impl Strategy<Value = Bytes> {
@@ -24,15 +25,21 @@ fn lease_strategy() -> impl Strategy<Value = LeaseId> {
 
 fn put_strategy() -> impl Strategy<Value = PutRequest> {
     let value = prop_oneof![Just(""), Just("x"), Just("yy")].prop_map(Bytes::from);
-    (key_strategy(), value, lease_strategy(), any::<bool>()).prop_map(|(key, value, lease, prev_kv)| PutRequest { key, value, lease, prev_kv })
+    (key_strategy(), value, lease_strategy(), any::<bool>())
+        .prop_map(|(key, value, lease, prev_kv)| PutRequest { key, value, lease, prev_kv })
 }
 
 fn delete_strategy() -> impl Strategy<Value = DeleteRangeRequest> {
-    (key_strategy(), end_strategy(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| DeleteRangeRequest { key, range_end, prev_kv })
+    (key_strategy(), end_strategy(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| DeleteRangeRequest {
+        key,
+        range_end,
+        prev_kv,
+    })
 }
 
 fn range_strategy() -> impl Strategy<Value = RangeRequest> {
-    let revision = prop_oneof![3 => Just(None), 1 => (1..40_i64).prop_map(|revision| Some(Revision(revision)))];
+    let revision =
+        prop_oneof![3 => Just(None), 1 => (1..40_i64).prop_map(|revision| Some(Revision(revision)))];
     (key_strategy(), end_strategy(), 0..3_usize, revision, any::<[bool; 3]>()).prop_map(
         |(key, range_end, limit, revision, [keys_only, count_only, uncounted])| RangeRequest {
             key,
@@ -54,8 +61,18 @@ fn compare_strategy() -> impl Strategy<Value = Compare> {
         (0..9_i64).prop_map(|revision| CompareTarget::Mod(Revision(revision))),
         lease_strategy().prop_map(CompareTarget::Lease),
     ];
-    let op = prop_oneof![Just(CompareOp::Equal), Just(CompareOp::NotEqual), Just(CompareOp::Greater), Just(CompareOp::Less)];
-    (key_strategy(), target, op, end_strategy()).prop_map(|(key, target, op, range_end)| Compare { key, target, op, range_end })
+    let op = prop_oneof![
+        Just(CompareOp::Equal),
+        Just(CompareOp::NotEqual),
+        Just(CompareOp::Greater),
+        Just(CompareOp::Less)
+    ];
+    (key_strategy(), target, op, end_strategy()).prop_map(|(key, target, op, range_end)| Compare {
+        key,
+        target,
+        op,
+        range_end,
+    })
 }
 
 fn txn_strategy() -> impl Strategy<Value = Txn> {
@@ -101,7 +118,12 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new() -> Self {
-        Self { states: vec![State::new(), State::new()], events: BTreeMap::new(), floor: Revision(0), leases: BTreeSet::new() }
+        Self {
+            states: vec![State::new(), State::new()],
+            events: BTreeMap::new(),
+            floor: Revision(0),
+            leases: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -113,7 +135,12 @@ impl Model {
     }
 
     pub(crate) fn apply(&mut self, command: &Command) -> Applied {
-        let mut run = Run { before: self.at(self.revision()).clone(), now: self.at(self.revision()).clone(), events: vec![], model: self };
+        let mut run = Run {
+            before: self.at(self.revision()).clone(),
+            now: self.at(self.revision()).clone(),
+            events: vec![],
+            model: self,
+        };
         let applied = run.command(command);
         let Run { now, events, .. } = run;
         if !events.is_empty() {
@@ -166,7 +193,11 @@ impl Run<'_> {
             }
             Command::Compact(wanted) => {
                 let (floor, current) = (self.model.floor, self.model.revision());
-                Ok(if *wanted > floor && *wanted <= current { Reply::Compact } else { Reply::CompactRefused { floor, current } })
+                Ok(if *wanted > floor && *wanted <= current {
+                    Reply::Compact
+                } else {
+                    Reply::CompactRefused { floor, current }
+                })
             }
             Command::LeaseGrant { id, leases_max, .. } => Ok(if self.model.leases.contains(id) {
                 Reply::LeaseExists
@@ -179,7 +210,8 @@ impl Run<'_> {
                 if !self.model.leases.contains(id) {
                     return Err(WriteError::LeaseNotFound(*id));
                 }
-                let keys: Vec<Bytes> = self.before.values().filter(|kv| kv.lease == *id).map(|kv| kv.key.clone()).collect();
+                let keys: Vec<Bytes> =
+                    self.before.values().filter(|kv| kv.lease == *id).map(|kv| kv.key.clone()).collect();
                 for key in keys {
                     self.delete(&DeleteRangeRequest::key(key));
                 }
@@ -192,7 +224,9 @@ impl Run<'_> {
     fn refuse(&self, op: &Op) -> Result<(), WriteError> {
         let (current, floor) = (self.model.revision(), self.model.floor);
         match op {
-            Op::Put(put) if !put.lease.is_none() && !self.model.leases.contains(&put.lease) => Err(WriteError::LeaseNotFound(put.lease)),
+            Op::Put(put) if !put.lease.is_none() && !self.model.leases.contains(&put.lease) => {
+                Err(WriteError::LeaseNotFound(put.lease))
+            }
             Op::Range(RangeRequest { revision: Some(wanted), .. }) if *wanted > current => {
                 Err(WriteError::FutureRevision { wanted: *wanted, current })
             }
@@ -260,7 +294,7 @@ impl Run<'_> {
         let kv = KeyValue {
             key: put.key.clone(),
             value: put.value.clone(),
-            create_revision: prev.as_ref().map_or(self.next(), |prev| prev.create_revision),
+            create_revision: prev.as_ref().map_or_else(|| self.next(), |prev| prev.create_revision),
             mod_revision: self.next(),
             version: prev.as_ref().map_or(1, |prev| prev.version + 1),
             lease: put.lease,
@@ -311,7 +345,9 @@ pub(crate) fn range_of(state: &State, request: &RangeRequest) -> RangeResponse {
         kvs.truncate(request.limit);
     }
     if request.keys_only {
-        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        for kv in &mut kvs {
+            kv.value = Bytes::new();
+        }
     }
     let count = if request.uncounted { kvs.len() as u64 } else { count };
     RangeResponse { revision: Revision(0), kvs, more, count }

@@ -98,6 +98,7 @@ impl<'t> Written<'t> {
 }
 
 /// etcd's rule: a key may be put once on every way through the transaction, and not in a range that is deleted there. Deletes may overlap.
+/// (etcd overlooks a put in one nested transaction that a later one deletes; here that is refused as well: one revision changes a key once.)
 fn written(ops: &[Op]) -> Result<Written<'_>, WriteError> {
     let mut all = Written::default();
     for op in ops {
@@ -109,15 +110,20 @@ fn written(ops: &[Op]) -> Result<Written<'_>, WriteError> {
         if let Op::Txn(nested) = op {
             let then = written(&nested.success)?;
             let otherwise = written(&nested.failure)?;
+            // What the branches delete must not be what operations beside them put.
+            let deletes = then.deletes.iter().chain(&otherwise.deletes);
+            for key in &all.puts {
+                if deletes.clone().any(|range| range.contains(key)) {
+                    return Err(WriteError::DuplicateKey { key: Bytes::copy_from_slice(key) });
+                }
+            }
             // One key in both branches is one write.
             let puts: HashSet<&[u8]> = then.puts.union(&otherwise.puts).copied().collect();
             for key in puts {
                 all.check_free(key)?;
                 all.puts.insert(key);
             }
-            for range in then.deletes.into_iter().chain(otherwise.deletes) {
-                all.deletes.push(range);
-            }
+            all.deletes.extend(then.deletes.into_iter().chain(otherwise.deletes));
         }
     }
     for op in ops {
@@ -202,6 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn nested_transactions_do_not_delete_what_others_put() {
+        let nested = |op| Op::Txn(Txn { success: vec![op], ..Txn::default() });
+        assert!(check(vec![nested(put("b")), nested(delete("a", "c"))]).is_err());
+        assert!(check(vec![nested(delete("a", "c")), nested(put("b"))]).is_err());
+        let either =
+            Op::Txn(Txn { success: vec![put("b")], failure: vec![delete("a", "c")], compare: vec![] });
+        assert_eq!(check(vec![either]), Ok(()));
+    }
+
+    #[test]
     fn bounds_hold_at_their_edges() {
         let limits = Limits::default();
         let keys: Vec<Op> = (0..129).map(|i| Op::Put(PutRequest::new(format!("k{i}"), ""))).collect();
@@ -209,7 +225,10 @@ mod tests {
         assert_eq!(check(keys), Err(WriteError::TooManyOps { count: 129, max: 128 }));
         let value = vec![0; limits.request_bytes_max - 1];
         assert_eq!(check_put(&PutRequest::new("k", value.clone()), &limits), Ok(()));
-        assert!(matches!(check_put(&PutRequest::new("kk", value), &limits), Err(WriteError::TooLarge { .. })));
+        assert!(matches!(
+            check_put(&PutRequest::new("kk", value), &limits),
+            Err(WriteError::TooLarge { .. })
+        ));
         assert_eq!(check_put(&PutRequest::new("", "v"), &limits), Err(WriteError::EmptyKey));
         let mut txn = Txn::default();
         for _ in 0..8 {

@@ -67,7 +67,11 @@ impl<'v, V: View> Scratch<'v, V> {
     /// Deletes a key and returns the version before; nothing happens if there is none.
     pub(crate) fn delete(&mut self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
         let Some(prev) = self.latest(key)? else { return Ok(None) };
-        let kv = KeyValue { key: prev.key.clone(), mod_revision: self.view.revision().next(), ..KeyValue::default() };
+        let kv = KeyValue {
+            key: prev.key.clone(),
+            mod_revision: self.view.revision().next(),
+            ..KeyValue::default()
+        };
         self.heads.insert(prev.key.clone(), None);
         self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
         Ok(Some(prev))

@@ -20,8 +20,11 @@ pub(crate) struct Staged<'v, V> {
     /// Keys attached (true) or detached (false) here, by lease.
     attached: HashMap<LeaseId, BTreeMap<Bytes, bool>>,
     /// Revisions made here, so that reads of the past inside the group see them.
-    history: Vec<(Revision, Vec<(Bytes, Option<KeyValue>)>)>,
+    history: Vec<(Revision, Heads)>,
 }
+
+/// Keys and what they are now; none is deleted.
+type Heads = Vec<(Bytes, Option<KeyValue>)>;
 
 impl<'v, V: View> Staged<'v, V> {
     pub(crate) fn new(view: &'v V) -> Self {

@@ -17,7 +17,7 @@ use super::types::{Entry, LogId, Proposal, StoredMembership, TypeConfig, log_id,
 use crate::api::Revision;
 use crate::engine::{AppliedMark, EngineView, Group, Tables};
 use crate::lease::LeaseTable;
-use crate::mvcc::{Applied, Effects, Reply, Staged, ViewError, View as _, apply};
+use crate::mvcc::{Applied, Effects, Reply, Staged, View as _, ViewError, apply};
 use crate::stop::StopState;
 use crate::watch::{Hub, Published};
 
@@ -59,7 +59,10 @@ impl std::fmt::Debug for Job {
 
 impl ApplyQueue {
     pub(super) async fn apply(&self, entries: Vec<(Entry, Responder)>) -> std::io::Result<()> {
-        self.jobs.send(Job::Apply(entries)).await.map_err(|_closed| std::io::Error::other("the apply thread has ended"))
+        self.jobs
+            .send(Job::Apply(entries))
+            .await
+            .map_err(|_closed| std::io::Error::other("the apply thread has ended"))
     }
 
     /// Waits until all that was handed over is applied.
@@ -121,7 +124,7 @@ impl Applier {
                     while !entries.is_empty() {
                         let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
                         if let Err(error) = self.apply_group(entries, progress) {
-                            self.stop.halt(format!("applying the log: {error}"));
+                            self.stop.halt(&format!("applying the log: {error}"));
                             return;
                         }
                         entries = rest;
@@ -133,7 +136,11 @@ impl Applier {
         }
     }
 
-    fn apply_group(&self, entries: Vec<(Entry, Responder)>, progress: &Mutex<Progress>) -> Result<(), ViewError> {
+    fn apply_group(
+        &self,
+        entries: Vec<(Entry, Responder)>,
+        progress: &Mutex<Progress>,
+    ) -> Result<(), ViewError> {
         let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
         let view = EngineView::new(&self.tables, &self.leases);
         let mut staged = Staged::new(&view);
@@ -181,7 +188,12 @@ impl Applier {
     }
 
     /// Writes the group's rows. A full disk is waited for: the entries are in the log, and nobody was answered.
-    fn write(&self, all: &[Effects], members: Option<&StoredMembership>, mark: AppliedMark) -> Result<(), ViewError> {
+    fn write(
+        &self,
+        all: &[Effects],
+        members: Option<&StoredMembership>,
+        mark: AppliedMark,
+    ) -> Result<(), ViewError> {
         loop {
             let mut group = Group::new();
             for effects in all {

@@ -30,7 +30,10 @@ pub(super) struct Machine {
 
 impl Machine {
     fn snapshot_at(last: Option<LogId>, membership: StoredMembership) -> Snapshot {
-        Snapshot { meta: SnapshotMeta { last_log_id: last, last_membership: membership }, snapshot: SnapshotMark }
+        Snapshot {
+            meta: SnapshotMeta { last_log_id: last, last_membership: membership },
+            snapshot: SnapshotMark,
+        }
     }
 }
 
@@ -58,11 +61,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(
-        &mut self,
-        _meta: &SnapshotMeta,
-        _snapshot: SnapshotMark,
-    ) -> io::Result<()> {
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: SnapshotMark) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this build takes no snapshots from other members"))
     }
 

@@ -66,7 +66,9 @@ impl Member {
         } else {
             raft.trigger().elect(false).await.map_err(|error| failed("electing", &error))?;
         }
-        raft.wait_for_recovery(Some(ELECTION_WAIT)).await.map_err(|error| failed("waiting for the leader", &error))?;
+        raft.wait_for_recovery(Some(ELECTION_WAIT))
+            .await
+            .map_err(|error| failed("waiting for the leader", &error))?;
         let member = Self { raft, queue, stop };
         member.queue.drained().await.map_err(|error| failed("applying the log", &error))?;
         Ok(member)
@@ -81,7 +83,7 @@ impl Member {
                 Err(Stopped::Halted(halt)) => WriteError::Unknown(halt.to_string()),
                 Err(Stopped::Closed) => WriteError::Unknown("the store was closed".into()),
                 Ok(()) => {
-                    self.stop.halt(format!("consensus: {error}"));
+                    self.stop.halt(&format!("consensus: {error}"));
                     WriteError::Unknown(error.to_string())
                 }
             }),

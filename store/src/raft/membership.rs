@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_membership_comes_back_as_it_was() {
-        let nodes = BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2")), (3, BasicNode::new(""))]);
+        let nodes =
+            BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2")), (3, BasicNode::new(""))]);
         let membership = Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([1])], nodes).unwrap();
         let stored = StoredMembership::new(Some(log_id(3, 9)), membership);
         assert_eq!(decode_stored(&encode_stored(&stored)), Ok(stored.clone()));

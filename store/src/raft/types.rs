@@ -28,7 +28,8 @@ openraft::declare_raft_types!(
         LeaderId = leader_id_std::LeaderId<u64, u64>,
 );
 
-pub(crate) type CommittedLeader = <leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
+pub(crate) type CommittedLeader =
+    <leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
 pub(crate) type LogId = openraft::LogId<CommittedLeader>;
 pub(crate) type Entry = openraft::Entry<CommittedLeader, openraft::EntryPayload<Proposal, u64, BasicNode>>;
 pub(crate) type Vote = openraft::Vote<leader_id_std::LeaderId<u64, u64>>;

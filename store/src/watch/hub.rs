@@ -97,7 +97,12 @@ impl Hub {
     }
 
     /// Adds a watcher; none if there are too many. Returns its identifier and the newest revision, which it may have missed.
-    pub(super) fn register(&self, key: &Bytes, range_end: Option<&Bytes>, slot: &Arc<Slot>) -> Option<(u64, Revision)> {
+    pub(super) fn register(
+        &self,
+        key: &Bytes,
+        range_end: Option<&Bytes>,
+        slot: &Arc<Slot>,
+    ) -> Option<(u64, Revision)> {
         let mut registry = self.registry.lock();
         if registry.index.len() >= self.watches_max {
             return None;
@@ -150,7 +155,10 @@ impl Hub {
             let span = Span { first: item.revision, last: item.revision };
             for change in &item.changes {
                 registry.index.visit(&change.kv.key, &mut |id, slot| {
-                    spans.entry(id).and_modify(|(_, whole)| *whole = whole.join(span)).or_insert_with(|| (Arc::clone(slot), span));
+                    spans
+                        .entry(id)
+                        .and_modify(|(_, whole)| *whole = whole.join(span))
+                        .or_insert_with(|| (Arc::clone(slot), span));
                 });
             }
         }

@@ -152,7 +152,15 @@ impl<T> Node<T> {
 fn insert<T>(tree: Tree<T>, start: &Bytes, end: End, priority: u64, watcher: (u64, T)) -> Box<Node<T>> {
     let Some(mut node) = tree else {
         let max_end = end.clone();
-        return Box::new(Node { start: start.clone(), end, max_end, priority, watchers: vec![watcher], left: None, right: None });
+        return Box::new(Node {
+            start: start.clone(),
+            end,
+            max_end,
+            priority,
+            watchers: vec![watcher],
+            left: None,
+            right: None,
+        });
     };
     match compare(start, &end, &node.start, &node.end) {
         Ordering::Equal => node.watchers.push(watcher),

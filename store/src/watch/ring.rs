@@ -16,7 +16,8 @@ pub(crate) struct Published {
 
 impl Published {
     fn bytes(&self) -> usize {
-        let of = |kv: &crate::api::KeyValue| kv.key.len() + kv.value.len() + size_of::<crate::api::KeyValue>();
+        let of =
+            |kv: &crate::api::KeyValue| kv.key.len() + kv.value.len() + size_of::<crate::api::KeyValue>();
         self.changes.iter().map(|change| of(&change.kv) + change.prev.as_ref().map_or(0, of)).sum()
     }
 }
@@ -58,7 +59,9 @@ impl Ring {
             inner.bytes += item.bytes();
             inner.items.push_back(item);
         }
-        while inner.items.len() > self.revisions_max || (inner.bytes > self.bytes_max && inner.items.len() > 1) {
+        while inner.items.len() > self.revisions_max
+            || (inner.bytes > self.bytes_max && inner.items.len() > 1)
+        {
             if let Some(item) = inner.items.pop_front() {
                 inner.bytes = inner.bytes.saturating_sub(item.bytes());
             }
@@ -79,7 +82,8 @@ impl Ring {
             return Slice::Gone;
         }
         let skip = (from.0 - first.0) as usize;
-        let items = inner.items.iter().skip(skip).take(max).take_while(|item| item.revision <= to).cloned().collect();
+        let items =
+            inner.items.iter().skip(skip).take(max).take_while(|item| item.revision <= to).cloned().collect();
         Slice::Items(items)
     }
 }

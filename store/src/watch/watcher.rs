@@ -181,7 +181,9 @@ impl Watch {
                 self.found.extend(batches);
                 self.advance(span, next);
             }
-            Some(Ok(HistoryPage::Compacted { floor })) => self.refused = Some(WatchError::Compacted { floor }),
+            Some(Ok(HistoryPage::Compacted { floor })) => {
+                self.refused = Some(WatchError::Compacted { floor });
+            }
             Some(Err(error)) => self.refused = Some(WatchError::Engine(error.to_string())),
             None => self.refused = Some(WatchError::Closed),
         }

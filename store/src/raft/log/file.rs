@@ -10,7 +10,7 @@ use super::record::{self, FILE_HEADER_BYTES, FileHeader, Place, Record};
 
 /// So many files wait to be used again; more are deleted.
 const SPARES_MAX: usize = 2;
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The directory of the log.
 #[derive(Clone, Debug)]
@@ -71,7 +71,8 @@ impl Directory {
             None => self.preallocate()?,
         };
         let file = OpenOptions::new().read(true).write(true).open(&source)?;
-        let mut content = FileHeader { file: number, cluster_id: self.cluster_id, bytes: self.file_bytes }.encode();
+        let mut content =
+            FileHeader { file: number, cluster_id: self.cluster_id, bytes: self.file_bytes }.encode();
         let place = Place { file: number, offset: FILE_HEADER_BYTES, durable: FILE_HEADER_BYTES };
         record::encode(state, place, &mut content);
         file.write_all_at(&content, 0)?;
@@ -125,7 +126,9 @@ impl Directory {
 
     fn add_spare(&self, path: &Path) -> io::Result<PathBuf> {
         let taken = self.list()?.spares;
-        let free = (0..=taken.len()).map(|number| self.path.join(format!("spare-{number}.log"))).find(|name| !taken.contains(name));
+        let free = (0..=taken.len())
+            .map(|number| self.path.join(format!("spare-{number}.log")))
+            .find(|name| !taken.contains(name));
         let name = free.ok_or_else(|| io::Error::other("no free name for a spare log file"))?;
         fs::rename(path, &name)?;
         sync_directory(&self.path)?;

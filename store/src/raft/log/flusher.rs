@@ -57,7 +57,8 @@ pub(crate) struct LogConfig {
 impl LogFiles {
     /// Reads the log and starts its thread. Blocks.
     pub(crate) fn open(config: LogConfig, stop: Arc<StopState>) -> Result<Self, OpenError> {
-        let directory = Directory { path: config.path, cluster_id: config.cluster_id, file_bytes: config.file_bytes };
+        let directory =
+            Directory { path: config.path, cluster_id: config.cluster_id, file_bytes: config.file_bytes };
         let recovered = recover(&directory)?;
         let tail = Arc::clone(&recovered.tail);
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
@@ -112,7 +113,10 @@ impl LogFiles {
         self.jobs.send(Job::Close { done }).await.map_err(|_closed| gone())?;
         let result = closed.await.map_err(|_dropped| gone())?;
         let thread = self.thread;
-        tokio::task::spawn_blocking(move || thread.join()).await.map_err(io::Error::other)?.map_err(|_panic| gone())?;
+        tokio::task::spawn_blocking(move || thread.join())
+            .await
+            .map_err(io::Error::other)?
+            .map_err(|_panic| gone())?;
         result
     }
 }
@@ -164,7 +168,7 @@ impl Flusher {
             }
             let result = result.and_then(|()| self.flush()).and_then(|()| self.retire(waiting.purged));
             let closing = waiting.closing;
-            self.settle(result, waiting);
+            self.settle(&result, waiting);
             if closing {
                 return;
             }
@@ -177,7 +181,7 @@ impl Flusher {
             let mut waiting = Waiting::default();
             waiting.add(job);
             let closing = waiting.closing;
-            self.settle(Ok(()), waiting);
+            self.settle(&Ok(()), waiting);
             if closing {
                 return;
             }
@@ -240,7 +244,8 @@ impl Flusher {
         let number = self.files.last().map_or(0, |file| file.number) + 1;
         let state = Record::State { vote: self.vote, purged: self.purged };
         let file = Arc::new(self.begin(number, &state)?);
-        let ended = Place { file: number - 1, offset: self.offset + self.buffer.len() as u64, durable: self.durable };
+        let ended =
+            Place { file: number - 1, offset: self.offset + self.buffer.len() as u64, durable: self.durable };
         record::encode(&Record::NextFile, ended, &mut self.buffer);
         self.flush()?;
         self.tail.add_file(number, Arc::clone(&file));
@@ -295,7 +300,9 @@ impl Flusher {
             return Ok(());
         }
         let Some(upto) = self.purged else { return Ok(()) };
-        while self.files.len() > 1 && self.files.first().is_some_and(|file| file.last_index.is_none_or(|last| last <= upto.index)) {
+        while self.files.len() > 1
+            && self.files.first().is_some_and(|file| file.last_index.is_none_or(|last| last <= upto.index))
+        {
             let file = self.files.remove(0);
             self.tail.remove_file(file.number);
             self.directory.retire(&self.directory.path_of(file.number))?;
@@ -308,10 +315,10 @@ impl Flusher {
     }
 
     /// Tells everyone who waited. After an error the store stops: what a failed sync left on disk is unknown, and trying again proves nothing.
-    fn settle(&mut self, result: io::Result<()>, waiting: Waiting) {
-        if let (Err(error), None) = (&result, &self.failed) {
+    fn settle(&mut self, result: &io::Result<()>, waiting: Waiting) {
+        if let (Err(error), None) = (result, &self.failed) {
             self.failed = Some((error.kind(), error.to_string()));
-            self.stop.halt(format!("writing the log: {error}"));
+            self.stop.halt(&format!("writing the log: {error}"));
         }
         let copy = || match &self.failed {
             None => Ok(()),

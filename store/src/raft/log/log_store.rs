@@ -31,7 +31,10 @@ impl LogStore {
         self.jobs.send(job).await.map_err(|_closed| io::Error::other("the log is closed"))
     }
 
-    async fn send_and_wait(&self, job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job) -> io::Result<()> {
+    async fn send_and_wait(
+        &self,
+        job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job,
+    ) -> io::Result<()> {
         let (done, finished) = oneshot::channel();
         self.send(job(done)).await?;
         finished.await.map_err(|_dropped| io::Error::other("the log was closed before it answered"))?
@@ -39,7 +42,10 @@ impl LogStore {
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(&mut self, range: RB) -> io::Result<Vec<Entry>> {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
         self.tail.read(range)
     }
 

@@ -31,7 +31,10 @@ pub(super) enum Record {
     /// The log goes on in the next file.
     NextFile,
     /// The first record of each file: what the files before it would tell.
-    State { vote: Option<Vote>, purged: Option<LogId> },
+    State {
+        vote: Option<Vote>,
+        purged: Option<LogId>,
+    },
     /// Everything before was synced, and the store was closed.
     Closed,
 }
@@ -208,7 +211,12 @@ fn decode_entry(payload: &[u8]) -> Result<Entry, DecodeError> {
     let log_id = read_log_id(&mut reader)?;
     let payload = match reader.u8()? {
         0 => EntryPayload::Blank,
-        1 => return Ok(Entry { log_id, payload: EntryPayload::Normal(Proposal(Arc::new(decode_command(reader.rest())?))) }),
+        1 => {
+            return Ok(Entry {
+                log_id,
+                payload: EntryPayload::Normal(Proposal(Arc::new(decode_command(reader.rest())?))),
+            });
+        }
         2 => EntryPayload::Membership(membership::decode(&mut reader)?),
         found => return Err(DecodeError::Unknown { what: "payload", found: found.into() }),
     };
@@ -251,7 +259,8 @@ impl FileHeader {
         if reader.take(8).ok()? != MAGIC {
             return None;
         }
-        let header = Self { file: reader.u64().ok()?, cluster_id: reader.u64().ok()?, bytes: reader.u64().ok()? };
+        let header =
+            Self { file: reader.u64().ok()?, cluster_id: reader.u64().ok()?, bytes: reader.u64().ok()? };
         (reader.u32().ok()? == crc32c::crc32c(whole)).then_some(header)
     }
 }
@@ -313,9 +322,7 @@ mod tests {
     fn the_bytes_of_version_1_stay_as_they_are() {
         let mut content = FileHeader { file: 5, cluster_id: 9, bytes: 1 << 20 }.encode();
         content.extend(encoded());
-        let lines: Vec<String> =
-            content.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).collect();
-        crate::golden::check("log-v1.hex", &lines.join("\n"));
+        crate::golden::check("log-v1.hex", &crate::golden::hex(&content));
     }
 
     proptest! {

@@ -47,7 +47,9 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
         }
         let goes_on = recovered.read_file(directory, number, &path)?;
         match (goes_on, next) {
-            (true, None) => return Err(damaged(&directory.path_of(number + 1), 0, "the file is missing".into())),
+            (true, None) => {
+                return Err(damaged(&directory.path_of(number + 1), 0, "the file is missing".into()));
+            }
             (true, Some(_)) | (false, None) => {}
             // The next file was begun, but this one was not ended: a crash in between.
             (false, Some(_)) => {
@@ -63,13 +65,20 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
 }
 
 /// Takes out a last file that has no records of its own yet.
-fn drop_unused(directory: &Directory, files: &mut impl Iterator<Item = (u64, std::path::PathBuf)>) -> Result<(), OpenError> {
+fn drop_unused(
+    directory: &Directory,
+    files: &mut impl Iterator<Item = (u64, std::path::PathBuf)>,
+) -> Result<(), OpenError> {
     for (number, path) in files {
         let content = fs::read(&path).map_err(|source| io_error("reading a log file", source))?;
         let first = record::find(&content, number, FILE_HEADER_BYTES);
         if first.is_none_or(|first| record::find(&content, number, first.next).is_some()) {
             let before = directory.path_of(number.saturating_sub(1));
-            return Err(damaged(&before, content.len() as u64, "the file has no end, but the next one is in use".into()));
+            return Err(damaged(
+                &before,
+                content.len() as u64,
+                "the file has no end, but the next one is in use".into(),
+            ));
         }
         directory.retire(&path).map_err(|source| io_error("retiring a log file", source))?;
     }
@@ -95,7 +104,11 @@ impl Recovered {
 
     /// Takes the records of a file. Tells whether the log goes on in the next one.
     fn read_file(&mut self, directory: &Directory, number: u64, path: &Path) -> Result<bool, OpenError> {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| io_error("opening a log file", source))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|source| io_error("opening a log file", source))?;
         let content = fs::read(path).map_err(|source| io_error("reading a log file", source))?;
         match FileHeader::decode(&content) {
             Some(header) if header.file == number && header.cluster_id == directory.cluster_id => {}
@@ -170,13 +183,19 @@ impl Recovered {
             if let Some(later) = record::find(content, number, probe)
                 && later.durable > at
             {
-                return Err(damaged(path, at, format!("a record that was synced cannot be read; the one at {probe} is whole")));
+                return Err(damaged(
+                    path,
+                    at,
+                    format!("a record that was synced cannot be read; the one at {probe} is whole"),
+                ));
             }
             probe += ALIGNMENT as u64;
         }
         let Some(open) = self.files.last() else { return Ok(()) };
         // Left-overs of a torn write must not look like followers of what is written here next.
-        open.file.write_all_at(&vec![0; rest.len()], at).map_err(|source| io_error("cutting the log's torn tail", source))?;
+        open.file
+            .write_all_at(&vec![0; rest.len()], at)
+            .map_err(|source| io_error("cutting the log's torn tail", source))?;
         open.file.sync_all().map_err(|source| io_error("cutting the log's torn tail", source))?;
         tracing::debug!(file = %path.display(), offset = at, "cleared the log after its last record");
         Ok(())

@@ -95,7 +95,10 @@ impl Tail {
             inner.first = index;
             inner.evicted = 0;
         } else if index != next {
-            return Err(io::Error::other(format!("log entry {index} does not follow {}", next.saturating_sub(1))));
+            return Err(io::Error::other(format!(
+                "log entry {index} does not follow {}",
+                next.saturating_sub(1)
+            )));
         }
         inner.slots.push_back(Slot { log_id: entry.log_id, cached: Some(entry), position });
         inner.cached_bytes += position.map_or(0, |position| position.bytes as usize);
@@ -108,7 +111,9 @@ impl Tail {
         let mut inner = self.inner.lock();
         for (index, position) in positions {
             let first = inner.first;
-            let Some(slot) = index.checked_sub(first).and_then(|at| inner.slots.get_mut(at as usize)) else { continue };
+            let Some(slot) = index.checked_sub(first).and_then(|at| inner.slots.get_mut(at as usize)) else {
+                continue;
+            };
             slot.position = Some(*position);
             inner.cached_bytes += position.bytes as usize;
         }
@@ -171,7 +176,8 @@ impl Inner {
         if let Some(entry) = &slot.cached {
             return Ok(Lookup::Cached(entry.clone()));
         }
-        let lost = || io::Error::other(format!("log entry {} is neither in memory nor in a file", slot.log_id));
+        let lost =
+            || io::Error::other(format!("log entry {} is neither in memory nor in a file", slot.log_id));
         let position = slot.position.ok_or_else(lost)?;
         let file = self.files.get(&position.file).ok_or_else(lost)?;
         Ok(Lookup::OnDisk(Arc::clone(file), position))
@@ -190,7 +196,8 @@ impl Inner {
 
     fn forget(&mut self, slot: &Slot) {
         if slot.cached.is_some() {
-            self.cached_bytes = self.cached_bytes.saturating_sub(slot.position.map_or(0, |position| position.bytes as usize));
+            self.cached_bytes =
+                self.cached_bytes.saturating_sub(slot.position.map_or(0, |position| position.bytes as usize));
         }
     }
 }
@@ -203,7 +210,10 @@ fn load(id: LogId, lookup: Lookup) -> io::Result<Entry> {
     let mut bytes = vec![0; position.bytes as usize];
     file.read_exact_at(&mut bytes, position.offset)?;
     let damaged = || {
-        let message = format!("log file {:016x} is damaged at offset {}: log entry {id}", position.file, position.offset);
+        let message = format!(
+            "log file {:016x} is damaged at offset {}: log entry {id}",
+            position.file, position.offset
+        );
         io::Error::new(io::ErrorKind::InvalidData, message)
     };
     let found = record::find_in(&bytes, position.file, position.offset).ok_or_else(damaged)?;

@@ -42,7 +42,10 @@ async fn append(store: &mut LogStore, indexes: std::ops::Range<u64>) {
 
 async fn indexes(store: &mut LogStore) -> Vec<u64> {
     let entries = store.try_get_log_entries(..).await.unwrap();
-    assert!(entries.iter().all(|found| *found == entry(found.log_id.index)), "every entry is as it was written");
+    assert!(
+        entries.iter().all(|found| *found == entry(found.log_id.index)),
+        "every entry is as it was written"
+    );
     entries.iter().map(|entry| entry.log_id.index).collect()
 }
 
@@ -124,7 +127,11 @@ async fn purged_files_are_used_again_and_their_old_records_stay_away() {
     log.close().await.unwrap();
     let log = open(dir.path()).unwrap();
     let mut store = log.store();
-    assert_eq!(store.read_vote().await.unwrap(), Some(Vote::new_committed(1, 5)), "the vote is older than any file");
+    assert_eq!(
+        store.read_vote().await.unwrap(),
+        Some(Vote::new_committed(1, 5)),
+        "the vote is older than any file"
+    );
     assert_eq!(store.get_log_state().await.unwrap().last_purged_log_id, Some(log_id(1, 1990)));
     assert_eq!(indexes(&mut store).await, (1991..2000).collect::<Vec<_>>());
     log.close().await.unwrap();
@@ -184,7 +191,10 @@ async fn a_flipped_bit_in_what_was_synced_is_refused_with_file_and_offset() {
             match open(dir.path()).unwrap_err() {
                 OpenError::Damaged { file: named, offset: at, .. } => {
                     assert_eq!(&named, file, "{record:?}");
-                    assert!(at == *offset || matches!(record, Record::NextFile), "{record:?} at {offset}, reported {at}");
+                    assert!(
+                        at == *offset || matches!(record, Record::NextFile),
+                        "{record:?} at {offset}, reported {at}"
+                    );
                 }
                 other => panic!("{record:?}: {other}"),
             }
@@ -223,7 +233,8 @@ async fn a_file_begun_but_not_used_is_taken_back() {
     append(&mut log.store(), 0..10).await;
     log.close().await.unwrap();
     // A crash between beginning the next file and ending this one.
-    let next = super::file::Directory { path: dir.path().to_path_buf(), cluster_id: 7, file_bytes: FILE_BYTES };
+    let next =
+        super::file::Directory { path: dir.path().to_path_buf(), cluster_id: 7, file_bytes: FILE_BYTES };
     drop(next.begin(2, &Record::State { vote: None, purged: None }).unwrap());
     let log = open(dir.path()).unwrap();
     let mut store = log.store();
