@@ -56,16 +56,18 @@ impl Node {
         dir: &DataDir,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
-        let api_tasks = Tasks::new("apiserver", stop.clone());
-        let agent_tasks = Tasks::new("agents", stop);
-        let (store, runtime) = tokio::try_join!(open_store(dir), open_runtime(config, dir, &agent_tasks))?;
-        let (serving, receiver) = watch::channel(pem_pair(&identities.apiserver));
-        let server_config = server_config(config, identities, receiver)?;
-        let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
-            .await
-            .context("starting the API server")?;
-        let nodes = start_agents(config, identities, dir, &agent_tasks, runtime).await?;
-        Ok(Self { store, api, api_tasks, agent_tasks, nodes, _serving: serving })
+        let parts = Parts {
+            api_tasks: Tasks::new("apiserver", stop.clone()),
+            agent_tasks: Tasks::new("agents", stop),
+            config,
+            identities,
+            dir,
+        };
+        let started = parts.start().await;
+        if started.is_err() {
+            parts.end().await; // what did start must not log its own end as trouble
+        }
+        started
     }
 
     /// Waits until the Node object says Ready and the API server serves.
@@ -84,12 +86,44 @@ impl Node {
     /// # Errors
     /// The store could not be closed cleanly.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        for tasks in [&self.agent_tasks, &self.api_tasks] {
-            if let Err(names) = tasks.close_and_join(STOP_GRACE).await {
-                warn!(?names, "tasks did not end in time");
-            }
-        }
+        end(&[&self.agent_tasks, &self.api_tasks]).await;
         self.store.close().await.context("closing the store")
+    }
+}
+
+/// What a start needs, so that it can be undone half-way.
+struct Parts<'a> {
+    api_tasks: Tasks,
+    agent_tasks: Tasks,
+    config: &'a Config,
+    identities: &'a Identities,
+    dir: &'a DataDir,
+}
+
+impl Parts<'_> {
+    async fn start(&self) -> anyhow::Result<Node> {
+        let Self { api_tasks, agent_tasks, config, identities, dir } = self;
+        let (store, runtime) = tokio::try_join!(open_store(dir), open_runtime(config, dir, agent_tasks))?;
+        let (serving, receiver) = watch::channel(pem_pair(&identities.apiserver));
+        let server_config = server_config(config, identities, receiver)?;
+        let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
+            .await
+            .context("starting the API server")?;
+        let nodes = start_agents(config, identities, dir, agent_tasks, runtime).await?;
+        let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
+        Ok(Node { store, api, api_tasks, agent_tasks, nodes, _serving: serving })
+    }
+
+    async fn end(&self) {
+        end(&[&self.agent_tasks, &self.api_tasks]).await;
+    }
+}
+
+async fn end(groups: &[&Tasks]) {
+    for tasks in groups {
+        if let Err(names) = tasks.close_and_join(STOP_GRACE).await {
+            warn!(?names, "tasks did not end in time");
+        }
     }
 }
 
