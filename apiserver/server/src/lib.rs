@@ -24,7 +24,7 @@ pub mod encoding;
 pub mod failure;
 mod front;
 pub mod handlers;
-mod http_face;
+pub mod http_face;
 pub mod metrics;
 pub mod registry;
 pub mod request;

@@ -85,9 +85,9 @@ pub async fn start_with(
     assemble: impl FnOnce(&Registry) -> Assembly,
 ) -> Result<ApiServer, StartError> {
     let base = Base::open(&config, store, &tasks, mainstay_apiserver_kinds::all()).await?;
-    let assembly = assemble(&base.registry);
+    let gates = assemble(&base.registry);
     let listener = Listener::bind(config.bind).await?;
-    base.serve(config, assembly, listener, &tasks)
+    base.serve(config, gates, listener, &tasks)
 }
 
 /// The server up to its caches.

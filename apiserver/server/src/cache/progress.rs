@@ -28,7 +28,8 @@ impl Progress {
         }
         let mut receiver = self.sender.subscribe();
         // The sender lives as long as `self`: waiting cannot fail.
-        drop(receiver.wait_for(|current| *current >= revision).await.is_ok());
+        let reached = receiver.wait_for(|current| *current >= revision).await.is_ok();
+        debug_assert!(reached, "the sender outlives this wait");
     }
 
     pub(super) fn advance(&self, revision: Revision) {

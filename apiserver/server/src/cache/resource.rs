@@ -86,8 +86,10 @@ impl ResourceCache {
     /// [`TooOld`] when some of those events are no longer in the ring.
     pub fn cursor_after(self: &Arc<Self>, revision: Revision) -> Result<Cursor, TooOld> {
         let state = self.state.read();
-        let seq =
-            state.ring.seq_after(revision).ok_or(TooOld { wanted: revision, oldest: state.ring.floor() })?;
+        let seq = state
+            .ring
+            .seq_after(revision)
+            .ok_or_else(|| TooOld { wanted: revision, oldest: state.ring.floor() })?;
         Ok(Cursor::new(Arc::clone(self), seq, self.newest.subscribe()))
     }
 

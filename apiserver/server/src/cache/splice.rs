@@ -13,7 +13,7 @@ const RESOURCE_VERSION_TAG: u8 = 6 << 3 | 2;
 /// Bytes that are not a protobuf message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a protobuf message at byte {at}")]
-pub struct SpliceError {
+pub(crate) struct SpliceError {
     at: usize,
 }
 
@@ -21,7 +21,7 @@ pub struct SpliceError {
 ///
 /// # Errors
 /// `message` is not a protobuf message.
-pub fn with_resource_version(message: &[u8], revision: Revision) -> Result<Bytes, SpliceError> {
+pub(crate) fn with_resource_version(message: &[u8], revision: Revision) -> Result<Bytes, SpliceError> {
     let text = revision.to_string();
     let (before, meta, after) = split_metadata(message)?;
     let mut kept = Vec::with_capacity(meta.len());
@@ -58,8 +58,11 @@ pub(crate) fn metadata_only(message: &[u8]) -> Result<Vec<u8>, SpliceError> {
     Ok(out)
 }
 
+/// What is before, in and after the metadata of a message.
+type Split<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
 /// The bytes before the first metadata field, its content, and the bytes after it.
-fn split_metadata(message: &[u8]) -> Result<(&[u8], &[u8], &[u8]), SpliceError> {
+fn split_metadata(message: &[u8]) -> Result<Split<'_>, SpliceError> {
     let mut at = 0;
     for field in Fields::new(message) {
         let (_number, bytes) = field?;

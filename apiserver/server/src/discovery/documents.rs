@@ -54,7 +54,7 @@ impl Documents {
     pub fn answer(&self, path: &str, context: &RequestContext) -> Option<Result<Response, Status>> {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
-            [""] => Some(self.value(context, &self.root())),
+            [""] => Some(Self::value(context, &self.root())),
             [root @ ("api" | "apis")] => {
                 let core = *root == "api";
                 if let Some(version) = aggregated_version(context) {
@@ -62,12 +62,12 @@ impl Documents {
                 }
                 let document =
                     if core { plain::api_versions(&self.groups) } else { plain::group_list(&self.groups) };
-                Some(self.value(context, &document))
+                Some(Self::value(context, &document))
             }
             ["api", version] => self.resources(context, "", version),
             ["apis", name] => {
                 let group = self.groups.iter().find(|g| g.name == *name && !name.is_empty())?;
-                Some(self.value(context, &plain::group(group)))
+                Some(Self::value(context, &plain::group(group)))
             }
             ["apis", group, version] if !group.is_empty() => self.resources(context, group, version),
             ["openapi", rest @ ..] => self.openapi.answer(rest, context),
@@ -82,7 +82,7 @@ impl Documents {
         version: &str,
     ) -> Option<Result<Response, Status>> {
         let known = self.groups.iter().any(|g| g.name == group && g.versions.contains(&version));
-        known.then(|| self.value(context, &plain::resources(&self.kinds, group, version)))
+        known.then(|| Self::value(context, &plain::resources(&self.kinds, group, version)))
     }
 
     fn root(&self) -> Value {
@@ -98,7 +98,7 @@ impl Documents {
         out
     }
 
-    fn value(&self, context: &RequestContext, value: &Value) -> Result<Response, Status> {
+    fn value(context: &RequestContext, value: &Value) -> Result<Response, Status> {
         let header = context.headers.get(ACCEPT).and_then(|v| v.to_str().ok());
         // Protobuf discovery is not written: clients that list it list JSON too.
         let accepted = encoding::accept(header, &context.query, Allow::PLAIN)?;

@@ -18,17 +18,10 @@ pub(super) struct Group {
 pub(super) fn groups(kinds: &[&'static Kind]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for kind in kinds {
-        let at = match groups.iter().position(|group| group.name == kind.group) {
-            Some(at) => at,
-            None => {
-                groups.push(Group { name: kind.group, versions: Vec::new() });
-                groups.len() - 1
-            }
-        };
-        if let Some(group) = groups.get_mut(at)
-            && !group.versions.contains(&kind.version)
-        {
-            group.versions.push(kind.version);
+        match groups.iter_mut().find(|group| group.name == kind.group) {
+            Some(group) if group.versions.contains(&kind.version) => {}
+            Some(group) => group.versions.push(kind.version),
+            None => groups.push(Group { name: kind.group, versions: vec![kind.version] }),
         }
     }
     for group in &mut groups {

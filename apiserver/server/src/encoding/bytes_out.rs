@@ -34,7 +34,7 @@ pub fn object_response(
         let message = encoder.message(object)?;
         let mut out = envelope_head(&shown.api_version, shown.kind, message.len());
         out.extend_from_slice(&message);
-        return bytes_response(headers, accepted.media, out, code);
+        return Ok(bytes_response(headers, accepted.media, out, code));
     }
     let mut out = Vec::with_capacity(object.raw.len() * 2 + 128);
     encoder.json(object, &mut out)?;
@@ -61,7 +61,7 @@ pub fn value_response(
             .map_err(|error| Failure::Encode { kind: "value", reason: error.to_string() })?;
         let mut out = envelope_head(text("apiVersion"), text("kind"), message.len());
         out.extend_from_slice(&message);
-        return bytes_response(headers, Media::Protobuf, out, code);
+        return Ok(bytes_response(headers, Media::Protobuf, out, code));
     }
     let mut out = Vec::with_capacity(512);
     json::encode(value, &mut out);
@@ -89,18 +89,13 @@ pub fn list_response(
     while let Some(chunk) = chunks.next_chunk()? {
         start.extend_from_slice(&chunk);
         if start.len() > THRESHOLD_BYTES {
-            return stream_response(headers, accepted.media, start, chunks);
+            return Ok(stream_response(headers, accepted.media, start, chunks));
         }
     }
-    bytes_response(headers, accepted.media, start, StatusCode::OK)
+    Ok(bytes_response(headers, accepted.media, start, StatusCode::OK))
 }
 
-fn stream_response(
-    headers: &HeaderMap,
-    media: Media,
-    start: Vec<u8>,
-    rest: ListChunks,
-) -> Result<Response, Failure> {
+fn stream_response(headers: &HeaderMap, media: Media, start: Vec<u8>, rest: ListChunks) -> Response {
     let chunks = futures::stream::iter([Ok(Bytes::from(start))]).chain(rest);
     let mut response = if gzip_wanted(headers) {
         let mut response = http::Response::new(streamed(Gzip::new(chunks)));
@@ -110,7 +105,7 @@ fn stream_response(
         http::Response::new(streamed(chunks))
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
-    Ok(response)
+    response
 }
 
 fn streamed(chunks: impl Stream<Item = Result<Bytes, Failure>> + Send + 'static) -> crate::types::Body {
@@ -144,16 +139,11 @@ fn text_response(
     if accepted.media == Media::Json {
         out.push(b'\n');
     }
-    bytes_response(headers, accepted.media, out, code)
+    Ok(bytes_response(headers, accepted.media, out, code))
 }
 
-fn bytes_response(
-    headers: &HeaderMap,
-    media: Media,
-    out: Vec<u8>,
-    code: StatusCode,
-) -> Result<Response, Failure> {
-    Ok(raw_response(headers, HeaderValue::from_static(media.content_type()), Bytes::from(out), code))
+fn bytes_response(headers: &HeaderMap, media: Media, out: Vec<u8>, code: StatusCode) -> Response {
+    raw_response(headers, HeaderValue::from_static(media.content_type()), Bytes::from(out), code)
 }
 
 /// Bytes of any type, compressed when they are many and the client accepts it.

@@ -27,7 +27,11 @@ const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// Answers one request.
-pub async fn serve(core: Arc<Core>, peer: Peer, request: http::Request<hyper::body::Incoming>) -> Response {
+pub(crate) async fn serve(
+    core: Arc<Core>,
+    peer: Peer,
+    request: http::Request<hyper::body::Incoming>,
+) -> Response {
     let mut random = [0; 16];
     core.randomness.fill(&mut random);
     let id = audit_id(request.headers(), random);
@@ -83,13 +87,14 @@ async fn answer(
     let started = core.clock.now();
     let (known, long_running) = resource::classify(core, &info);
     let result = Box::pin(permitted(core, peer, request, (&info, query, id), long_running)).await;
-    let code = match &result {
+    let answered = match &result {
         Ok(response) => response.status().as_u16(),
         Err(status) => status.code,
     };
     let took = core.clock.now().saturating_duration_since(started);
-    record::record(core, &info, query, known, code, (!long_running).then_some(took));
-    debug!(code, took_us = took.as_micros(), "answered");
+    let figures = record::Figures { known, code: answered, took: (!long_running).then_some(took) };
+    record::record(core, &info, query, &figures);
+    debug!(code = answered, took_us = took.as_micros(), "answered");
     result
 }
 

@@ -8,4 +8,4 @@ mod permit;
 mod record;
 mod resource;
 
-pub use gate::serve;
+pub(crate) use gate::serve;

@@ -6,18 +6,20 @@ use super::permit::scope;
 use crate::core::Core;
 use crate::request::{Query, RequestInfo};
 
+/// How a request ended.
+pub(super) struct Figures {
+    /// Whether the resource is one that is served.
+    pub(super) known: bool,
+    /// The HTTP status code.
+    pub(super) code: u16,
+    /// How long it took; long-running requests are not timed.
+    pub(super) took: Option<Duration>,
+}
+
 /// Labels come from closed sets: a request to an unknown resource is counted without its names.
-pub(super) fn record(
-    core: &Core,
-    info: &RequestInfo,
-    query: &Query,
-    known: bool,
-    code: u16,
-    took: Option<Duration>,
-) {
-    let verb = verb(info, known);
+pub(super) fn record(core: &Core, info: &RequestInfo, query: &Query, figures: &Figures) {
     let dry_run = if query.non_empty("dryRun") == Some("All") { "All" } else { "" };
-    let (group, version, resource, subresource) = if known {
+    let (group, version, resource, subresource) = if figures.known {
         (
             info.api_group.as_str(),
             info.api_version.as_str(),
@@ -27,11 +29,12 @@ pub(super) fn record(
     } else {
         ("", "", "", "")
     };
-    let labels = [verb, dry_run, group, version, resource, subresource, scope(info), "apiserver"];
-    let code = code.to_string();
-    let [a, b, c, d, e, f, g, h] = labels;
-    core.metrics.requests.with_label_values(&[a, b, c, d, e, f, g, h, code.as_str()]).inc();
-    if let Some(took) = took {
+    let labels =
+        [verb(info, figures.known), dry_run, group, version, resource, subresource, scope(info), "apiserver"];
+    let text = figures.code.to_string();
+    let with_code = [&labels[..], &[text.as_str()]].concat();
+    core.metrics.requests.with_label_values(&with_code).inc();
+    if let Some(took) = figures.took {
         core.metrics.durations.with_label_values(&labels).observe(took.as_secs_f64());
     }
 }
@@ -40,8 +43,7 @@ fn verb(info: &RequestInfo, known: bool) -> &'static str {
     match info.verb.as_str() {
         "list" => "LIST",
         "watch" => "WATCH",
-        "create" => "POST",
-        "post" => "POST",
+        "create" | "post" => "POST",
         "update" | "put" => "PUT",
         "patch" => "PATCH",
         "delete" => "DELETE",

@@ -64,7 +64,7 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response, 
     let page = list::page(call, &list_options).await?;
     let meta = ListMeta { revision: page.meta.revision, ..ListMeta::default() };
     let objects = page.into_objects();
-    let deletes = objects.into_iter().map(|object| {
+    let under_way = objects.into_iter().map(|object| {
         let mut request = request(call, &object.header.name, &options, tree.clone());
         request.namespace = object.header.namespace.clone();
         let options = &options;
@@ -77,7 +77,7 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response, 
             }
         }
     });
-    let results: Vec<_> = futures::stream::iter(deletes).buffered(CONCURRENT_MAX).collect().await;
+    let results: Vec<_> = futures::stream::iter(under_way).buffered(CONCURRENT_MAX).collect().await;
     let deleted: Result<Vec<_>, Status> = results.into_iter().filter_map(Result::transpose).collect();
     let source = ListSource::objects(deleted?);
     let chunks =

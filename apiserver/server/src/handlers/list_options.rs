@@ -100,14 +100,13 @@ impl ListOptions {
         let path = Path::new("resourceVersionMatch");
         let text = query.get("resourceVersionMatch").unwrap_or_default();
         match (self.send_initial_events, text) {
-            (None, "") => {}
+            (None, "") | (Some(_), "NotOlderThan") => {}
             (None, _) => errors.forbidden(
                 &path,
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             ),
             (Some(_), "") => errors
                 .forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-            (Some(_), "NotOlderThan") => {}
             (Some(_), other) => errors.not_supported(&path, other, &["NotOlderThan"]),
         }
         if query.non_empty("continue").is_some() && self.send_initial_events.is_some() {

@@ -101,7 +101,7 @@ impl Writer {
         if !request.name.is_empty() {
             pipeline::check_identity(&object, &request.name, &request.namespace)?;
         }
-        let mut admission = self.admission_request(request, "", Operation::Create, object, None);
+        let mut admission = Self::admission_request(request, "", Operation::Create, object, None);
         self.admission.mutate(&mut admission).await?;
         let result = self.create_admitted(&mut admission).await;
         self.admission.settled(&admission, result.is_ok() && !request.dry_run).await;
@@ -207,7 +207,7 @@ impl Writer {
             Target::Part(name) => name,
         };
         let mut admission =
-            self.admission_request(request, subresource, Operation::Update, new, Some(old.clone()));
+            Self::admission_request(request, subresource, Operation::Update, new, Some(old.clone()));
         self.admission.mutate(&mut admission).await?;
         let written = self.update_admitted(target, cached, &old, &mut admission).await;
         let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
@@ -253,7 +253,7 @@ impl Writer {
             };
             let old = self.registry.decode_served(kind, &cached)?;
             let mut admission =
-                self.admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
+                Self::admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
             self.admission.mutate(&mut admission).await?;
             self.admission.validate(&admission).await?;
             let plan = deletion::plan(kind, &old, options, self.clock.wall())?;
@@ -292,7 +292,6 @@ impl Writer {
     }
 
     fn admission_request(
-        &self,
         request: &WriteRequest,
         subresource: &str,
         operation: Operation,

@@ -73,10 +73,10 @@ async fn serve_tls(core: Arc<Core>, tls: TlsStream<TcpStream>, addr: SocketAddr)
     // Boxed: hyper's connection state is large, and most connections sit idle.
     let ended = if is_h2 {
         let connection = std::pin::pin!(h2(&core).serve_connection(io, service));
-        drain(&core, connection, |c| c.graceful_shutdown()).await
+        drain(&core, connection, http2::Connection::graceful_shutdown).await
     } else {
         let connection = std::pin::pin!(h1(&core).serve_connection(io, service).with_upgrades());
-        drain(&core, connection, |c| c.graceful_shutdown()).await
+        drain(&core, connection, http1::UpgradeableConnection::graceful_shutdown).await
     };
     if let Err(error) = ended {
         debug!(%error, peer = %addr, "connection ended");

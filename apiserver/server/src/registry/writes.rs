@@ -64,7 +64,7 @@ impl Registry {
         object: Value,
     ) -> Result<Written, Status> {
         let failed = |failure: Failure| Self::failed(kind, failure);
-        let key = self.key_of(kind, current)?;
+        let key = Self::key_of(kind, current)?;
         let encoded = self.encode(kind, object).map_err(failed)?;
         let unchanged = encoded.stored(current.header.revision).map_err(failed)?;
         if unchanged.cached.raw == current.raw {
@@ -88,7 +88,7 @@ impl Registry {
     /// Failures of the store.
     pub async fn remove(&self, kind: &'static Kind, current: &Arc<Cached>) -> Result<Written, Status> {
         let failed = |failure: Failure| Self::failed(kind, failure);
-        let key = self.key_of(kind, current)?;
+        let key = Self::key_of(kind, current)?;
         let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
             .then([mainstay_store::Op::from(DeleteRangeRequest::key(key.clone()))])
             .otherwise([RangeRequest::key(key.clone())]);
@@ -147,7 +147,7 @@ impl Registry {
         encoded.stored(version).map_err(|failure| Self::failed(kind, failure))
     }
 
-    fn key_of(&self, kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
+    fn key_of(kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
         object_key(kind, &cached.header.namespace, &cached.header.name)
             .map_err(|error| Self::failed(kind, error))
     }

@@ -158,9 +158,9 @@ fn single_name(selector: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn parse(method: Method, target: &str) -> RequestInfo {
+    fn parse(method: &Method, target: &str) -> RequestInfo {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        RequestInfo::parse(&method, path, &Query::parse(query))
+        RequestInfo::parse(method, path, &Query::parse(query))
     }
 
     fn short(info: &RequestInfo) -> String {
@@ -194,14 +194,14 @@ mod tests {
             (Method::GET, "/api/v1/nodes?fieldSelector=metadata.name%3Dn1", "list /v1 ns= nodes/n1/"),
         ];
         for (method, target, expected) in table {
-            assert_eq!(short(&parse(method, target)), expected, "{target}");
+            assert_eq!(short(&parse(&method, target)), expected, "{target}");
         }
     }
 
     #[test]
     fn other_paths_are_not_resource_requests() {
         for target in ["/", "/version", "/api", "/api/v1", "/apis/apps", "/apis/apps/v1", "/livez/ping"] {
-            let info = parse(Method::GET, target);
+            let info = parse(&Method::GET, target);
             assert!(!info.resource_request, "{target}");
             assert_eq!(info.verb, "get");
         }

@@ -33,11 +33,7 @@ pub trait Endpoint: Send + Sync {
     ///
     /// # Errors
     /// A [`Status`] is sent to the client as it is.
-    fn call<'a>(
-        &'a self,
-        context: RequestContext,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Response, Status>>;
+    fn call(&self, context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>>;
 
     /// True for streams that stay open: they take no place among the requests in flight and have no deadline.
     fn long_running(&self) -> bool {

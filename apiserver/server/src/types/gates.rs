@@ -51,8 +51,7 @@ pub trait Admit: Send + Sync {
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>>;
 
     /// Runs after a write ended, so that allocations of a failed or deleted object are given back.
-    fn settled<'a>(&'a self, request: &'a AdmissionRequest, stored: bool) -> BoxFuture<'a, ()> {
-        let _unused = (request, stored);
+    fn settled<'a>(&'a self, _request: &'a AdmissionRequest, _stored: bool) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 }

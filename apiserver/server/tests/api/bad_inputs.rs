@@ -96,7 +96,7 @@ fn laughs() -> String {
 async fn bodies() {
     let post = |id, codes, reason| row(id, Method::POST, MAPS, codes, reason);
     let bad = &[400_u16][..];
-    let big = config_map("big", &json!({}), &json!({"k": "x".repeat(1)})).to_string();
+    let big = config_map("big", &json!({}), &json!({"k": "x"})).to_string();
     let padded = |bytes: usize| format!("{}{}", " ".repeat(bytes.saturating_sub(big.len())), big);
     let secret = json!({"metadata": {"name": "huge"}, "spec": {"x": "y".repeat(2 << 20)}});
     let map = config_map("x", &json!({}), &json!({})).to_string();

@@ -127,8 +127,8 @@ async fn status_and_scale_are_views_of_their_own() {
     let scaled =
         client.patch(&format!("{path}/scale"), "merge", &json!({"spec": {"replicas": 5}})).await.expect(200);
     assert_eq!(scaled["spec"]["replicas"], 5);
-    let stale = client.put(&format!("{path}/scale"), &scale).await;
-    assert_eq!(stale.code, 409, "the scale's resource version is a precondition");
+    let late = client.put(&format!("{path}/scale"), &scale).await;
+    assert_eq!(late.code, 409, "the scale's resource version is a precondition");
     let negative = client.patch(&format!("{path}/scale"), "merge", &json!({"spec": {"replicas": -1}})).await;
     assert_eq!(negative.code, 422);
 

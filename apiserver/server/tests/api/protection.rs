@@ -52,11 +52,11 @@ impl Admit for Open {
 struct Panics;
 
 impl Endpoint for Panics {
-    fn call<'a>(
-        &'a self,
+    fn call(
+        &self,
         _context: RequestContext,
         _request: types::Request,
-    ) -> BoxFuture<'a, Result<types::Response, Status>> {
+    ) -> BoxFuture<'_, Result<types::Response, Status>> {
         Box::pin(async { panic!("on purpose") })
     }
 }

@@ -17,14 +17,9 @@
     clippy::cast_sign_loss,
     reason = "figures"
 )]
-#![allow(dead_code, reason = "the tests' server and client are shared, a bench needs less of them")]
 
-#[path = "../tests/api/client.rs"]
-mod client;
-#[path = "../tests/api/server.rs"]
-mod server;
+mod harness;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_apiserver_machinery::{protobuf, schema, value};
@@ -33,8 +28,7 @@ use mainstay_store::{PutRequest, Txn};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::client::config_map;
-use crate::server::TestServer;
+use crate::harness::{Client, Server};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const ROUNDS: usize = 50;
@@ -55,18 +49,17 @@ fn main() {
 }
 
 async fn watch_delivery(watchers: usize) {
-    let server = TestServer::start().await;
-    let client = server.admin();
+    let server = Server::start().await;
+    let client = server.client.clone();
     let (sender, mut arrivals) = mpsc::channel::<(String, Instant)>(watchers * 4);
     let mut tasks = Vec::new();
     let before = resident_bytes();
     for _ in 0..watchers {
-        let mut stream = client
-            .watch(&format!("{MAPS}?watch=1&resourceVersion=0&labelSelector=bench"), "application/json")
-            .await;
+        let mut stream = client.watch(&format!("{MAPS}?watch=1&resourceVersion=0&labelSelector=bench")).await;
         let sender = sender.clone();
         tasks.push(tokio::spawn(async move {
-            while let Some(event) = stream.next().await {
+            while let Some(event) = stream.next_line().await {
+                let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
                 let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 if sender.send((name, Instant::now())).await.is_err() {
                     return;
@@ -78,8 +71,9 @@ async fn watch_delivery(watchers: usize) {
     let mut delays = Vec::with_capacity(ROUNDS * watchers);
     for round in 0..ROUNDS {
         let name = format!("bench-{round}");
-        let object = config_map(&name, &json!({"bench": "yes"}), &json!({"k": "v".repeat(500)}));
-        client.post(MAPS, &object).await.expect(201);
+        let object =
+            json!({"metadata": {"name": name, "labels": {"bench": "yes"}}, "data": {"k": "v".repeat(500)}});
+        client.post(MAPS, &object.to_string()).await;
         let answered = Instant::now();
         for _ in 0..watchers {
             let (seen, at) = tokio::time::timeout(Duration::from_secs(30), arrivals.recv())
@@ -126,12 +120,12 @@ fn pod(at: usize) -> value::Value {
             "serviceAccountName": "default", "serviceAccount": "default", "schedulerName": "default-scheduler", "terminationGracePeriodSeconds": 30,
             "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]},
         "status": {"phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.244.1.17", "startTime": "2026-01-01T00:00:00Z", "qosClass": "Burstable",
-            "conditions": ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition)}});
+            "conditions": [condition("Initialized"), condition("Ready"), condition("ContainersReady"), condition("PodScheduled")]}});
     value::to_value(&pod).unwrap()
 }
 
 async fn memory_per_pod() {
-    let server = TestServer::start().await;
+    let server = Server::start().await;
     let ty = schema::lookup("core/v1.Pod").unwrap();
     let gvk = Gvk::new("", "v1", "Pod");
     let mut total = 0;
@@ -154,7 +148,7 @@ async fn memory_per_pod() {
             store.txn(Txn::default().then(std::mem::take(&mut puts))).await.unwrap();
         }
     }
-    server.server.registry().fresh().await;
+    server.api.registry().fresh().await;
     let loaded = started.elapsed();
     let used = resident_bytes().saturating_sub(before);
     let mean = total as f64 / PODS as f64;
@@ -164,15 +158,14 @@ async fn memory_per_pod() {
         per_pod / mean,
         loaded.as_secs_f64()
     );
-    let client = Arc::new(server.admin());
+    let client: Client = server.client.clone();
     for (what, accept) in [("protobuf", "application/vnd.kubernetes.protobuf"), ("JSON", "application/json")]
     {
         let started = Instant::now();
-        let answer = client.get_as("/api/v1/pods?resourceVersion=0", accept).await;
-        assert_eq!(answer.code, 200);
+        let bytes = client.get("/api/v1/pods?resourceVersion=0", accept).await;
         println!(
             "list of {PODS} pods, {what}: {} MiB in {:.2} s",
-            answer.bytes.len() >> 20,
+            bytes >> 20,
             started.elapsed().as_secs_f64()
         );
     }

@@ -1,0 +1,174 @@
+//! A server and a client for the bench: everything in this process, over real TLS.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use mainstay_apiserver_server::config::{
+    KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+};
+use mainstay_apiserver_server::{ApiServer, start};
+use mainstay_base::lifecycle::{SystemClock, Tasks};
+use mainstay_base::pki::{Ca, LeafRequest, SubjectName, Usage, generate_key_pem};
+use mainstay_store::{Config, Store};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) api: ApiServer,
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    tasks: Tasks,
+    _dir: TempDir,
+}
+
+fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
+    let request = LeafRequest {
+        common_name: name.to_owned(),
+        organizations: groups.iter().map(|g| (*g).to_owned()).collect(),
+        names: if usage == Usage::Client { vec![] } else { vec![SubjectName::Ip(LOCALHOST)] },
+        usage,
+        validity: HOUR,
+    };
+    let leaf = ca.issue(&request, OffsetDateTime::now_utc()).unwrap();
+    PemPair { cert_pem: leaf.certificate_pem.into_bytes(), key_pem: leaf.key_pem.into_bytes() }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Config { dir: dir.path().join("store"), ..Config::default() }).await.unwrap();
+        let ca = Ca::generate("bench", OffsetDateTime::now_utc(), HOUR).unwrap();
+        let ca_pem = ca.certificate_pem().as_bytes().to_vec();
+        let tasks = Tasks::new("bench", CancellationToken::new());
+        let issuer = "https://kubernetes.default.svc".to_owned();
+        let config = ServerConfig {
+            bind: (LOCALHOST, 0).into(),
+            advertise: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            serving: watch::channel(leaf(&ca, "server", &[], Usage::Server)).1,
+            client_ca_pem: ca_pem.clone(),
+            server_ca_pem: ca_pem.clone(),
+            service_account: ServiceAccountKeys {
+                signing_key_pem: generate_key_pem().unwrap().into_bytes(),
+                verification_keys_pem: Vec::new(),
+                audiences: vec![issuer.clone()],
+                issuer,
+                expiration_max: HOUR,
+            },
+            kubelet: KubeletClient {
+                identity: leaf(&ca, "kubelet-client", &[], Usage::Client),
+                ca_pem: ca_pem.clone(),
+            },
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            cluster_cidr: None,
+            node_ports: 30000..=32767,
+            anonymous: true,
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            metrics: prometheus::Registry::new(),
+        };
+        let api = start(config, store.clone(), tasks.clone()).await.unwrap();
+        let client =
+            Client::new(api.local_addr(), &ca_pem, &leaf(&ca, "admin", &["system:masters"], Usage::Client));
+        Self { api, store, client, tasks, _dir: dir }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.tasks.close_and_join(Duration::from_secs(30)).await.unwrap();
+        self.store.close().await.unwrap();
+    }
+}
+
+/// Opens a connection for each request.
+#[derive(Clone)]
+pub(crate) struct Client {
+    addr: SocketAddr,
+    tls: Arc<ClientConfig>,
+}
+
+impl Client {
+    fn new(addr: SocketAddr, ca_pem: &[u8], identity: &PemPair) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca_pem).unwrap()).unwrap();
+        let chain = CertificateDer::pem_slice_iter(&identity.cert_pem).collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(&identity.key_pem).unwrap();
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        Self { addr, tls: Arc::new(tls) }
+    }
+
+    async fn send(&self, method: Method, path: &str, accept: &str, body: &str) -> Response<Incoming> {
+        let stream = TcpStream::connect(self.addr).await.unwrap();
+        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        let tls = connector.connect(ServerName::from(self.addr.ip()), stream).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        let _task = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "bench")
+            .header("accept", accept)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        response
+    }
+
+    /// How long the answer is.
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> usize {
+        self.send(Method::GET, path, accept, "").await.into_body().collect().await.unwrap().to_bytes().len()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) {
+        self.send(Method::POST, path, "application/json", body).await.into_body().collect().await.unwrap();
+    }
+
+    pub(crate) async fn watch(&self, path: &str) -> Lines {
+        Lines {
+            body: self.send(Method::GET, path, "application/json", "").await.into_body(),
+            buffer: BytesMut::new(),
+        }
+    }
+}
+
+/// The events of a watch.
+pub(crate) struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+}
+
+impl Lines {
+    pub(crate) async fn next_line(&mut self) -> Option<BytesMut> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                return Some(self.buffer.split_to(end + 1));
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default());
+        }
+    }
+}
