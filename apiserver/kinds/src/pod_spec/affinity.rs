@@ -14,7 +14,8 @@ pub(super) fn validate_affinity(affinity: &At<'_>, errors: &mut ErrorList) {
     }
     for preferred in node.get(PREFERRED).items() {
         validate_weight(&preferred.get("weight"), errors);
-        validate_term(&preferred.get("preference"), errors);
+        // Values of a preference may be anything: it can only fail to prefer.
+        validate_term(&preferred.get("preference"), false, errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let pods = affinity.get(kind);
@@ -42,20 +43,20 @@ fn validate_node_selector(selector: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     for term in terms.items() {
-        validate_term(&term, errors);
+        validate_term(&term, true, errors);
     }
 }
 
-fn validate_term(term: &At<'_>, errors: &mut ErrorList) {
+fn validate_term(term: &At<'_>, strict_values: bool, errors: &mut ErrorList) {
     for requirement in term.get("matchExpressions").items() {
-        validate_requirement(&requirement, errors);
+        validate_requirement(&requirement, strict_values, errors);
     }
     for requirement in term.get("matchFields").items() {
         validate_field_requirement(&requirement, errors);
     }
 }
 
-fn validate_requirement(requirement: &At<'_>, errors: &mut ErrorList) {
+fn validate_requirement(requirement: &At<'_>, strict_values: bool, errors: &mut ErrorList) {
     let (operator, values, key) =
         (requirement.get("operator"), requirement.get("values"), requirement.get("key"));
     match operator.text() {
@@ -75,7 +76,7 @@ fn validate_requirement(requirement: &At<'_>, errors: &mut ErrorList) {
         other => errors.invalid(&operator.path, other, "not a valid selector operator"),
     }
     errors.invalid_each(&key.path, key.text(), names::qualified_name(key.text()));
-    for value in values.items() {
+    for value in values.items().filter(|_| strict_values) {
         value.invalid_each(errors, names::label_value(value.text()));
     }
 }
@@ -114,9 +115,8 @@ fn validate_pod_term(term: &At<'_>, errors: &mut ErrorList) {
     let topology = term.get("topologyKey");
     if topology.is_empty() {
         errors.required(&topology.path, "can not be empty");
-    } else {
-        topology.invalid_each(errors, names::qualified_name(topology.text()));
     }
+    errors.invalid_each(&topology.path, topology.text(), names::qualified_name(topology.text()));
 }
 
 fn validate_match_label_keys(term: &At<'_>, errors: &mut ErrorList) {

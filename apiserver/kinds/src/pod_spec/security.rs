@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 const ID_MAX: i64 = u32::MAX as i64;
 const SYSCTL_CHARACTERS_MAX: usize = 253;
+/// One byte less than the longest path.
+const APP_ARMOR_BYTES_MAX: usize = 4095;
 
 pub(super) fn validate_pod_security(spec: &At<'_>, errors: &mut ErrorList) {
     let security = spec.get("securityContext");
@@ -25,6 +27,10 @@ pub(super) fn validate_pod_security(spec: &At<'_>, errors: &mut ErrorList) {
     let groups = security.get("supplementalGroupsPolicy");
     if groups.is_set() {
         groups.one_of(errors, &["Merge", "Strict"]);
+    }
+    let labels = security.get("seLinuxChangePolicy");
+    if labels.is_set() {
+        labels.one_of(errors, &["MountOption", "Recursive"]);
     }
     validate_seccomp(&security.get("seccompProfile"), errors);
     validate_app_armor(&security.get("appArmorProfile"), errors);
@@ -80,7 +86,9 @@ fn validate_seccomp(profile: &At<'_>, errors: &mut ErrorList) {
         "Localhost" => validate_relative(&file, errors),
         "RuntimeDefault" | "Unconfined" => {
             if file.is_set() {
-                file.invalid(errors, "can only be set when seccomp type is Localhost");
+                // Upstream shows the profile as a whole.
+                let text = "can only be set when seccomp type is Localhost";
+                errors.invalid(&file.path, profile.value.clone(), text);
             }
         }
         other => errors.not_supported(&kind.path, other, &["Localhost", "RuntimeDefault", "Unconfined"]),
@@ -103,10 +111,17 @@ fn validate_app_armor(profile: &At<'_>, errors: &mut ErrorList) {
     let (kind, local) = (profile.get("type"), profile.get("localhostProfile"));
     match kind.text() {
         "" => errors.required(&kind.path, "type is required when appArmorProfile is set"),
-        "Localhost" if local.text().trim().is_empty() => {
+        "Localhost" if local.is_empty() => {
             errors.required(&local.path, "must be set when AppArmor type is Localhost");
         }
-        "Localhost" => {}
+        "Localhost" => {
+            if local.text().trim() != local.text() {
+                local.invalid(errors, "must not be padded with whitespace");
+            }
+            if local.text().len() > APP_ARMOR_BYTES_MAX {
+                errors.too_long(&local.path, APP_ARMOR_BYTES_MAX);
+            }
+        }
         "RuntimeDefault" | "Unconfined" => {
             if local.is_set() {
                 local.invalid(errors, "can only be set when AppArmor type is Localhost");

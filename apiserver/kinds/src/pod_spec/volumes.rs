@@ -175,35 +175,22 @@ fn validate_projected(projected: &At<'_>, errors: &mut ErrorList) {
                 continue;
             }
             found += 1;
-            if found > 1 {
-                errors.forbidden(&source.path, ONE_TYPE);
-                continue;
-            }
-            validate_projection(kind, &part, errors);
-            for path in projected_paths(kind, &part) {
+            validate_projection(kind, &part, &projected.path, errors);
+            let files = part.get("items").items().map(|item| item.text_of("path"));
+            for path in files.filter(|path| !path.is_empty()) {
                 if !paths.insert(path) {
-                    let shown = if kind == "serviceAccountToken" { path } else { part.text_of("name") };
-                    let shown = if kind == "downwardAPI" { path } else { shown };
+                    let shown = if kind == "downwardAPI" { path } else { part.text_of("name") };
                     errors.invalid(&projected.path, shown, "conflicting duplicate paths");
                 }
             }
         }
-        if found == 0 {
-            errors.required(&source.path, "must specify a volume source");
+        if found > 1 {
+            errors.forbidden(&source.path, "may not specify more than 1 volume type per source");
         }
     }
 }
 
-fn projected_paths<'a>(kind: &str, part: &At<'a>) -> Vec<&'a str> {
-    let mut paths: Vec<&str> = part.get("items").items().map(|item| item.text_of("path")).collect();
-    if kind == "serviceAccountToken" {
-        paths.push(part.text_of("path"));
-    }
-    paths.retain(|path| !path.is_empty());
-    paths
-}
-
-fn validate_projection(kind: &str, part: &At<'_>, errors: &mut ErrorList) {
+fn validate_projection(kind: &str, part: &At<'_>, projected: &Path, errors: &mut ErrorList) {
     match kind {
         "secret" | "configMap" => {
             part.get("name").require(errors, "");
@@ -226,7 +213,8 @@ fn validate_projection(kind: &str, part: &At<'_>, errors: &mut ErrorList) {
                     seconds.invalid(errors, "may not specify a duration larger than 2^32 seconds");
                 }
             }
-            let path = part.get("path");
+            // Upstream shows these errors at the volume, not at the source.
+            let path = At::new(part.get("path").value, projected.child("path"));
             if path.require(errors, "") {
                 validate_file_path(&path, &path.path, errors);
             }

@@ -1,6 +1,7 @@
 //! core/v1 Pod.
 
 mod ephemeral;
+mod gated;
 mod resize;
 mod row;
 mod rules;

@@ -96,12 +96,20 @@ impl Rules for Pod {
         if !ephemeral.is_empty() {
             errors.forbidden(&ephemeral.path, "cannot be set on create");
         }
+        let node = spec.get("nodeName");
+        if !node.is_empty() && !spec.get("schedulingGates").is_empty() {
+            errors.forbidden(&node.path, "cannot be set until all schedulingGates have been cleared");
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         validate_annotations(&At::root(new), errors);
         validate_mirror(new, old, errors);
-        update::validate(&At::root(new).get("spec"), &At::root(old).get("spec"), errors);
+        let (spec, before) = (At::root(new).get("spec"), At::root(old).get("spec"));
+        update::validate(&spec, &before, errors);
+        if spec.value != before.value {
+            validate_spec(&spec, Holder::Pod, errors);
+        }
     }
 
     fn prepare_status(&self, new: &mut Value, old: &Value) {

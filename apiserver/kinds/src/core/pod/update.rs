@@ -1,5 +1,6 @@
 //! What an update of a pod may change.
 
+use super::gated;
 use crate::pod_spec::validate_tolerations;
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use mainstay_apiserver_machinery::value::Value;
@@ -33,6 +34,9 @@ pub(super) fn validate(spec: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         validate_added_tolerations(&tolerations, &old.get("tolerations"), errors);
     }
     validate_removed_gates(spec, old, errors);
+    if !old.get("schedulingGates").is_empty() {
+        gated::validate(spec, old, errors);
+    }
     let restored = with_updatable_of(spec.value, old.value);
     if restored != *old.value {
         let mut diff = String::new();
@@ -98,7 +102,8 @@ fn with_updatable_of(new: &Value, old: &Value) -> Value {
     let mut restored = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
     if gated {
         // A pod that may not be scheduled yet may narrow down where it goes.
-        restored.extend(["nodeSelector", "affinity"]);
+        restored.push("nodeSelector");
+        gated::restore_node_affinity(&mut spec, old);
     }
     if old.path_i64(&["terminationGracePeriodSeconds"]).is_some_and(|seconds| seconds < 0)
         && new.path_i64(&["terminationGracePeriodSeconds"]) == Some(1)
