@@ -51,7 +51,6 @@ pub(crate) struct Usage {
     pub(crate) rss_bytes: u64,
     pub(crate) page_faults: u64,
     pub(crate) major_page_faults: u64,
-    pub(crate) pids: u64,
     pub(crate) memory_limit_bytes: Option<u64>,
 }
 
@@ -103,7 +102,8 @@ impl Hierarchies {
     }
 
     fn v1_dir(&self, controller: &str, group: &str) -> Option<PathBuf> {
-        let has = |(controllers, _): &&(Vec<String>, PathBuf)| controllers.iter().any(|name| name == controller);
+        let has =
+            |(controllers, _): &&(Vec<String>, PathBuf)| controllers.iter().any(|name| name == controller);
         self.v1.iter().find(has).map(|(_, point)| below(point, group))
     }
 
@@ -128,7 +128,8 @@ impl Hierarchies {
     pub(crate) fn enter(&self, group: &str, pid: u32) -> Result<()> {
         for point in self.all() {
             let file = below(point, group).join("cgroup.procs");
-            fs::write(&file, pid.to_string()).attempt_with(|| format!("moving process {pid} into {}", file.display()))?;
+            fs::write(&file, pid.to_string())
+                .attempt_with(|| format!("moving process {pid} into {}", file.display()))?;
         }
         Ok(())
     }
@@ -150,7 +151,9 @@ impl Hierarchies {
     pub(crate) fn oom_kills(&self, group: &str) -> u64 {
         match self.v2_dir(group) {
             Some(dir) => keyed(&dir.join("memory.events"), "oom_kill"),
-            None => self.v1_dir("memory", group).map_or(0, |dir| keyed(&dir.join("memory.oom_control"), "oom_kill")),
+            None => self
+                .v1_dir("memory", group)
+                .map_or(0, |dir| keyed(&dir.join("memory.oom_control"), "oom_kill")),
         }
     }
 
@@ -165,7 +168,6 @@ impl Hierarchies {
                 rss_bytes: keyed(&stat, "anon"),
                 page_faults: keyed(&stat, "pgfault"),
                 major_page_faults: keyed(&stat, "pgmajfault"),
-                pids: number(&dir.join("pids.current")),
                 memory_limit_bytes: limit_of(&dir.join("memory.max")),
             };
         }
@@ -181,7 +183,6 @@ impl Hierarchies {
             rss_bytes: keyed(&stat, "total_rss"),
             page_faults: keyed(&stat, "total_pgfault"),
             major_page_faults: keyed(&stat, "total_pgmajfault"),
-            pids: file("pids", "pids.current"),
             memory_limit_bytes: limit_of(&memory.join("memory.limit_in_bytes")),
         }
     }
@@ -248,8 +249,12 @@ fn below(point: &Path, group: &str) -> PathBuf {
 fn delegate(point: &Path, group: &str) -> Result<()> {
     let mut dir = point.to_owned();
     for part in group.trim_matches('/').split('/') {
-        let controllers = fs::read_to_string(dir.join("cgroup.controllers")).attempt("reading cgroup controllers")?;
-        for controller in controllers.split_whitespace().filter(|name| ["cpu", "cpuset", "memory", "pids", "io"].contains(name)) {
+        let controllers =
+            fs::read_to_string(dir.join("cgroup.controllers")).attempt("reading cgroup controllers")?;
+        for controller in controllers
+            .split_whitespace()
+            .filter(|name| ["cpu", "cpuset", "memory", "pids", "io"].contains(name))
+        {
             fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"))
                 .attempt_with(|| format!("passing {controller} on in {}", dir.display()))?;
         }
@@ -288,7 +293,10 @@ fn write_limit(dir: Option<&Path>, file: &str, value: Option<i64>) -> Result<()>
 fn limit_v2(dir: &Path, limits: &Limits) -> Result<()> {
     write_limit(Some(dir), "cpu.weight", limits.cpu_shares.map(cpu_weight))?;
     if limits.cpu_quota.is_some() || limits.cpu_period.is_some() {
-        let quota = limits.cpu_quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
+        let quota = limits
+            .cpu_quota
+            .filter(|quota| *quota > 0)
+            .map_or_else(|| "max".to_owned(), |quota| quota.to_string());
         let text = format!("{quota} {}", limits.cpu_period.unwrap_or(100_000));
         fs::write(dir.join("cpu.max"), &text).attempt_with(|| format!("writing {text} to cpu.max"))?;
     }
@@ -330,7 +338,7 @@ fn collect_processes(dir: &Path, found: &mut Vec<i32>) {
 fn kill_process(pid: i32) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid) {
         // Gone already is as good.
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        let _sent = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
 
@@ -339,7 +347,7 @@ fn wait_for_exit(pid: i32, time: Duration) {
     let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
     let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
     let mut wait = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-    drop(rustix::event::poll(&mut wait, Some(&timeout)));
+    let _ready = rustix::event::poll(&mut wait, Some(&timeout));
 }
 
 fn remove_groups(dir: &Path) -> Result<()> {

@@ -102,7 +102,11 @@ impl Config {
 
     /// The host's end of a sandbox's veth pair (at most 15 characters, as the kernel demands).
     pub(crate) fn veth(&self, sandbox_id: &str) -> String {
-        format!("v{}{}", self.cluster_id, sandbox_id.chars().take(14 - self.cluster_id.len()).collect::<String>())
+        format!(
+            "v{}{}",
+            self.cluster_id,
+            sandbox_id.chars().take(14 - self.cluster_id.len()).collect::<String>()
+        )
     }
 
     /// Where files lie.

@@ -20,8 +20,7 @@ pub(crate) fn replace(path: &Path, content: &[u8], sync: Sync) -> std::io::Resul
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
     if sync == Sync::Yes {
         file.sync_data()?;

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn chain_names_every_step_once() {
-        let failure = std::fs::read("/nonexistent/x").attempt("reading x").unwrap_err().during("opening the store");
+        let failure =
+            std::fs::read("/nonexistent/x").attempt("reading x").unwrap_err().during("opening the store");
         assert_eq!(failure.chain(), "opening the store: reading x: No such file or directory (os error 2)");
     }
 }

@@ -1,5 +1,8 @@
 //! The few system calls that the safe crates do not cover. The only file here that may say `unsafe`.
-#![allow(unsafe_code, reason = "system calls without a safe wrapper; one per function, each with its argument")]
+#![allow(
+    unsafe_code,
+    reason = "system calls without a safe wrapper; one per function, each with its argument"
+)]
 
 use std::ffi::CString;
 use std::fs::File;
@@ -42,6 +45,12 @@ pub(crate) fn restore_signals() {
     }
 }
 
+/// Lets tokio tell when a descriptor is ready.
+pub(crate) fn watch(fd: OwnedFd) -> std::io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd names the same open descriptor for as long as it lives, and tokio owns it.
+    unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(Into::into)
+}
+
 /// Children of this process are buried by the kernel.
 pub(crate) fn ignore_children() {
     // SAFETY: ignoring involves no code of ours.
@@ -61,7 +70,7 @@ pub(crate) fn kill(pid: i32, signal: i32) -> std::io::Result<()> {
 
 /// Blocks no signal.
 pub(crate) fn unblock_signals() {
-    drop(nix::sys::signal::SigSet::empty().thread_set_mask());
+    let _set = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
 /// Replaces this process. Returns only with an error.

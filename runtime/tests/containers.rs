@@ -1,4 +1,15 @@
 //! Containers on a real node. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may fail loudly; its support is shared by files"
+)]
 
 mod node;
 
@@ -24,8 +35,11 @@ fn exec_has_the_seccomp_and_capabilities_of_its_container() {
         let pod = node.pod("sec").await;
         let mut config = Node::script("c", "sleep 1000");
         let context = config.linux.as_mut().unwrap().security_context.as_mut().unwrap();
-        context.capabilities =
-            Some(v1::Capability { drop_capabilities: vec!["ALL".into()], add_capabilities: vec!["CHOWN".into()], ..Default::default() });
+        context.capabilities = Some(v1::Capability {
+            drop_capabilities: vec!["ALL".into()],
+            add_capabilities: vec!["CHOWN".into()],
+            ..Default::default()
+        });
         let id = node.start(&pod, config).await;
         let (_, own) = node.exec(&id, "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/1/status").await;
         let (_, exec) = node.exec(&id, "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status").await;
@@ -49,7 +63,9 @@ fn exec_of_a_user_is_that_user_with_no_new_privileges() {
         context.supplemental_groups = vec![555];
         context.no_new_privs = true;
         let id = node.start(&pod, config).await;
-        let (_, text) = node.exec(&id, "id -u; id -g; id -G; grep -E '^(CapEff|Seccomp:|NoNewPrivs)' /proc/self/status").await;
+        let (_, text) = node
+            .exec(&id, "id -u; id -g; id -G; grep -E '^(CapEff|Seccomp:|NoNewPrivs)' /proc/self/status")
+            .await;
         assert_eq!(text, "101\n102\n102 107 555\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n");
         let user = node.status(&id).await.user.unwrap().linux.unwrap();
         assert_eq!((user.uid, user.gid), (101, 102));
@@ -65,7 +81,10 @@ fn command_that_is_not_there_fails_to_start_with_words() {
         let id = node.create(&pod, config).await;
         let request = v1::StartContainerRequest { container_id: id.clone() };
         let error = RuntimeService::start_container(&*node.runtime, request).await.unwrap_err();
-        assert!(error.message.contains(r#"exec: "no-such-program": executable file not found in $PATH"#), "{error}");
+        assert!(
+            error.message.contains(r#"exec: "no-such-program": executable file not found in $PATH"#),
+            "{error}"
+        );
         let status = node.status(&id).await;
         assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"));
     });
@@ -75,7 +94,9 @@ fn command_that_is_not_there_fails_to_start_with_words() {
 fn stop_asks_first_and_kills_after_the_timeout() {
     on_node(async |node| {
         let pod = node.pod("stop").await;
-        let polite = node.start(&pod, Node::script("polite", "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done")).await;
+        let polite = node
+            .start(&pod, Node::script("polite", "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"))
+            .await;
         while !node.log(&polite).await.contains("up") {
             tokio::task::yield_now().await;
         }
@@ -117,7 +138,10 @@ fn fork_bomb_stays_in_its_container() {
 fn pod_has_its_own_network_address_and_gives_it_back() {
     on_node(async |node| {
         let pod = node.pod("net").await;
-        let status = |id: &str| node.runtime.pod_sandbox_status(v1::PodSandboxStatusRequest { pod_sandbox_id: id.into(), verbose: false });
+        let status = |id: &str| {
+            node.runtime
+                .pod_sandbox_status(v1::PodSandboxStatusRequest { pod_sandbox_id: id.into(), verbose: false })
+        };
         let ip = status(&pod).await.unwrap().status.unwrap().network.unwrap().ip;
         let mut config = Node::script("server", "echo hello | nc -l -p 80; sleep 1000");
         config.stdin = false;
@@ -128,7 +152,10 @@ fn pod_has_its_own_network_address_and_gives_it_back() {
         assert_eq!((code, text.as_str()), (0, "hello\n"));
         let (_, shown) = node.exec(&server, "ip addr show eth0").await;
         assert!(shown.contains(&ip), "{shown}");
-        node.runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: pod.clone() }).await.unwrap();
+        node.runtime
+            .remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: pod.clone() })
+            .await
+            .unwrap();
         assert!(status(&pod).await.is_err());
         let again = v1::RemovePodSandboxRequest { pod_sandbox_id: pod };
         node.runtime.remove_pod_sandbox(again).await.unwrap();

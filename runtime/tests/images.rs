@@ -1,4 +1,15 @@
 //! Import and pull of honest and hostile images. Needs root (ownership of files); the registry is a few lines here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may fail loudly; its support is shared by files"
+)]
 
 mod node;
 
@@ -18,7 +29,8 @@ struct Store {
 
 fn store(limits: ImageLimits) -> Store {
     let dir = tempfile::tempdir().unwrap();
-    let mut config = Config::new(dir.path().join("data"), dir.path().join("run"), "i", "10.0.0.0/24".parse().unwrap());
+    let mut config =
+        Config::new(dir.path().join("data"), dir.path().join("run"), "i", "10.0.0.0/24".parse().unwrap());
     config.image_limits = limits;
     Store { images: Images::open(&config).unwrap(), dir }
 }
@@ -50,10 +62,16 @@ fn oci_and_docker_archives_are_imported_listed_and_removed() {
     assert!(store.images.find(id.strip_prefix("sha256:").unwrap()).unwrap().is_some());
     let digests: Vec<_> = found.digests.iter().cloned().collect();
     assert!(store.images.find(&digests[0]).unwrap().is_some());
-    let config = serde_json::to_vec(&json!({"os": "linux", "rootfs": {"diff_ids": [digest(&layers[1])]}})).unwrap();
-    let manifest = serde_json::to_vec(&json!([{"Config": "c.json", "RepoTags": ["b:2"], "Layers": ["x/layer.tar"]}])).unwrap();
-    let files: [(&str, u32, &[u8]); 3] =
-        [("c.json", 0o644, &config), ("real/layer.tar", 0o644, &layers[1]), ("manifest.json", 0o644, &manifest)];
+    let config =
+        serde_json::to_vec(&json!({"os": "linux", "rootfs": {"diff_ids": [digest(&layers[1])]}})).unwrap();
+    let manifest =
+        serde_json::to_vec(&json!([{"Config": "c.json", "RepoTags": ["b:2"], "Layers": ["x/layer.tar"]}]))
+            .unwrap();
+    let files: [(&str, u32, &[u8]); 3] = [
+        ("c.json", 0o644, &config),
+        ("real/layer.tar", 0o644, &layers[1]),
+        ("manifest.json", 0o644, &manifest),
+    ];
     store.import(&tar(&files, &[("x/layer.tar".into(), "../real/layer.tar")]), None).unwrap();
     assert_eq!(store.images.list().unwrap().len(), 2);
     assert!(store.images.remove("docker.io/library/b:2").unwrap());
@@ -97,9 +115,15 @@ fn bomb_stops_at_the_limit() {
     let bomb = tar(&[("zeros", 0o644, &vec![0_u8; 8 << 20])], &[]);
     assert!(store.import(&archive("a:1", &[bomb], json!({})), None).unwrap_err().contains("limit"));
     let names: Vec<String> = (0..200).map(|number| format!("f{number}")).collect();
-    let files: Vec<(&str, u32, &[u8])> = names.iter().map(|name| (name.as_str(), 0o644, b"".as_slice())).collect();
+    let files: Vec<(&str, u32, &[u8])> =
+        names.iter().map(|name| (name.as_str(), 0o644, b"".as_slice())).collect();
     let many = tar(&files, &[]);
-    assert!(store.import(&archive("a:1", &[many], json!({})), None).unwrap_err().contains("more than 100 entries"));
+    assert!(
+        store
+            .import(&archive("a:1", &[many], json!({})), None)
+            .unwrap_err()
+            .contains("more than 100 entries")
+    );
     store.images.remove("nothing:1").unwrap();
     assert!(store.images.list().unwrap().is_empty());
 }
@@ -122,10 +146,14 @@ fn registry(answers: HashMap<String, Vec<u8>>) -> String {
                     }
                     lines.push(line);
                 }
-                let path = lines.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default().to_owned();
+                let path =
+                    lines.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default().to_owned();
                 let (status, body) = match answers.get(&path) {
                     Some(body) => ("200 OK", body.clone()),
-                    None => ("404 Not Found", br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}"#.to_vec()),
+                    None => (
+                        "404 Not Found",
+                        br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}"#.to_vec(),
+                    ),
                 };
                 let head = format!(
                     "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n",
@@ -148,7 +176,8 @@ fn pull(store: &Store, name: &str) -> Result<String, (mainstay_proto_wire::cri::
 fn answers() -> (HashMap<String, Vec<u8>>, String) {
     let layer = tar(&[("f", 0o644, b"pulled")], &[]);
     let blob = gzip(&layer);
-    let config = serde_json::to_vec(&json!({"os": "linux", "rootfs": {"diff_ids": [digest(&layer)]}})).unwrap();
+    let config =
+        serde_json::to_vec(&json!({"os": "linux", "rootfs": {"diff_ids": [digest(&layer)]}})).unwrap();
     let manifest = serde_json::to_vec(&json!({"schemaVersion": 2,
         "config": {"digest": digest(&config), "size": config.len()},
         "layers": [{"digest": digest(&blob), "size": blob.len()}]}))
@@ -176,7 +205,8 @@ fn image_is_pulled_through_its_index() {
     let address = registry(answers);
     let id = pull(&store, &format!("{address}/team/app:v1")).unwrap();
     let layer = &store.images.find(&id).unwrap().unwrap().layers[0].0;
-    let file = store.dir.path().join("data/images/layers").join(layer.strip_prefix("sha256:").unwrap()).join("f");
+    let file =
+        store.dir.path().join("data/images/layers").join(layer.strip_prefix("sha256:").unwrap()).join("f");
     assert_eq!(std::fs::read_to_string(file).unwrap(), "pulled");
     assert_eq!(pull(&store, &format!("{address}/team/app:v1")).unwrap(), id);
 }

@@ -1,4 +1,15 @@
 //! Exec with a terminal, attach, port-forward, host ports. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may fail loudly; its support is shared by files"
+)]
 
 mod node;
 
@@ -62,11 +73,15 @@ fn exec_past_its_time_is_killed() {
     on_node(async |node| {
         let pod = node.pod("slow").await;
         let id = node.start(&pod, Node::script("c", "sleep 1000")).await;
-        let request =
-            v1::ExecSyncRequest { container_id: id.clone(), cmd: vec!["sleep".into(), "777".into()], timeout: 1 };
+        let request = v1::ExecSyncRequest {
+            container_id: id.clone(),
+            cmd: vec!["sleep".into(), "777".into()],
+            timeout: 1,
+        };
         let error = node.runtime.exec_sync(request).await.unwrap_err();
         assert_eq!(error.code, mainstay_proto_wire::cri::Code::DeadlineExceeded);
-        let (_, left) = node.exec(&id, "until ! ps | grep -v grep | grep 'sleep 777'; do :; done; echo gone").await;
+        let (_, left) =
+            node.exec(&id, "until ! ps | grep -v grep | grep 'sleep 777'; do :; done; echo gone").await;
         assert!(left.ends_with("gone\n"));
     });
 }
@@ -78,8 +93,13 @@ fn attached_input_once_ends_with_its_sender() {
         let mut config = Node::script("c", "cat; echo end; exit 6");
         (config.stdin, config.stdin_once) = (true, true);
         let id = node.start(&pod, config).await;
-        let request =
-            v1::AttachRequest { container_id: id.clone(), stdin: true, stdout: true, stderr: true, ..Default::default() };
+        let request = v1::AttachRequest {
+            container_id: id.clone(),
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            ..Default::default()
+        };
         let session = node.runtime.attach(request).await.unwrap();
         let mut stdin = session.stdin.unwrap();
         stdin.write_all(b"hello\n").await.unwrap();
@@ -99,8 +119,13 @@ fn container_with_a_terminal_logs_and_can_be_attached() {
         let mut config = Node::script("c", "read line; echo got $line; exit 0");
         (config.stdin, config.tty) = (true, true);
         let id = node.start(&pod, config).await;
-        let request =
-            v1::AttachRequest { container_id: id.clone(), stdin: true, stdout: true, tty: true, ..Default::default() };
+        let request = v1::AttachRequest {
+            container_id: id.clone(),
+            stdin: true,
+            stdout: true,
+            tty: true,
+            ..Default::default()
+        };
         let session = node.runtime.attach(request).await.unwrap();
         let mut stdin = session.stdin.unwrap();
         stdin.write_all(b"words\n").await.unwrap();
@@ -139,7 +164,9 @@ fn port_forward_and_host_port_reach_the_pod() {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), fetch).await.expect("the host port does not lead to the pod");
+        tokio::time::timeout(Duration::from_secs(20), fetch)
+            .await
+            .expect("the host port does not lead to the pod");
         assert!(node.runtime.port_forward(pod.clone(), 81).await.is_err());
         node.runtime.stop_pod_sandbox(v1::StopPodSandboxRequest { pod_sandbox_id: pod }).await.unwrap();
         assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());

@@ -1,4 +1,15 @@
 //! A daemon that is killed leaves its containers running, and its successor knows everything. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may fail loudly; its support is shared by files"
+)]
 
 mod node;
 
@@ -25,7 +36,8 @@ fn daemon(config: &Config, logs: &Path, script: &str) -> (Child, String, String)
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let (sandbox, container) = line.trim().split_once(' ').unwrap_or_else(|| panic!("the daemon said {line:?}"));
+    let (sandbox, container) =
+        line.trim().split_once(' ').unwrap_or_else(|| panic!("the daemon said {line:?}"));
     (child, sandbox.to_owned(), container.to_owned())
 }
 
@@ -75,15 +87,19 @@ fn after_kill<F: Future<Output = ()>>(
 #[test]
 fn running_container_is_taken_over_with_log_exec_and_exit() {
     let script = "echo before; until [ -e /tmp/go ]; do sleep 0.1; done; echo after; exit 9";
-    after_kill(script, |_| {}, async |node, sandbox, id| {
-        assert_eq!(node.status(&id).await.state(), v1::ContainerState::ContainerRunning);
-        let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
-        let status = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
-        assert_eq!(status.state(), v1::PodSandboxState::SandboxReady);
-        assert_eq!(node.exec(&id, "touch /tmp/go; echo done").await, (0, "done\n".into()));
-        assert_eq!(node.ended(&id).await.exit_code, 9);
-        assert_eq!(node.log(&id).await, "before\nafter\n");
-    });
+    after_kill(
+        script,
+        |_| {},
+        async |node, sandbox, id| {
+            assert_eq!(node.status(&id).await.state(), v1::ContainerState::ContainerRunning);
+            let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
+            let status = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
+            assert_eq!(status.state(), v1::PodSandboxState::SandboxReady);
+            assert_eq!(node.exec(&id, "touch /tmp/go; echo done").await, (0, "done\n".into()));
+            assert_eq!(node.ended(&id).await.exit_code, 9);
+            assert_eq!(node.log(&id).await, "before\nafter\n");
+        },
+    );
 }
 
 #[test]
@@ -92,7 +108,10 @@ fn exit_without_a_daemon_is_known_to_the_next_one() {
         let deadline = std::time::Duration::from_secs(30);
         let begun = std::time::Instant::now();
         loop {
-            let found = std::fs::read_dir(dir.join("data/containers")).unwrap().flatten().any(|entry| entry.path().join("exit.json").exists());
+            let found = std::fs::read_dir(dir.join("data/containers"))
+                .unwrap()
+                .flatten()
+                .any(|entry| entry.path().join("exit.json").exists());
             if found {
                 return;
             }
@@ -130,16 +149,30 @@ fn pod_whose_shim_was_killed_too_is_reported_lost_and_nothing_runs() {
         let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
         let found = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
         assert_eq!(found.state(), v1::PodSandboxState::SandboxNotready);
-        node.runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
-        assert!(node.runtime.list_containers(v1::ListContainersRequest::default()).await.unwrap().containers.is_empty());
+        node.runtime
+            .remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox })
+            .await
+            .unwrap();
+        assert!(
+            node.runtime
+                .list_containers(v1::ListContainersRequest::default())
+                .await
+                .unwrap()
+                .containers
+                .is_empty()
+        );
     });
 }
 
 #[test]
 fn second_daemon_is_refused() {
-    after_kill("sleep 1000", |_| {}, async |node, _, _| {
-        let tasks = Tasks::new("second", CancellationToken::new());
-        let error = Runtime::open(node.config.clone(), &tasks).await.err().expect("two daemons");
-        assert!(error.chain().contains("another daemon uses the data directory"), "{}", error.chain());
-    });
+    after_kill(
+        "sleep 1000",
+        |_| {},
+        async |node, _, _| {
+            let tasks = Tasks::new("second", CancellationToken::new());
+            let error = Runtime::open(node.config.clone(), &tasks).await.err().expect("two daemons");
+            assert!(error.chain().contains("another daemon uses the data directory"), "{}", error.chain());
+        },
+    );
 }

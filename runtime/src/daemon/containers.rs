@@ -76,7 +76,8 @@ impl Runtime {
         let (record, written) = (container.record.clone(), exit.clone());
         self.blocking(move |me| {
             me.groups.kill(&record.cgroup)?;
-            durable::remove_tree(&me.paths.oci_state().join(&record.id)).attempt("removing a half-made container")?;
+            durable::remove_tree(&me.paths.oci_state().join(&record.id))
+                .attempt("removing a half-made container")?;
             records::write(&me.paths.container(&record.id), records::EXIT, &written)
         })
         .await?;
@@ -114,7 +115,11 @@ impl Runtime {
             return Ok(());
         }
         if let Err(failure) = self.signal(container, libc::SIGKILL).await {
-            tracing::warn!(container = container.record.id, error = failure.chain(), "killing through the cgroup alone");
+            tracing::warn!(
+                container = container.record.id,
+                error = failure.chain(),
+                "killing through the cgroup alone"
+            );
         }
         let cgroup = container.record.cgroup.clone();
         self.blocking(move |me| me.groups.kill(&cgroup)).await?;
@@ -138,11 +143,16 @@ impl Runtime {
         self.kill_container(container).await?;
         let _turn = container.turn.lock().await;
         let id = container.record.id.clone();
-        let shim = self.find_sandbox(&container.record.sandbox).and_then(|sandbox| sandbox.shim.lock().clone());
+        let shim =
+            self.find_sandbox(&container.record.sandbox).and_then(|sandbox| sandbox.shim.lock().clone());
         if let Some(shim) = shim {
             let forget = shim.call(Op::Forget { container: id.clone() }, Vec::new()).await;
             if let Err(failure) = forget {
-                tracing::debug!(container = id, error = failure.chain(), "the shim did not forget a container");
+                tracing::debug!(
+                    container = id,
+                    error = failure.chain(),
+                    "the shim did not forget a container"
+                );
             }
         }
         let cgroup = container.record.cgroup.clone();
@@ -198,13 +208,17 @@ impl Runtime {
     fn rewrite_limits(&self, container: &Container, config: &v1::ContainerConfig) -> Result<()> {
         let path = self.paths.bundle(&container.record.id).join("config.json");
         let bytes = std::fs::read(&path).attempt("reading the specification")?;
-        let mut spec: serde_json::Value = serde_json::from_slice(&bytes).attempt("parsing the specification")?;
-        let Some(resources) = spec.pointer_mut("/linux/resources").and_then(|found| found.as_object_mut()) else {
+        let mut spec: serde_json::Value =
+            serde_json::from_slice(&bytes).attempt("parsing the specification")?;
+        let Some(resources) = spec.pointer_mut("/linux/resources").and_then(|found| found.as_object_mut())
+        else {
             return Err(Failure::internal("the specification has no resources"));
         };
         let wish = config.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
         let mut cpu = serde_json::Map::new();
-        for (key, value) in [("shares", wish.cpu_shares), ("quota", wish.cpu_quota), ("period", wish.cpu_period)] {
+        for (key, value) in
+            [("shares", wish.cpu_shares), ("quota", wish.cpu_quota), ("period", wish.cpu_period)]
+        {
             if value != 0 {
                 cpu.insert(key.to_owned(), value.into());
             }

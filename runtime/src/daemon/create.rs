@@ -7,8 +7,8 @@ use crate::failure::{Attempt, Failure, Result};
 use crate::images::{Account, ImageConfig, ImageRecord, mount_overlay, resolve_user};
 use crate::spec::{self, Device, Facts, Namespaces, PidNamespace};
 use mainstay_proto_wire::cri::Code;
-use mainstay_proto_wire::cri::v1::{self, NamespaceMode};
 use mainstay_proto_wire::cri::v1::security_profile::ProfileType;
+use mainstay_proto_wire::cri::v1::{self, NamespaceMode};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -20,7 +20,11 @@ const PROFILE_BYTES_MAX: u64 = 1 << 20;
 
 impl Runtime {
     /// Makes a container that can be started. Whatever fails, nothing is left.
-    pub(super) async fn create_container(&self, sandbox: &str, config: v1::ContainerConfig) -> Result<String> {
+    pub(super) async fn create_container(
+        &self,
+        sandbox: &str,
+        config: v1::ContainerConfig,
+    ) -> Result<String> {
         let sandbox = self.sandbox(sandbox)?;
         if !sandbox.ready() {
             return Err(Failure::precondition(format!("pod sandbox {} is not ready", sandbox.id())));
@@ -62,13 +66,19 @@ impl Runtime {
         }))
     }
 
-    fn build_container(&self, id: &str, sandbox: &Sandbox, config: &v1::ContainerConfig) -> Result<ContainerRecord> {
+    fn build_container(
+        &self,
+        id: &str,
+        sandbox: &Sandbox,
+        config: &v1::ContainerConfig,
+    ) -> Result<ContainerRecord> {
         let store = self.images.store();
         // Until the record names the layers, they must not be collected.
         let _hold = store.hold()?;
         let name = config.image.as_ref().map(|image| image.image.as_str()).unwrap_or_default();
-        let image =
-            store.find(name)?.ok_or_else(|| Failure::not_found(format!("image {name:?} is not on this node")))?;
+        let image = store
+            .find(name)?
+            .ok_or_else(|| Failure::not_found(format!("image {name:?} is not on this node")))?;
         let image_config = store.config(&image)?;
         let (dir, bundle) = (self.paths.container(id), self.paths.bundle(id));
         for dir in [&dir, &bundle] {
@@ -98,13 +108,15 @@ impl Runtime {
         image: &ImageConfig,
     ) -> Result<Facts> {
         let empty = v1::LinuxContainerSecurityContext::default();
-        let context = config.linux.as_ref().and_then(|linux| linux.security_context.as_ref()).unwrap_or(&empty);
+        let context =
+            config.linux.as_ref().and_then(|linux| linux.security_context.as_ref()).unwrap_or(&empty);
         let rootfs = self.paths.bundle(id).join("rootfs");
         let sandbox_record = sandbox.record.lock().clone();
         let (dir, run) = (self.paths.sandbox(&sandbox_record.id), self.paths.sandbox_run(&sandbox_record.id));
         let pin = |wanted: bool, kind: &str| wanted.then(|| namespace_pin(&run, kind).display().to_string());
         let file = |name: &str| dir.join(name).display().to_string();
-        let shm = if sandbox_record.ipc { run.join("shm").display().to_string() } else { "/dev/shm".to_owned() };
+        let shm =
+            if sandbox_record.ipc { run.join("shm").display().to_string() } else { "/dev/shm".to_owned() };
         let hostname = std::fs::read_to_string(dir.join("hostname")).attempt("reading the host name")?;
         Ok(Facts {
             rootfs: rootfs.display().to_string(),
@@ -128,7 +140,9 @@ impl Runtime {
             seccomp: seccomp(context)?,
             unified_cgroups: self.groups.unified(),
             pids_max: self.config.pids_max,
-            files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                .maximum
+                .unwrap_or(u64::MAX),
             oom_score_min: oom_score_min()?,
         })
     }
@@ -140,13 +154,13 @@ impl Runtime {
     ) -> Result<PidNamespace> {
         let options = context.namespace_options.clone().unwrap_or_default();
         match options.pid() {
-            NamespaceMode::Container => Ok(PidNamespace::Own),
             NamespaceMode::Node => Ok(PidNamespace::Node),
             NamespaceMode::Pod if sandbox.shared_pid => {
                 let pin = namespace_pin(&self.paths.sandbox_run(&sandbox.id), "pid");
                 Ok(PidNamespace::Join(pin.display().to_string()))
             }
-            NamespaceMode::Pod => Ok(PidNamespace::Own),
+            // A sandbox without a shared process namespace has none to join.
+            NamespaceMode::Pod | NamespaceMode::Container => Ok(PidNamespace::Own),
             NamespaceMode::Target => {
                 let target = self.container(&options.target_id)?;
                 if target.record.sandbox != sandbox.id {
@@ -166,7 +180,8 @@ impl Runtime {
 fn oom_score_min() -> Result<i64> {
     const CAP_SYS_RESOURCE: u64 = 1 << 24;
     let status = std::fs::read_to_string("/proc/self/status").attempt("reading our capabilities")?;
-    let held = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let held =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     if held.unwrap_or(0) & CAP_SYS_RESOURCE != 0 {
         return Ok(-1000);
     }
@@ -190,7 +205,10 @@ fn record(
     let log_path = if config.log_path.is_empty() || sandbox.config.log_directory.is_empty() {
         None
     } else {
-        if Path::new(&config.log_path).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        if Path::new(&config.log_path)
+            .components()
+            .any(|part| !matches!(part, std::path::Component::Normal(_)))
+        {
             return Err(Failure::invalid(format!("the log path {:?} leaves its directory", config.log_path)));
         }
         Some(Path::new(&sandbox.config.log_directory).join(&config.log_path).display().to_string())
@@ -242,7 +260,11 @@ fn signal_number(name: &str) -> Option<i32> {
 }
 
 /// Who the container runs as: the configuration's user, else the image's.
-fn account(rootfs: &Path, context: &v1::LinuxContainerSecurityContext, image: &ImageConfig) -> Result<Account> {
+fn account(
+    rootfs: &Path,
+    context: &v1::LinuxContainerSecurityContext,
+    image: &ImageConfig,
+) -> Result<Account> {
     let wish = match (&context.run_as_user, context.run_as_username.as_str()) {
         (Some(uid), _) => uid.value.to_string(),
         (None, "") => image.config.user.clone().unwrap_or_default(),
@@ -281,7 +303,9 @@ fn seccomp(context: &v1::LinuxContainerSecurityContext) -> Result<Option<Value>>
             }
             let bytes = crate::durable::read(path, PROFILE_BYTES_MAX)
                 .attempt_with(|| format!("reading the seccomp profile {}", path.display()))?
-                .ok_or_else(|| Failure::not_found(format!("seccomp profile {} is not there", path.display())))?;
+                .ok_or_else(|| {
+                    Failure::not_found(format!("seccomp profile {} is not there", path.display()))
+                })?;
             Ok(Some(spec::parse_profile(&bytes)?))
         }
     }
@@ -343,7 +367,8 @@ fn make_working_dir(rootfs: &Path, spec: &Value) -> Result<()> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
     let dir = spec.pointer("/process/cwd").and_then(Value::as_str).unwrap_or("/");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut current = rustix::fs::openat(CWD, rootfs, flags, Mode::empty()).attempt("opening the root file system")?;
+    let mut current =
+        rustix::fs::openat(CWD, rootfs, flags, Mode::empty()).attempt("opening the root file system")?;
     let root = rustix::io::fcntl_dupfd_cloexec(&current, 3).attempt("opening the root file system")?;
     let mut path = PathBuf::new();
     for part in Path::new(dir).components() {

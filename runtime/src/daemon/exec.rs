@@ -140,7 +140,9 @@ impl Runtime {
                 let seconds = timeout.unwrap_or_default().as_secs();
                 Err(Failure::new(
                     Code::DeadlineExceeded,
-                    format!("failed to exec in container: timeout {seconds}s exceeded: context deadline exceeded"),
+                    format!(
+                        "failed to exec in container: timeout {seconds}s exceeded: context deadline exceeded"
+                    ),
                 ))
             }
         }
@@ -150,8 +152,11 @@ impl Runtime {
         let kill = async {
             let (_, sandbox) = self.running(container)?;
             sandbox.execs.lock().remove(exec);
-            let op =
-                Op::Signal { container: container.to_owned(), exec: Some(exec.to_owned()), signal: libc::SIGKILL };
+            let op = Op::Signal {
+                container: container.to_owned(),
+                exec: Some(exec.to_owned()),
+                signal: libc::SIGKILL,
+            };
             sandbox.shim()?.call(op, Vec::new()).await
         };
         if let Err(failure) = kill.await {

@@ -19,7 +19,7 @@ pub(super) struct Pty {
 impl Pty {
     /// Takes over a non-blocking master.
     pub(super) fn new(fd: OwnedFd) -> std::io::Result<Self> {
-        Ok(Self { fd: Arc::new(AsyncFd::new(fd)?) })
+        Ok(Self { fd: Arc::new(crate::sys::watch(fd)?) })
     }
 
     pub(super) fn resize(&self, size: TerminalSize) -> std::io::Result<()> {
@@ -29,7 +29,11 @@ impl Pty {
 }
 
 impl AsyncRead for Pty {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         loop {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
             let result = guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), buffer.initialize_unfilled())?));

@@ -70,34 +70,33 @@ pub(super) const EXIT: &str = "exit.json";
 /// Writes a JSON file whole.
 pub(super) fn write<T: Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
     let bytes = serde_json::to_vec(value).attempt_with(|| format!("writing {name}"))?;
-    durable::replace(&dir.join(name), &bytes, Sync::No).attempt_with(|| format!("writing {}", dir.join(name).display()))
+    durable::replace(&dir.join(name), &bytes, Sync::No)
+        .attempt_with(|| format!("writing {}", dir.join(name).display()))
 }
 
 /// Reads a JSON file; nothing when there is none.
 pub(super) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>> {
     let path = dir.join(name);
-    let bytes = durable::read(&path, RECORD_BYTES_MAX).attempt_with(|| format!("reading {}", path.display()))?;
+    let bytes =
+        durable::read(&path, RECORD_BYTES_MAX).attempt_with(|| format!("reading {}", path.display()))?;
     let parse = |bytes: Vec<u8>| {
         serde_json::from_slice(&bytes).attempt_with(|| format!("parsing {}", path.display()))
     };
     bytes.map(parse).transpose()
 }
 
-/// Reads a JSON file that must be there.
-pub(super) fn expect<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {
-    read(dir, name)?.ok_or_else(|| Failure::internal(format!("{} is missing", dir.join(name).display())))
-}
-
 /// Writes a CRI configuration.
 pub(super) fn write_config(dir: &Path, config: &impl Message) -> Result<()> {
     let path = dir.join(CONFIG);
-    durable::replace(&path, &config.encode_to_vec(), Sync::No).attempt_with(|| format!("writing {}", path.display()))
+    durable::replace(&path, &config.encode_to_vec(), Sync::No)
+        .attempt_with(|| format!("writing {}", path.display()))
 }
 
 /// Reads a CRI configuration.
 pub(super) fn read_config<T: Message + Default>(dir: &Path) -> Result<T> {
     let path = dir.join(CONFIG);
-    let bytes = durable::read(&path, CONFIG_BYTES_MAX).attempt_with(|| format!("reading {}", path.display()))?;
+    let bytes =
+        durable::read(&path, CONFIG_BYTES_MAX).attempt_with(|| format!("reading {}", path.display()))?;
     let bytes = bytes.ok_or_else(|| Failure::internal(format!("{} is missing", path.display())))?;
     T::decode(bytes.as_slice()).attempt_with(|| format!("parsing {}", path.display()))
 }

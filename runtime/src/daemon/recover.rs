@@ -24,7 +24,9 @@ pub(super) async fn open(config: Config, tasks: Tasks, clock: Arc<dyn Clock>) ->
     let paths = config.paths();
     let found = {
         let (config, paths) = (config.clone(), paths.clone());
-        tokio::task::spawn_blocking(move || Found::read(&config, &paths)).await.attempt("reading the data directory")??
+        tokio::task::spawn_blocking(move || Found::read(&config, &paths))
+            .await
+            .attempt("reading the data directory")??
     };
     let known: HashSet<String> = found.sandboxes.iter().map(|(record, _)| record.id.clone()).collect();
     let addresses = Addresses::open(paths.addresses(), config.pod_cidr, &known)?;
@@ -63,13 +65,22 @@ struct Found {
 
 impl Found {
     fn read(config: &Config, paths: &Paths) -> Result<Self> {
-        for dir in [paths.sandboxes(), paths.containers(), paths.run.join("s"), paths.run.join("c"), paths.oci_state()] {
+        for dir in [
+            paths.sandboxes(),
+            paths.containers(),
+            paths.run.join("s"),
+            paths.run.join("c"),
+            paths.oci_state(),
+        ] {
             std::fs::create_dir_all(&dir).attempt_with(|| format!("making {}", dir.display()))?;
         }
         let lock = Lock::try_exclusive(&paths.data.join("runtime.lock"))
             .attempt("locking the data directory")?
             .ok_or_else(|| {
-                Failure::precondition(format!("another daemon uses the data directory {}", paths.data.display()))
+                Failure::precondition(format!(
+                    "another daemon uses the data directory {}",
+                    paths.data.display()
+                ))
             })?;
         let groups = Hierarchies::find()?;
         groups.create(&format!("{}/shims", config.cgroup_root()))?;
@@ -112,8 +123,12 @@ where
         match read() {
             Ok(Some(pair)) => found.push(pair),
             // Without a record nothing was started for it yet.
-            Ok(None) => durable::remove_tree(&path).attempt_with(|| format!("removing {}", path.display()))?,
-            Err(failure) => tracing::error!(path = %path.display(), error = failure.chain(), "a record cannot be read"),
+            Ok(None) => {
+                durable::remove_tree(&path).attempt_with(|| format!("removing {}", path.display()))?;
+            }
+            Err(failure) => {
+                tracing::error!(path = %path.display(), error = failure.chain(), "a record cannot be read");
+            }
         }
     }
     Ok(found)
@@ -182,10 +197,12 @@ impl Runtime {
             return Ok(());
         }
         let (body, _) = sandbox.shim()?.call(Op::List, Vec::new()).await?;
-        let Body::Containers(list) = body else { return Err(Failure::internal("the shim gave another answer")) };
+        let Body::Containers(list) = body else {
+            return Err(Failure::internal("the shim gave another answer"));
+        };
         for (id, state) in list {
             if let (Some(container), State::Exited(exit)) = (self.find_container(&id), state) {
-                self.note_exit(&container, exit);
+                self.note_exit(&container, &exit);
             }
         }
         Ok(())

@@ -6,8 +6,8 @@ use crate::durable;
 use crate::failure::{Attempt, Failure, Result};
 use crate::network::{HostPort, Pins, pin_namespaces, unpin};
 use crate::shim::{Client, Op};
-use mainstay_proto_wire::cri::v1::{self, NamespaceMode};
 use mainstay_proto_wire::cri::Code;
+use mainstay_proto_wire::cri::v1::{self, NamespaceMode};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
@@ -94,7 +94,8 @@ impl Runtime {
             let flags = rustix::mount::MountFlags::NOSUID
                 | rustix::mount::MountFlags::NODEV
                 | rustix::mount::MountFlags::NOEXEC;
-            rustix::mount::mount("shm", &shm, "tmpfs", flags, Some(SHM_OPTIONS)).attempt("mounting shared memory")?;
+            rustix::mount::mount("shm", &shm, "tmpfs", flags, Some(SHM_OPTIONS))
+                .attempt("mounting shared memory")?;
         }
         let group = self.pod_group(&sandbox.config, &record.id);
         self.groups.create(&group)?;
@@ -107,7 +108,8 @@ impl Runtime {
     /// The pod's cgroup: always below this cluster's, so that nothing is lost sight of.
     pub(super) fn pod_group(&self, config: &v1::PodSandboxConfig, id: &str) -> String {
         let root = self.config.cgroup_root();
-        let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.trim_matches('/')).unwrap_or_default();
+        let parent =
+            config.linux.as_ref().map(|linux| linux.cgroup_parent.trim_matches('/')).unwrap_or_default();
         let parent = parent.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "..");
         let parent = parent.collect::<Vec<_>>().join("/");
         if parent.is_empty() {
@@ -123,7 +125,9 @@ impl Runtime {
     pub(super) async fn stop_sandbox(&self, id: &str) -> Result<()> {
         let Some(sandbox) = self.find_sandbox(id) else { return Ok(()) };
         let _turn = sandbox.turn.lock().await;
-        self.stop_locked(&sandbox).await.map_err(|failure| failure.during(format!("stopping pod sandbox {id}")))
+        self.stop_locked(&sandbox)
+            .await
+            .map_err(|failure| failure.during(format!("stopping pod sandbox {id}")))
     }
 
     async fn stop_locked(&self, sandbox: &Arc<Sandbox>) -> Result<()> {
@@ -357,7 +361,8 @@ mod tests {
             searches: vec!["default.svc.cluster.local".into(), "svc.cluster.local".into()],
             options: vec!["ndots:5".into()],
         };
-        let text = "search default.svc.cluster.local svc.cluster.local\nnameserver 10.0.0.10\noptions ndots:5\n";
+        let text =
+            "search default.svc.cluster.local svc.cluster.local\nnameserver 10.0.0.10\noptions ndots:5\n";
         assert_eq!(render_resolv(&dns).unwrap(), text);
         let evil = v1::DnsConfig { options: vec!["a\nnameserver 6.6.6.6".into()], ..Default::default() };
         assert!(render_resolv(&evil).is_err());

@@ -37,7 +37,8 @@ impl RuntimeService for Runtime {
                 let text = format!("no runtime for {:?} is configured", request.runtime_handler);
                 return Err(CriError::invalid(text));
             }
-            let config = request.config.ok_or_else(|| CriError::invalid("the request has no configuration"))?;
+            let config =
+                request.config.ok_or_else(|| CriError::invalid("the request has no configuration"))?;
             Ok(v1::RunPodSandboxResponse { pod_sandbox_id: self.run_sandbox(config).await? })
         })
     }
@@ -95,7 +96,8 @@ impl RuntimeService for Runtime {
         request: v1::CreateContainerRequest,
     ) -> BoxFuture<'_, CriResult<v1::CreateContainerResponse>> {
         Box::pin(async move {
-            let config = request.config.ok_or_else(|| CriError::invalid("the request has no configuration"))?;
+            let config =
+                request.config.ok_or_else(|| CriError::invalid("the request has no configuration"))?;
             let container_id = self.create_container(&request.pod_sandbox_id, config).await?;
             Ok(v1::CreateContainerResponse { container_id })
         })
@@ -138,7 +140,8 @@ impl RuntimeService for Runtime {
         Box::pin(async move {
             let all: Vec<_> = self.containers.lock().values().cloned().collect();
             let items = all.iter().map(|container| status::container_summary(container));
-            let wanted = |container: &v1::Container| status::container_wanted(container, request.filter.as_ref());
+            let wanted =
+                |container: &v1::Container| status::container_wanted(container, request.filter.as_ref());
             Ok(v1::ListContainersResponse { containers: items.filter(wanted).collect() })
         })
     }
@@ -217,7 +220,7 @@ impl RuntimeService for Runtime {
     ) -> BoxFuture<'_, CriResult<v1::PodSandboxStatsResponse>> {
         Box::pin(async move {
             let sandbox = self.sandbox(&request.pod_sandbox_id)?;
-            let stats = self.blocking(move |me| me.sandbox_usage(&sandbox)).await?;
+            let stats = self.blocking(move |me| Ok(me.sandbox_usage(&sandbox))).await?;
             Ok(v1::PodSandboxStatsResponse { stats: Some(stats) })
         })
     }
@@ -231,7 +234,9 @@ impl RuntimeService for Runtime {
         };
         Box::pin(async move {
             Ok(v1::StatusResponse {
-                status: Some(v1::RuntimeStatus { conditions: vec![good("RuntimeReady"), good("NetworkReady")] }),
+                status: Some(v1::RuntimeStatus {
+                    conditions: vec![good("RuntimeReady"), good("NetworkReady")],
+                }),
                 runtime_handlers: vec![v1::RuntimeHandler {
                     name: String::new(),
                     features: Some(v1::RuntimeHandlerFeatures {
@@ -239,7 +244,10 @@ impl RuntimeService for Runtime {
                         user_namespaces: false,
                     }),
                 }],
-                features: Some(v1::RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() }),
+                features: Some(v1::RuntimeFeatures {
+                    supplemental_groups_policy: true,
+                    ..Default::default()
+                }),
                 ..Default::default()
             })
         })
@@ -258,7 +266,10 @@ impl RuntimeService for Runtime {
             if cidr.is_empty() || cidr.parse() == Ok(self.config.pod_cidr) {
                 return Ok(v1::UpdateRuntimeConfigResponse {});
             }
-            let text = format!("this node's pods have {}, it cannot change to {cidr} while it runs", self.config.pod_cidr);
+            let text = format!(
+                "this node's pods have {}, it cannot change to {cidr} while it runs",
+                self.config.pod_cidr
+            );
             Err(CriError::new(Code::FailedPrecondition, text))
         })
     }
@@ -270,11 +281,17 @@ impl RuntimeService for Runtime {
 
 /// The images are a service of their own; the runtime is one too, so that one object serves a node agent.
 impl ImageService for Runtime {
-    fn list_images(&self, request: v1::ListImagesRequest) -> BoxFuture<'_, CriResult<v1::ListImagesResponse>> {
+    fn list_images(
+        &self,
+        request: v1::ListImagesRequest,
+    ) -> BoxFuture<'_, CriResult<v1::ListImagesResponse>> {
         self.images.list_images(request)
     }
 
-    fn image_status(&self, request: v1::ImageStatusRequest) -> BoxFuture<'_, CriResult<v1::ImageStatusResponse>> {
+    fn image_status(
+        &self,
+        request: v1::ImageStatusRequest,
+    ) -> BoxFuture<'_, CriResult<v1::ImageStatusResponse>> {
         self.images.image_status(request)
     }
 
@@ -282,11 +299,17 @@ impl ImageService for Runtime {
         self.images.pull_image(request)
     }
 
-    fn remove_image(&self, request: v1::RemoveImageRequest) -> BoxFuture<'_, CriResult<v1::RemoveImageResponse>> {
+    fn remove_image(
+        &self,
+        request: v1::RemoveImageRequest,
+    ) -> BoxFuture<'_, CriResult<v1::RemoveImageResponse>> {
         self.images.remove_image(request)
     }
 
-    fn image_fs_info(&self, request: v1::ImageFsInfoRequest) -> BoxFuture<'_, CriResult<v1::ImageFsInfoResponse>> {
+    fn image_fs_info(
+        &self,
+        request: v1::ImageFsInfoRequest,
+    ) -> BoxFuture<'_, CriResult<v1::ImageFsInfoResponse>> {
         self.images.image_fs_info(request)
     }
 }

@@ -88,7 +88,7 @@ impl Runtime {
                 }
                 Event::Exited { container, exec: None, exit } => {
                     if let Some(container) = self.find_container(&container) {
-                        self.note_exit(&container, exit);
+                        self.note_exit(&container, &exit);
                     }
                 }
                 Event::Gone => break,
@@ -100,7 +100,7 @@ impl Runtime {
     }
 
     /// Takes a container's end into the books.
-    pub(super) fn note_exit(&self, container: &Arc<Container>, exit: Exit) {
+    pub(super) fn note_exit(&self, container: &Arc<Container>, exit: &Exit) {
         let mut news = false;
         container.phase.send_if_modified(|phase| {
             let started_at = match phase {
@@ -115,7 +115,12 @@ impl Runtime {
         if !news {
             return;
         }
-        tracing::info!(container = container.record.id, code = exit.code, oom = exit.oom_killed, "container exited");
+        tracing::info!(
+            container = container.record.id,
+            code = exit.code,
+            oom = exit.oom_killed,
+            "container exited"
+        );
         self.announce(container, v1::ContainerEventType::ContainerStoppedEvent);
         if container.record.foreign_processes
             && let Ok(me) = self.me()
@@ -143,8 +148,10 @@ impl Runtime {
             }
             let lost = Arc::clone(&container);
             match self.blocking(move |me| me.settle_lost(&lost.record)).await {
-                Ok(exit) => self.note_exit(&container, exit),
-                Err(failure) => tracing::error!(error = failure.chain(), "a lost container could not be cleaned up"),
+                Ok(exit) => self.note_exit(&container, &exit),
+                Err(failure) => {
+                    tracing::error!(error = failure.chain(), "a lost container could not be cleaned up");
+                }
             }
         }
     }

@@ -3,7 +3,6 @@
 use super::runtime::{Container, Phase, Runtime, Sandbox};
 use super::status::labels_match;
 use crate::cgroup::Usage;
-use crate::failure::Result;
 use mainstay_proto_wire::cri::v1;
 use std::sync::Arc;
 
@@ -30,7 +29,9 @@ impl Runtime {
             memory: Some(memory(&usage, now)),
             writable_layer: Some(v1::FilesystemUsage {
                 timestamp: now,
-                fs_id: Some(v1::FilesystemIdentifier { mountpoint: self.paths.containers().display().to_string() }),
+                fs_id: Some(v1::FilesystemIdentifier {
+                    mountpoint: self.paths.containers().display().to_string(),
+                }),
                 used_bytes: number(layer.0),
                 inodes_used: number(layer.1),
             }),
@@ -45,7 +46,8 @@ impl Runtime {
             matches!(container.phase(), Phase::Running { .. })
                 && filter.is_none_or(|filter| {
                     (filter.id.is_empty() || filter.id == container.record.id)
-                        && (filter.pod_sandbox_id.is_empty() || filter.pod_sandbox_id == container.record.sandbox)
+                        && (filter.pod_sandbox_id.is_empty()
+                            || filter.pod_sandbox_id == container.record.sandbox)
                         && labels_match(&filter.label_selector, &container.config.lock().labels)
                 })
         };
@@ -54,14 +56,15 @@ impl Runtime {
     }
 
     /// Usage of a sandbox. Blocking.
-    pub(super) fn sandbox_usage(&self, sandbox: &Sandbox) -> Result<v1::PodSandboxStats> {
+    pub(super) fn sandbox_usage(&self, sandbox: &Sandbox) -> v1::PodSandboxStats {
         let now = self.now();
         let id = sandbox.id();
         let group = self.pod_group(&sandbox.config, &id);
         let usage = self.groups.usage(&group);
-        let filter = v1::ContainerStatsFilter { pod_sandbox_id: id.clone(), ..v1::ContainerStatsFilter::default() };
+        let filter =
+            v1::ContainerStatsFilter { pod_sandbox_id: id.clone(), ..v1::ContainerStatsFilter::default() };
         let processes = self.groups.processes(&group).len() as u64;
-        Ok(v1::PodSandboxStats {
+        v1::PodSandboxStats {
             attributes: Some(v1::PodSandboxAttributes {
                 id: id.clone(),
                 metadata: sandbox.config.metadata.clone(),
@@ -76,7 +79,7 @@ impl Runtime {
                 containers: self.all_usage(Some(&filter)),
                 io: None,
             }),
-        })
+        }
     }
 
     /// Counted at the node's end of the link: what it sends, the pod receives.
@@ -106,7 +109,11 @@ fn number(value: u64) -> Option<v1::UInt64Value> {
 }
 
 fn cpu(usage: &Usage, now: i64) -> v1::CpuUsage {
-    v1::CpuUsage { timestamp: now, usage_core_nano_seconds: number(usage.cpu_nanoseconds), ..v1::CpuUsage::default() }
+    v1::CpuUsage {
+        timestamp: now,
+        usage_core_nano_seconds: number(usage.cpu_nanoseconds),
+        ..v1::CpuUsage::default()
+    }
 }
 
 /// The working set is what cannot be dropped at once, as the kubelet counts.

@@ -22,7 +22,9 @@ pub(super) fn sandbox_status(sandbox: &Sandbox) -> v1::PodSandboxStatus {
             additional_ips: Vec::new(),
         }),
         linux: Some(v1::LinuxPodSandboxStatus {
-            namespaces: Some(v1::Namespace { options: context.and_then(|context| context.namespace_options) }),
+            namespaces: Some(v1::Namespace {
+                options: context.and_then(|context| context.namespace_options),
+            }),
         }),
         labels: config.labels.clone(),
         annotations: config.annotations.clone(),

@@ -169,7 +169,9 @@ impl Runtime {
             let tasks = me.tasks.clone();
             tasks.spawn("close input", async move {
                 let shim = sandbox.shim()?;
-                shim.call(Op::CloseStdin { container: container.record.id.clone() }, Vec::new()).await.map(drop)
+                shim.call(Op::CloseStdin { container: container.record.id.clone() }, Vec::new())
+                    .await
+                    .map(drop)
             });
         };
         Ok(Box::new(OnceInput { end: Some(end), close: Some(Box::new(close)) }))
@@ -224,7 +226,9 @@ impl Runtime {
 
 async fn connect_one(address: SocketAddr) -> Result<tokio::net::TcpStream> {
     let connect = tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::TcpStream::connect(address));
-    let failed = |text: String| Failure::new(Code::Unavailable, format!("failed to connect to {address} inside the pod: {text}"));
+    let failed = |text: String| {
+        Failure::new(Code::Unavailable, format!("failed to connect to {address} inside the pod: {text}"))
+    };
     match connect.await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(failed(error.to_string())),
@@ -252,7 +256,11 @@ impl OnceInput {
 }
 
 impl AsyncWrite for OnceInput {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         match self.end() {
             Ok(end) => end.poll_write(cx, bytes),
             Err(error) => Poll::Ready(Err(error)),

@@ -33,10 +33,10 @@ pub async fn teardown(config: &Config) -> Result<()> {
 fn end_processes(config: &Config) -> Result<(Option<Lock>, Vec<String>)> {
     let paths = config.paths();
     let lock = if paths.data.is_dir() {
-        let lock = Lock::try_exclusive(&paths.data.join("runtime.lock")).attempt("locking the data directory")?;
-        let running = || {
-            Failure::precondition(format!("a daemon still uses {}: stop it first", paths.data.display()))
-        };
+        let lock =
+            Lock::try_exclusive(&paths.data.join("runtime.lock")).attempt("locking the data directory")?;
+        let running =
+            || Failure::precondition(format!("a daemon still uses {}: stop it first", paths.data.display()));
         Some(lock.ok_or_else(running)?)
     } else {
         None
@@ -92,15 +92,12 @@ fn unescape(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
         let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(byte) => {
-                out.push(char::from(byte));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push('\\');
-                rest = after;
-            }
+        if let Some(byte) = code {
+            out.push(char::from(byte));
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            out.push('\\');
+            rest = after;
         }
     }
     out.push_str(rest);

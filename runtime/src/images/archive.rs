@@ -83,8 +83,7 @@ struct Members {
 impl Members {
     fn unpack(file: File, store: &Store) -> Result<Self> {
         let dir = store.temporary()?;
-        let mut members =
-            Self { dir, files: HashMap::new(), bytes_max: store.limits.manifest_bytes_max };
+        let mut members = Self { dir, files: HashMap::new(), bytes_max: store.limits.manifest_bytes_max };
         let plain = decompressed(BufReader::with_capacity(1 << 16, file))?;
         let mut archive = tar::Archive::new(Metered::new(plain, store.limits.layer_bytes_max));
         let mut links = Vec::new();
@@ -104,7 +103,8 @@ impl Members {
                 && let Some(target) = entry.link_name_bytes()
             {
                 let target = String::from_utf8_lossy(&target).into_owned();
-                let base = if kind.is_symlink() { name.rsplit_once('/').map_or("", |(dir, _)| dir) } else { "" };
+                let base =
+                    if kind.is_symlink() { name.rsplit_once('/').map_or("", |(dir, _)| dir) } else { "" };
                 links.push((name.clone(), plain_name(&format!("{base}/{target}"))));
             }
         }
@@ -201,14 +201,17 @@ fn docker_images(members: &Members) -> Result<Vec<Found>> {
 
 fn oci_images(members: &Members) -> Result<Vec<Found>> {
     if !members.has("index.json") {
-        return Err(Failure::invalid("neither an OCI nor a Docker image archive: no index.json, no manifest.json"));
+        return Err(Failure::invalid(
+            "neither an OCI nor a Docker image archive: no index.json, no manifest.json",
+        ));
     }
     let Manifest::Index(entries) = Manifest::parse(&members.read("index.json")?, usize::MAX)? else {
         return Err(Failure::invalid("index.json of the archive is no index"));
     };
     let mut images: Vec<Found> = Vec::new();
     let unnamed_platforms = entries.len() > 1 && entries.iter().all(|entry| name_of(entry).is_none());
-    let chosen: Vec<&Descriptor> = if unnamed_platforms { vec![select(&entries)?] } else { entries.iter().collect() };
+    let chosen: Vec<&Descriptor> =
+        if unnamed_platforms { vec![select(&entries)?] } else { entries.iter().collect() };
     for entry in chosen {
         let mut image = follow(members, entry, INDEX_DEPTH_MAX)?;
         image.references = name_of(entry).into_iter().collect();
@@ -233,7 +236,9 @@ fn follow(members: &Members, entry: &Descriptor, depth_left: usize) -> Result<Fo
         Manifest::Image { config, layers } => {
             let layers: Result<Vec<_>> = layers
                 .iter()
-                .map(|layer| Ok((members.path(&blob_name(&layer.digest))?.clone(), Some(layer.digest.clone()))))
+                .map(|layer| {
+                    Ok((members.path(&blob_name(&layer.digest))?.clone(), Some(layer.digest.clone())))
+                })
                 .collect();
             Ok(Found {
                 config: members.blob(&config)?,

@@ -7,7 +7,7 @@ use std::io::{BufRead, Read};
 
 /// Digest of `bytes` in its written form.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    written(Sha256::digest(bytes).as_slice())
+    written(&Sha256::digest(bytes))
 }
 
 fn written(hash: &[u8]) -> String {
@@ -49,7 +49,7 @@ impl<R: Read> Metered<R> {
     /// Reads the rest and tells digest and length of everything.
     pub(crate) fn finish(mut self) -> std::io::Result<(String, u64)> {
         std::io::copy(&mut self, &mut std::io::sink())?;
-        Ok((written(self.hash.finalize().as_slice()), self.bytes))
+        Ok((written(&self.hash.finalize()), self.bytes))
     }
 }
 

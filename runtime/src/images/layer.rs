@@ -5,7 +5,9 @@
 //! OCI whiteouts become overlay's: `.wh.x` a 0:0 character device, `.wh..wh..opq` the opaque attribute.
 
 use crate::failure::{Attempt, Failure, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
+};
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,8 +27,9 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 pub(crate) fn unpack(input: impl Read, target: &Path, entries_max: u64) -> Result<()> {
     let allowance = Rc::new(Cell::new(HEADER_BYTES_MAX));
     let mut archive = tar::Archive::new(Rationed { inner: input, left: Rc::clone(&allowance) });
-    let root = rustix::fs::openat(CWD, target, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .attempt("opening the layer directory")?;
+    let root =
+        rustix::fs::openat(CWD, target, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .attempt("opening the layer directory")?;
     let layer = LayerDir { root };
     let mut directory_times = Vec::new();
     let mut entries = archive.entries().attempt("reading the layer's tar")?;
@@ -103,7 +106,7 @@ impl LayerDir {
                 Err(Failure::invalid("the entry has no name"))
             };
         };
-        let parent = self.make_directories(path.parent().unwrap_or(Path::new("")))?;
+        let parent = self.make_directories(path.parent().unwrap_or_else(|| Path::new("")))?;
         if name.as_bytes().starts_with(WHITEOUT) {
             whiteout(&parent, name.as_bytes())?;
             return Ok(None);
@@ -117,7 +120,8 @@ impl LayerDir {
             }
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
                 clear(&parent, &name)?;
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o600))
                     .attempt("creating the file")?;
                 let mut file = File::from(file);
@@ -126,9 +130,11 @@ impl LayerDir {
                 set_times(&OwnedFd::from(file), &times)?;
             }
             tar::EntryType::Symlink => {
-                let target = entry.link_name_bytes().ok_or_else(|| Failure::invalid("the link has no target"))?;
+                let target =
+                    entry.link_name_bytes().ok_or_else(|| Failure::invalid("the link has no target"))?;
                 clear(&parent, &name)?;
-                rustix::fs::symlinkat(OsStr::from_bytes(&target), &parent, &name).attempt("making the link")?;
+                rustix::fs::symlinkat(OsStr::from_bytes(&target), &parent, &name)
+                    .attempt("making the link")?;
                 own_link(&parent, &name, entry.header())?;
             }
             tar::EntryType::Link => self.hard_link(entry, &parent, &name)?,
@@ -136,7 +142,9 @@ impl LayerDir {
                 clear(&parent, &name)?;
                 special(&parent, &name, entry.header())?;
             }
-            other => return Err(Failure::invalid(format!("tar entry type {other:?} is not allowed in a layer"))),
+            other => {
+                return Err(Failure::invalid(format!("tar entry type {other:?} is not allowed in a layer")));
+            }
         }
         Ok(None)
     }
@@ -145,12 +153,13 @@ impl LayerDir {
     fn hard_link<R: Read>(&self, entry: &tar::Entry<'_, R>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         let raw = entry.link_name_bytes().ok_or_else(|| Failure::invalid("the hard link has no target"))?;
         let target = confine(&raw)?;
-        let target_name = target.file_name().ok_or_else(|| Failure::invalid("the hard link's target has no name"))?;
+        let target_name =
+            target.file_name().ok_or_else(|| Failure::invalid("the hard link's target has no name"))?;
         if target_name.as_bytes().starts_with(WHITEOUT) {
             return Err(Failure::invalid("a hard link may not point to a whiteout"));
         }
         let directory = self
-            .open_directory(target.parent().unwrap_or(Path::new("")))
+            .open_directory(target.parent().unwrap_or_else(|| Path::new("")))
             .map_err(|failure| invalid(failure.during("finding the hard link's target")))?;
         let found = rustix::fs::statat(&directory, target_name, AtFlags::SYMLINK_NOFOLLOW)
             .attempt("finding the hard link's target")
@@ -168,7 +177,8 @@ impl LayerDir {
             return Ok(());
         }
         clear(parent, name)?;
-        rustix::fs::linkat(&directory, target_name, parent, name, AtFlags::empty()).attempt("making the hard link")
+        rustix::fs::linkat(&directory, target_name, parent, name, AtFlags::empty())
+            .attempt("making the hard link")
     }
 
     /// Opens a directory of the layer; links on the way are resolved inside the layer.
@@ -194,12 +204,11 @@ impl LayerDir {
         for component in path.components() {
             let Component::Normal(name) = component else { continue };
             current.push(name);
-            directory = match self.open_directory(&current) {
-                Ok(found) => found,
-                Err(_) => {
-                    make_directory(&directory, name)?;
-                    self.open_directory(&current)?
-                }
+            directory = if let Ok(found) = self.open_directory(&current) {
+                found
+            } else {
+                make_directory(&directory, name)?;
+                self.open_directory(&current)?
             };
         }
         Ok(directory)
@@ -239,18 +248,21 @@ fn whiteout(parent: &OwnedFd, name: &[u8]) -> Result<()> {
     if present {
         return Ok(()); // the layer itself brings this name: that wins
     }
-    rustix::fs::mknodat(parent, hidden, FileType::CharacterDevice, Mode::empty(), 0).attempt("making the whiteout")
+    rustix::fs::mknodat(parent, hidden, FileType::CharacterDevice, Mode::empty(), 0)
+        .attempt("making the whiteout")
 }
 
 fn make_directory(parent: &OwnedFd, name: &OsStr) -> Result<()> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::EXIST) => {
-            let found = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).attempt("looking at the name")?;
+            let found =
+                rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).attempt("looking at the name")?;
             if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
                 return Ok(());
             }
-            rustix::fs::unlinkat(parent, name, AtFlags::empty()).attempt("replacing a file by a directory")?;
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())
+                .attempt("replacing a file by a directory")?;
             rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).attempt("making the directory")
         }
         Err(error) => Err(error).attempt("making the directory"),
@@ -279,7 +291,8 @@ fn special(parent: &OwnedFd, name: &OsStr, header: &tar::Header) -> Result<()> {
         other => {
             let major = header.device_major().attempt("reading the device number")?.unwrap_or(0);
             let minor = header.device_minor().attempt("reading the device number")?.unwrap_or(0);
-            let kind = if other == tar::EntryType::Char { FileType::CharacterDevice } else { FileType::BlockDevice };
+            let kind =
+                if other == tar::EntryType::Char { FileType::CharacterDevice } else { FileType::BlockDevice };
             (kind, rustix::fs::makedev(major, minor))
         }
     };
@@ -290,7 +303,10 @@ fn special(parent: &OwnedFd, name: &OsStr, header: &tar::Header) -> Result<()> {
 
 fn owner(header: &tar::Header) -> Result<(Uid, Gid)> {
     let number = |value: u64| {
-        u32::try_from(value).ok().filter(|id| *id != u32::MAX).ok_or_else(|| Failure::invalid("the owner is out of range"))
+        u32::try_from(value)
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(|| Failure::invalid("the owner is out of range"))
     };
     // Some writers leave the field empty, as tar always read it: nobody said otherwise, so root.
     let blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
@@ -303,7 +319,8 @@ fn owner(header: &tar::Header) -> Result<(Uid, Gid)> {
 
 fn own_link(parent: &OwnedFd, name: &OsStr, header: &tar::Header) -> Result<()> {
     let (uid, gid) = owner(header)?;
-    rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).attempt("setting the owner")
+    rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .attempt("setting the owner")
 }
 
 /// Owner, then mode (a change of owner clears set-user-id), then the extended attributes that images may carry.

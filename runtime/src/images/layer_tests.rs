@@ -66,7 +66,10 @@ impl Place {
         unpack(tar.bytes().as_slice(), &self.layer(), 1000)
     }
     fn assert_host_untouched(&self) {
-        let names: Vec<_> = std::fs::read_dir(self.dir.path().join("host")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(self.dir.path().join("host"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(names, ["secret"]);
         let secret = self.dir.path().join("host/secret");
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
@@ -117,7 +120,11 @@ fn whiteouts_stay_in_their_directory() {
     for bad in [".wh..", ".wh...", ".wh.", ".wh.a/../../b"] {
         assert!(place.unpack(Tar::new().file(bad, "")).is_err(), "{bad}");
     }
-    place.unpack(Tar::new().file("d/.wh.gone", "").dir("o").file("o/.wh..wh..opq", "").file(".wh..wh..opq", "")).unwrap();
+    place
+        .unpack(
+            Tar::new().file("d/.wh.gone", "").dir("o").file("o/.wh..wh..opq", "").file(".wh..wh..opq", ""),
+        )
+        .unwrap();
     let gone = place.layer().join("d/gone").symlink_metadata().unwrap();
     assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
     let opaque = |path: &str| xattr::get(place.layer().join(path), "trusted.overlay.opaque").unwrap();

@@ -99,9 +99,10 @@ fn check_digests<'a>(mut descriptors: impl Iterator<Item = &'a Descriptor>) -> R
 pub(crate) fn select(entries: &[Descriptor]) -> Result<&Descriptor> {
     let architecture = architecture();
     let fits = |entry: &&Descriptor| {
-        entry.platform.as_ref().is_some_and(|platform| {
-            platform.os == "linux" && platform.architecture == architecture
-        })
+        entry
+            .platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture)
     };
     let unnamed = || entries.iter().find(|entry| entry.platform.is_none());
     entries.iter().find(fits).or_else(unnamed).ok_or_else(|| {

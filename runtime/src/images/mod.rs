@@ -16,8 +16,8 @@ mod store;
 
 pub(crate) use image::ImageConfig;
 pub(crate) use overlay::{mount as mount_overlay, unmount};
-pub(crate) use rootfs::{Account, resolve_user};
 pub use reference::Reference;
+pub(crate) use rootfs::{Account, resolve_user};
 pub use service::Images;
 pub(crate) use service::nanoseconds;
 pub use store::ImageRecord;

@@ -47,10 +47,16 @@ fn mount_by_parts(
 
 fn mount_by_string(layers: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> Result<()> {
     let lower: Vec<String> = layers.iter().rev().map(|layer| layer.display().to_string()).collect();
-    let options =
-        format!("lowerdir={},upperdir={},workdir={},volatile", lower.join(":"), upper.display(), work.display());
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},volatile",
+        lower.join(":"),
+        upper.display(),
+        work.display()
+    );
     if options.len() >= 4096 {
-        return Err(Failure::exhausted("the image has more layers than this kernel can mount (Linux 6.5 can)"));
+        return Err(Failure::exhausted(
+            "the image has more layers than this kernel can mount (Linux 6.5 can)",
+        ));
     }
     let options = std::ffi::CString::new(options).attempt("writing the mount options")?;
     rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()))

@@ -38,7 +38,8 @@ pub(crate) async fn pull(store: &Store, reference: &Reference, auth: &RegistryAu
         .buffer_unordered(DOWNLOADS_AT_ONCE)
         .try_collect::<()>()
         .await?;
-    let ingest = Arc::into_inner(ingest).ok_or_else(|| Failure::internal("a layer task outlived the pull"))?;
+    let ingest =
+        Arc::into_inner(ingest).ok_or_else(|| Failure::internal("a layer task outlived the pull"))?;
     let arrival = Arrival {
         size_bytes: config.size + layers.iter().map(|layer| layer.size).sum::<u64>(),
         config: config_bytes,
@@ -148,7 +149,7 @@ impl Registry {
         let mut stream = self.stream(blob).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| self.stream_failure(error))?);
+            bytes.extend_from_slice(&chunk.map_err(|error| self.stream_failure(&error))?);
             if bytes.len() as u64 > bytes_max {
                 return Err(self.failure(Code::ResourceExhausted, "the image configuration is too large"));
             }
@@ -176,7 +177,7 @@ impl Registry {
         let mut hash = Sha256::new();
         let mut bytes: u64 = 0;
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| self.stream_failure(error))?;
+            let chunk = chunk.map_err(|error| self.stream_failure(&error))?;
             bytes += chunk.len() as u64;
             if bytes > blob.size {
                 return Err(self.failure(Code::DataLoss, "a layer is larger than its manifest says"));
@@ -188,7 +189,8 @@ impl Registry {
         if bytes != blob.size {
             return Err(self.failure(Code::DataLoss, "a layer is shorter than its manifest says"));
         }
-        let digest = hash.finalize().iter().fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"));
+        let digest =
+            hash.finalize().iter().fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"));
         expect_digest("a layer", &blob.digest, &digest)
     }
 
@@ -197,8 +199,10 @@ impl Registry {
     }
 
     /// The client checks digests too, as the stream ends.
-    fn stream_failure(&self, error: std::io::Error) -> Failure {
-        let wrong = error.get_ref().is_some_and(|inner| inner.is::<oci_client::errors::DigestError>());
+    fn stream_failure(&self, error: &std::io::Error) -> Failure {
+        let wrong = error
+            .get_ref()
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<oci_client::errors::DigestError>);
         let code = if wrong { Code::DataLoss } else { Code::Unavailable };
         self.failure(code, &format!("downloading a blob: {error}"))
     }
@@ -225,14 +229,15 @@ impl Registry {
 fn code_of(error: &OciDistributionError) -> Code {
     use oci_client::errors::OciErrorCode;
     match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => Code::NotFound,
-        OciDistributionError::ServerError { code: 404, .. } => Code::NotFound,
+        OciDistributionError::ImageManifestNotFoundError(_)
+        | OciDistributionError::ServerError { code: 404, .. } => Code::NotFound,
         OciDistributionError::ServerError { code: 401 | 403, .. }
         | OciDistributionError::UnauthorizedError { .. }
         | OciDistributionError::AuthenticationFailure(_) => Code::Unauthenticated,
         OciDistributionError::DigestError(_) => Code::DataLoss,
         OciDistributionError::RegistryError { envelope, .. } => {
-            let has = |wanted: &[OciErrorCode]| envelope.errors.iter().any(|error| wanted.contains(&error.code));
+            let has =
+                |wanted: &[OciErrorCode]| envelope.errors.iter().any(|error| wanted.contains(&error.code));
             if has(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::NotFound]) {
                 Code::NotFound
             } else if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {

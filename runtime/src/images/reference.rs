@@ -189,8 +189,30 @@ mod tests {
         let long_tag = format!("a:{}", "x".repeat(1024));
         let long_name = format!("a.b/{}", "x".repeat(300));
         for bad in [
-            "", ":", "a:", "../x", "a/../b", "a/./b", "A/b", "a//b", "/a", "a/", "a@sha256:short", "a b", "a:b:c/",
-            "-a", "a-", "a___b", "a..b", "a:-x", "a\n", "é", "a.b:99999/x", "a@md5:00", &long_tag, &long_name,
+            "",
+            ":",
+            "a:",
+            "../x",
+            "a/../b",
+            "a/./b",
+            "A/b",
+            "a//b",
+            "/a",
+            "a/",
+            "a@sha256:short",
+            "a b",
+            "a:b:c/",
+            "-a",
+            "a-",
+            "a___b",
+            "a..b",
+            "a:-x",
+            "a\n",
+            "é",
+            "a.b:99999/x",
+            "a@md5:00",
+            &long_tag,
+            &long_name,
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad:?}");
         }

@@ -120,8 +120,9 @@ fn group_id(group: &str, wish: &str) -> Option<u32> {
 
 /// A file of the root file system as text; links are resolved inside it. Empty when absent or no plain file.
 fn read_inside(rootfs: &Path, path: &str) -> Result<String> {
-    let root = rustix::fs::openat(CWD, rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .attempt("opening the root file system")?;
+    let root =
+        rustix::fs::openat(CWD, rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .attempt("opening the root file system")?;
     // NONBLOCK: a FIFO in place of the file must not hang us.
     let opened = rustix::fs::openat2(
         &root,
@@ -132,13 +133,16 @@ fn read_inside(rootfs: &Path, path: &str) -> Result<String> {
     );
     let file = match opened {
         Ok(file) => File::from(file),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => return Ok(String::new()),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+            return Ok(String::new());
+        }
         Err(error) => return Err(error).attempt_with(|| format!("opening /{path} of the image")),
     };
     if !file.metadata().attempt_with(|| format!("looking at /{path} of the image"))?.is_file() {
         return Ok(String::new());
     }
-    let bytes = durable::read_bounded(file, FILE_BYTES_MAX).attempt_with(|| format!("reading /{path} of the image"))?;
+    let bytes = durable::read_bounded(file, FILE_BYTES_MAX)
+        .attempt_with(|| format!("reading /{path} of the image"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -146,7 +150,8 @@ fn read_inside(rootfs: &Path, path: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/srv:/bin/sh\nevil:x:4294967296:0::/:\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/srv:/bin/sh\nevil:x:4294967296:0::/:\n";
     const GROUP: &str = "root:x:0:\nweb:x:102:\nextra:x:7:web,other\n";
 
     #[test]
@@ -163,7 +168,9 @@ mod tests {
 
     #[test]
     fn overflow_and_unknown_names_never_become_root() {
-        for bad in ["4294967296", "-1", "4294967295", "2147483648", "nobody", "evil", "web:nogroup", "0:4294967296"] {
+        for bad in
+            ["4294967296", "-1", "4294967295", "2147483648", "nobody", "evil", "web:nogroup", "0:4294967296"]
+        {
             assert!(resolve(PASSWD, GROUP, bad).is_err(), "{bad}");
         }
     }

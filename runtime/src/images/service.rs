@@ -157,8 +157,15 @@ fn name_of(spec: Option<v1::ImageSpec>) -> Result<String> {
 }
 
 impl ImageService for Images {
-    fn list_images(&self, request: v1::ListImagesRequest) -> BoxFuture<'_, CriResult<v1::ListImagesResponse>> {
-        let wanted = request.filter.and_then(|filter| filter.image).map(|spec| spec.image).filter(|name| !name.is_empty());
+    fn list_images(
+        &self,
+        request: v1::ListImagesRequest,
+    ) -> BoxFuture<'_, CriResult<v1::ListImagesResponse>> {
+        let wanted = request
+            .filter
+            .and_then(|filter| filter.image)
+            .map(|spec| spec.image)
+            .filter(|name| !name.is_empty());
         Box::pin(async move {
             let images = self
                 .blocking(move |images| match wanted {
@@ -170,7 +177,10 @@ impl ImageService for Images {
         })
     }
 
-    fn image_status(&self, request: v1::ImageStatusRequest) -> BoxFuture<'_, CriResult<v1::ImageStatusResponse>> {
+    fn image_status(
+        &self,
+        request: v1::ImageStatusRequest,
+    ) -> BoxFuture<'_, CriResult<v1::ImageStatusResponse>> {
         Box::pin(async move {
             let name = name_of(request.image)?;
             let image = self.blocking(move |images| images.find(&name)).await?;
@@ -186,7 +196,10 @@ impl ImageService for Images {
         })
     }
 
-    fn remove_image(&self, request: v1::RemoveImageRequest) -> BoxFuture<'_, CriResult<v1::RemoveImageResponse>> {
+    fn remove_image(
+        &self,
+        request: v1::RemoveImageRequest,
+    ) -> BoxFuture<'_, CriResult<v1::RemoveImageResponse>> {
         Box::pin(async move {
             let name = name_of(request.image)?;
             self.blocking(move |images| images.remove(&name)).await?;

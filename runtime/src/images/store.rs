@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const INDEX_BYTES_MAX: u64 = 64 << 20;
@@ -67,7 +68,8 @@ impl Store {
     /// of containers lie: their layers are in use.
     pub(crate) fn open(root: PathBuf, containers: PathBuf, limits: ImageLimits) -> Result<Self> {
         for part in ["blobs/sha256", "layers", "tmp"] {
-            std::fs::create_dir_all(root.join(part)).attempt_with(|| format!("making {}", root.join(part).display()))?;
+            std::fs::create_dir_all(root.join(part))
+                .attempt_with(|| format!("making {}", root.join(part).display()))?;
         }
         let store = Self { root, containers, limits };
         if let Some(_alone) = store.try_alone()? {
@@ -97,17 +99,22 @@ impl Store {
         };
         let index: Index = serde_json::from_slice(&bytes).attempt("parsing the image index")?;
         if index.version != INDEX_VERSION {
-            return Err(Failure::internal(format!("the image index has version {}, wanted 1", index.version)));
+            return Err(Failure::internal(format!(
+                "the image index has version {}, wanted 1",
+                index.version
+            )));
         }
         Ok(index)
     }
 
     fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T> {
-        let _lock = Lock::wait(&self.root.join("index.lock"), Mode::Exclusive).attempt("locking the image index")?;
+        let _lock =
+            Lock::wait(&self.root.join("index.lock"), Mode::Exclusive).attempt("locking the image index")?;
         let mut index = self.read_index()?;
         let result = change(&mut index);
         let bytes = serde_json::to_vec(&index).attempt("writing the image index")?;
-        durable::replace(&self.root.join("index.json"), &bytes, Sync::Yes).attempt("writing the image index")?;
+        durable::replace(&self.root.join("index.json"), &bytes, Sync::Yes)
+            .attempt("writing the image index")?;
         Ok(result)
     }
 
@@ -126,7 +133,9 @@ impl Store {
         let path = self.blob_path(&image.id);
         let bytes = durable::read(&path, self.limits.manifest_bytes_max)
             .attempt("reading the image configuration")?
-            .ok_or_else(|| Failure::internal(format!("the configuration of image {} is missing", image.id)))?;
+            .ok_or_else(|| {
+                Failure::internal(format!("the configuration of image {} is missing", image.id))
+            })?;
         expect_digest("the image configuration", &image.id, &digest_of(&bytes))?;
         ImageConfig::parse(&bytes, image.layers.len())
     }
@@ -153,7 +162,8 @@ impl Store {
 
     /// A new directory for somebody who holds the store.
     pub(crate) fn temporary(&self) -> Result<PathBuf> {
-        let dir = self.root.join("tmp").join(format!("{}-{:016x}", std::process::id(), rand::random::<u64>()));
+        let dir =
+            self.root.join("tmp").join(format!("{}-{:016x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir(&dir).attempt("making a temporary directory")?;
         Ok(dir)
     }
@@ -206,7 +216,9 @@ impl Store {
         };
         for entry in entries {
             let path = entry.attempt("listing containers")?.path().join("record.json");
-            let Some(bytes) = durable::read(&path, 1 << 20).attempt("reading a container's record")? else { continue };
+            let Some(bytes) = durable::read(&path, 1 << 20).attempt("reading a container's record")? else {
+                continue;
+            };
             let uses: Uses = serde_json::from_slice(&bytes)
                 .attempt_with(|| format!("reading the layers of {}", path.display()))?;
             layers.extend(uses.layers.iter().map(|layer| hex(&layer.0).to_owned()));
@@ -321,10 +333,10 @@ impl Ingest {
         if let Some(wanted) = compressed {
             expect_digest("the layer", wanted, &digest)?;
         }
-        use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::metadata(&target).attempt("looking at the layer")?.permissions().mode();
         if mode & 0o7777 == 0o700 {
-            std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o755)).attempt("opening the layer")?;
+            std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o755))
+                .attempt("opening the layer")?;
         }
         match std::fs::rename(&target, self.store.layer_path(layer)) {
             Ok(()) => Ok(bytes),

@@ -41,10 +41,11 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// Reads the allocations and forgets those of sandboxes that no longer exist.
     pub(crate) fn open(file: PathBuf, cidr: Ipv4Net, sandboxes: &HashSet<String>) -> Result<Self> {
-        let mut table: Table = match durable::read(&file, FILE_BYTES_MAX).attempt("reading the address table")? {
-            Some(bytes) => serde_json::from_slice(&bytes).attempt("parsing the address table")?,
-            None => Table::default(),
-        };
+        let mut table: Table =
+            match durable::read(&file, FILE_BYTES_MAX).attempt("reading the address table")? {
+                Some(bytes) => serde_json::from_slice(&bytes).attempt("parsing the address table")?,
+                None => Table::default(),
+            };
         table.by_sandbox.retain(|sandbox, address| sandboxes.contains(sandbox) && cidr.contains(&*address));
         Ok(Self { file, cidr, table: Mutex::new(table) })
     }

@@ -2,7 +2,9 @@
 
 use crate::failure::{Attempt, Failure, Result};
 use futures::TryStreamExt;
-use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::RawFd;
 
@@ -16,7 +18,10 @@ impl Netlink {
     /// Connects in the network namespace of the calling thread.
     pub(crate) fn connect() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection().attempt("opening a netlink socket")?;
-        #[allow(clippy::disallowed_methods, reason = "ends with the handle, which this value owns and aborts on drop")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "ends with the handle, which this value owns and aborts on drop"
+        )]
         let driver = tokio::spawn(connection);
         Ok(Self { handle, driver })
     }
@@ -39,7 +44,12 @@ impl Netlink {
     pub(crate) async fn ensure_bridge(&self, name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
         if self.index(name).await?.is_none() {
             let message = LinkBridge::new(name).build();
-            self.handle.link().add(message).execute().await.attempt_with(|| format!("making bridge {name}"))?;
+            self.handle
+                .link()
+                .add(message)
+                .execute()
+                .await
+                .attempt_with(|| format!("making bridge {name}"))?;
         }
         let index = self.expect_index(name).await?;
         self.handle
@@ -67,7 +77,12 @@ impl Netlink {
     /// Makes a veth pair; both ends are in this namespace.
     pub(crate) async fn add_veth(&self, name: &str, peer: &str) -> Result<()> {
         let message = LinkVeth::new(name, peer).build();
-        self.handle.link().add(message).execute().await.attempt_with(|| format!("making the link pair {name}/{peer}"))
+        self.handle
+            .link()
+            .add(message)
+            .execute()
+            .await
+            .attempt_with(|| format!("making the link pair {name}/{peer}"))
     }
 
     /// Moves a link into another namespace.
@@ -81,9 +96,19 @@ impl Netlink {
     pub(crate) async fn attach(&self, name: &str, bridge: &str) -> Result<()> {
         let (index, bridge) = (self.expect_index(name).await?, self.expect_index(bridge).await?);
         let message = LinkUnspec::new_with_index(index).controller(bridge).up().build();
-        self.handle.link().set(message).execute().await.attempt_with(|| format!("putting {name} on the bridge"))?;
+        self.handle
+            .link()
+            .set(message)
+            .execute()
+            .await
+            .attempt_with(|| format!("putting {name} on the bridge"))?;
         let port = LinkBridgePort::new(index).hairpin(true).build();
-        self.handle.link().set_port(port).execute().await.attempt_with(|| format!("setting hairpin on {name}"))
+        self.handle
+            .link()
+            .set_port(port)
+            .execute()
+            .await
+            .attempt_with(|| format!("setting hairpin on {name}"))
     }
 
     async fn up(&self, index: u32) -> Result<()> {
@@ -92,7 +117,13 @@ impl Netlink {
     }
 
     /// Brings up loopback and `name` with its address and a default route.
-    pub(crate) async fn configure(&self, name: &str, address: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<()> {
+    pub(crate) async fn configure(
+        &self,
+        name: &str,
+        address: Ipv4Addr,
+        prefix: u8,
+        gateway: Ipv4Addr,
+    ) -> Result<()> {
         let loopback = self.expect_index("lo").await?;
         self.up(loopback).await?;
         let index = self.expect_index(name).await?;

@@ -35,7 +35,8 @@ pub(crate) fn pin_namespaces(dir: &Path, pins: &Pins) -> Result<()> {
         }
         unshare(flags).attempt("making namespaces")?;
         if let Some(hostname) = &pins.hostname {
-            nix::unistd::sethostname(hostname).attempt_with(|| format!("setting the host name {hostname:?}"))?;
+            nix::unistd::sethostname(hostname)
+                .attempt_with(|| format!("setting the host name {hostname:?}"))?;
         }
         for (name, value) in &pins.sysctls {
             write_sysctl(name, value)?;
@@ -95,8 +96,12 @@ where
     })
 }
 
-fn on_own_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work).attempt("starting a thread")?;
+fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let thread =
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).attempt("starting a thread")?;
     thread.join().map_err(|_panic| Failure::internal("a namespace thread panicked"))?
 }
 

@@ -133,7 +133,10 @@ pub(crate) async fn load(script: &str) -> Result<()> {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(Failure::internal(format!("nft refused the rules: {}", said.chars().take(500).collect::<String>())))
+        Err(Failure::internal(format!(
+            "nft refused the rules: {}",
+            said.chars().take(500).collect::<String>()
+        )))
     };
     tokio::time::timeout(NFT_TIMEOUT, run).await.attempt("waiting for nft")?
 }

@@ -26,7 +26,11 @@ pub(crate) struct Network {
 impl Network {
     /// Makes bridge, forwarding and rules as they should be, whatever was there. `ports` are those of the sandboxes
     /// that live on.
-    pub(crate) async fn open(config: Config, addresses: Addresses, ports: &[(Ipv4Addr, HostPort)]) -> Result<Self> {
+    pub(crate) async fn open(
+        config: Config,
+        addresses: Addresses,
+        ports: &[(Ipv4Addr, HostPort)],
+    ) -> Result<Self> {
         let bridge = config.bridge();
         let netlink = Netlink::connect()?;
         netlink.ensure_bridge(&bridge, addresses.gateway(), addresses.prefix()).await?;
@@ -35,7 +39,10 @@ impl Network {
         }
         for (path, what) in [
             ("/proc/sys/net/ipv4/ip_forward".to_owned(), "IPv4 forwarding"),
-            (format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "host ports on the loopback address"),
+            (
+                format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"),
+                "host ports on the loopback address",
+            ),
         ] {
             std::fs::write(&path, "1").attempt_with(|| format!("allowing {what} ({path})"))?;
         }
@@ -44,18 +51,26 @@ impl Network {
     }
 
     /// Connects the pinned namespace of a sandbox. Returns its address.
-    pub(crate) async fn connect(&self, sandbox: &str, run_dir: &Path, ports: &[HostPort]) -> Result<Ipv4Addr> {
+    pub(crate) async fn connect(
+        &self,
+        sandbox: &str,
+        run_dir: &Path,
+        ports: &[HostPort],
+    ) -> Result<Ipv4Addr> {
         let address = self.addresses.allocate(sandbox)?;
         let (gateway, prefix) = (self.addresses.gateway(), self.addresses.prefix());
         let veth = self.config.veth(sandbox);
-        let (netns, host, name) = (open_pin(run_dir)?, File::open(own_netns()).attempt("opening our namespace")?, veth.clone());
+        let (netns, host, name) =
+            (open_pin(run_dir)?, File::open(own_netns()).attempt("opening our namespace")?, veth.clone());
         let inside = move || async move {
             let netlink = Netlink::connect()?;
             netlink.add_veth(POD_INTERFACE, &name).await?;
             netlink.move_to(&name, host.as_raw_fd()).await?;
             netlink.configure(POD_INTERFACE, address, prefix, gateway).await
         };
-        tokio::task::spawn_blocking(move || in_namespaces(netns, inside)).await.attempt("waiting for the network")??;
+        tokio::task::spawn_blocking(move || in_namespaces(netns, inside))
+            .await
+            .attempt("waiting for the network")??;
         let netlink = Netlink::connect()?;
         netlink.attach(&veth, &self.config.bridge()).await?;
         if !ports.is_empty() {
@@ -66,7 +81,12 @@ impl Network {
     }
 
     /// Takes a sandbox off the network and gives its address back. May be repeated.
-    pub(crate) async fn disconnect(&self, sandbox: &str, address: Option<Ipv4Addr>, ports: &[HostPort]) -> Result<()> {
+    pub(crate) async fn disconnect(
+        &self,
+        sandbox: &str,
+        address: Option<Ipv4Addr>,
+        ports: &[HostPort],
+    ) -> Result<()> {
         if let Some(address) = address
             && !ports.is_empty()
         {

@@ -49,7 +49,7 @@ impl Executor for Launch {
             Err(message) => message,
         };
         if let Some(errors) = &self.errors {
-            drop(nix::unistd::write(errors, message.as_bytes()));
+            let _said = nix::unistd::write(errors, message.as_bytes());
         }
         Err(ExecutorError::Other(message))
     }
@@ -78,7 +78,8 @@ impl Launch {
         }
         let groups: Vec<Gid> = identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
         setgroups(&groups).map_err(|error| format!("setting the groups: {error}"))?;
-        become_user(identity).map_err(|error| format!("becoming user {}:{}: {error}", identity.uid, identity.gid))?;
+        become_user(identity)
+            .map_err(|error| format!("becoming user {}:{}: {error}", identity.uid, identity.gid))?;
         reset_effective(syscall.as_ref()).map_err(|error| format!("reading capabilities: {error}"))?;
         if let Some(capabilities) = &identity.capabilities {
             drop_privileges(capabilities, syscall.as_ref())
@@ -117,7 +118,8 @@ type Program = (CString, Vec<CString>, Vec<CString>);
 fn prepare(spec: &Spec) -> Result<Program, String> {
     let path = program(spec)?;
     let process = spec.process().as_ref().ok_or("the specification has no process")?;
-    let text = |part: &String| CString::new(part.as_bytes()).map_err(|_nul| "a NUL byte in the command".to_owned());
+    let text =
+        |part: &String| CString::new(part.as_bytes()).map_err(|_nul| "a NUL byte in the command".to_owned());
     let path = text(&path.to_string_lossy().into_owned())?;
     let arguments: Result<Vec<_>, _> = process.args().iter().flatten().map(text).collect();
     let environment: Result<Vec<_>, _> = process.env().iter().flatten().map(text).collect();
@@ -131,7 +133,9 @@ fn program(spec: &Spec) -> Result<PathBuf, String> {
     if name.contains('/') {
         return match std::fs::metadata(name) {
             Ok(found) if found.is_dir() => Err(format!("exec: {name:?}: is a directory")),
-            Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(format!("exec: {name:?}: permission denied")),
+            Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+                Err(format!("exec: {name:?}: permission denied"))
+            }
             Ok(_) => Ok(PathBuf::from(name)),
             Err(error) => Err(format!("exec: {name:?}: stat {name}: {}", plain(&error))),
         };
@@ -140,7 +144,8 @@ fn program(spec: &Spec) -> Result<PathBuf, String> {
     path.split(':')
         .map(|dir| PathBuf::from(if dir.is_empty() { "." } else { dir }).join(name))
         .find(|file| {
-            std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+            std::fs::metadata(file)
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
         })
         .ok_or_else(|| format!("exec: {name:?}: executable file not found in $PATH"))
 }

@@ -77,7 +77,8 @@ fn run(request: &HelperRequest) -> Result<i32> {
 
 /// Runs a command in the running container, as the container's own user unless root.
 fn exec(request: &HelperRequest, arguments: &Path) -> Result<i32> {
-    let spec = Spec::load(request.bundle.join("config.json")).attempt("reading the container's specification")?;
+    let spec =
+        Spec::load(request.bundle.join("config.json")).attempt("reading the container's specification")?;
     let words = durable::read(arguments, REQUEST_BYTES_MAX).attempt("reading the command")?;
     let words = words.ok_or_else(|| Failure::internal("there is no command"))?;
     let words: Vec<String> = serde_json::from_slice(&words).attempt("parsing the command")?;
@@ -123,7 +124,8 @@ fn identity(spec: &Spec, request: &HelperRequest) -> Result<Identity> {
         let state = libcontainer::container::Container::load(request.state_root.join(&request.container))
             .attempt("reading the container's state")?;
         let pid = state.pid().ok_or_else(|| Failure::precondition("the container does not run"))?;
-        let file = std::fs::File::open(format!("/proc/{pid}/ns/user")).attempt("opening the user namespace")?;
+        let file =
+            std::fs::File::open(format!("/proc/{pid}/ns/user")).attempt("opening the user namespace")?;
         Some(Rc::new(OwnedFd::from(file)))
     } else {
         None

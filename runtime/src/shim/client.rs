@@ -65,7 +65,7 @@ impl Client {
             Err(error) => return Err(error).attempt("connecting to the shim"),
         };
         let shared = Arc::new(Shared {
-            socket: AsyncFd::new(socket).attempt("watching the shim's socket")?,
+            socket: crate::sys::watch(socket).attempt("watching the shim's socket")?,
             waiting: Mutex::default(),
         });
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
@@ -111,7 +111,12 @@ impl Client {
         Ok((reply.map_err(Failure::internal)?, fds))
     }
 
-    async fn exchange(&self, request: Request, fds: Vec<OwnedFd>, reply: oneshot::Receiver<Reply>) -> Result<Reply> {
+    async fn exchange(
+        &self,
+        request: Request,
+        fds: Vec<OwnedFd>,
+        reply: oneshot::Receiver<Reply>,
+    ) -> Result<Reply> {
         let work = async {
             let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
             loop {

@@ -34,7 +34,8 @@ impl Container {
     /// Takes over the started process `pid`.
     pub(super) fn new(settings: RunContainer, pid: i32, channels: Channels, log: Option<LogFile>) -> Self {
         let output = |fd: Option<OwnedFd>, stream| fd.map(|fd| Output::new(fd, stream));
-        let terminal = channels.master.as_ref().and_then(|master| rustix::io::fcntl_dupfd_cloexec(master, 3).ok());
+        let terminal =
+            channels.master.as_ref().and_then(|master| rustix::io::fcntl_dupfd_cloexec(master, 3).ok());
         Self {
             stdout: output(terminal.or(channels.stdout), Stream::Stdout),
             stderr: output(channels.stderr, Stream::Stderr),
@@ -89,17 +90,14 @@ impl Container {
         exit
     }
 
-    /// True when nothing is left to do for it.
-    pub(super) fn finished(&self) -> bool {
-        let ended = |output: &Option<Output>| output.as_ref().is_none_or(Output::ended);
-        matches!(self.state, State::Exited(_)) && ended(&self.stdout) && ended(&self.stderr)
-    }
-
     pub(super) fn resize(&self, width: u16, height: u16) -> std::io::Result<()> {
         let Some(master) = &self.master else {
             return Err(std::io::Error::other("the container has no terminal"));
         };
-        Ok(rustix::termios::tcsetwinsize(master, Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 })?)
+        Ok(rustix::termios::tcsetwinsize(
+            master,
+            Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 },
+        )?)
     }
 
     pub(super) fn reopen_log(&mut self) -> std::io::Result<()> {

@@ -197,7 +197,8 @@ mod tests {
         for number in 0..100 {
             log.write(format!("{number:09}\n").as_bytes()).unwrap();
         }
-        let mut files: Vec<_> = std::fs::read_dir(dir.path().join("pod")).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(dir.path().join("pod")).unwrap().map(|e| e.unwrap().path()).collect();
         files.sort();
         assert_eq!(files.len(), 3);
         assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 100));

@@ -48,7 +48,10 @@ fn run(dir: &Path) -> Result<()> {
     let bytes = bytes.ok_or_else(|| Failure::internal("the shim has no settings"))?;
     let config: ShimConfig = serde_json::from_slice(&bytes).attempt("parsing the shim's settings")?;
     if config.version != 1 {
-        return Err(Failure::internal(format!("the shim's settings have version {}, wanted 1", config.version)));
+        return Err(Failure::internal(format!(
+            "the shim's settings have version {}, wanted 1",
+            config.version
+        )));
     }
     let _lock = Lock::try_exclusive(Path::new(LOCK))
         .attempt("locking the shim's directory")?
@@ -63,10 +66,11 @@ fn run(dir: &Path) -> Result<()> {
         let pause = pause::spawn()?;
         let pin = namespace_pin(Path::new("."), "pid");
         std::fs::File::create(&pin).attempt("making the pin file")?;
-        rustix::mount::mount_bind(format!("/proc/{pause}/ns/pid"), &pin).attempt("pinning the process namespace")?;
+        rustix::mount::mount_bind(format!("/proc/{pause}/ns/pid"), &pin)
+            .attempt("pinning the process namespace")?;
     }
-    let listener =
-        packets::listen(Path::new("."), SOCKET, rustix::net::SocketType::SEQPACKET).attempt("opening the socket")?;
+    let listener = packets::listen(Path::new("."), SOCKET, rustix::net::SocketType::SEQPACKET)
+        .attempt("opening the socket")?;
     announce()?;
     Server::new(listener, signals).run()
 }
@@ -75,8 +79,14 @@ fn run(dir: &Path) -> Result<()> {
 fn take_signals() -> Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in [
-        Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1,
-        Signal::SIGUSR2, Signal::SIGALRM,
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
     ] {
         set.add(signal);
     }

@@ -45,7 +45,7 @@ impl Output {
     /// Reads what is there once. True when there may be more at once.
     pub(crate) fn read(&mut self, log: Option<&mut LogFile>) -> bool {
         let Some(fd) = &self.fd else { return false };
-        let mut buffer = [0_u8; READ_BYTES];
+        let mut buffer = vec![0_u8; READ_BYTES];
         match rustix::io::read(fd, &mut buffer) {
             Ok(0) => self.end(log),
             Ok(count) => {
@@ -85,10 +85,6 @@ impl Output {
     /// Everything that can be read without waiting, for a container whose process is gone.
     pub(crate) fn drain(&mut self, mut log: Option<&mut LogFile>) {
         while self.readable().is_some() && self.read(log.as_deref_mut()) {}
-    }
-
-    pub(crate) fn ended(&self) -> bool {
-        self.fd.is_none()
     }
 
     fn end(&mut self, log: Option<&mut LogFile>) {

@@ -28,7 +28,7 @@ pub(super) fn main() -> ExitCode {
     crate::sys::unblock_signals();
     crate::sys::ignore_children();
     // Without its shim the pod is lost anyway, and nobody else would end this.
-    drop(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL));
+    let _set = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
     loop {
         nix::unistd::pause();
     }

@@ -80,7 +80,9 @@ impl Pending {
         if !settings.tty {
             for (end, wanted) in ends.iter_mut().zip(wanted) {
                 if wanted {
-                    *end = Some(fds.next().ok_or_else(|| Failure::invalid("a stream of the command is missing"))?);
+                    *end = Some(
+                        fds.next().ok_or_else(|| Failure::invalid("a stream of the command is missing"))?,
+                    );
                 }
             }
         }
@@ -116,7 +118,8 @@ impl Pending {
             .attempt("taking the terminal")?
             .ok_or_else(|| Failure::internal("the process brought no terminal"))?;
         let fds = packets::receive_fds(&stream).attempt("taking the terminal")?;
-        let master = fds.into_iter().next().ok_or_else(|| Failure::internal("the process brought no terminal"))?;
+        let master =
+            fds.into_iter().next().ok_or_else(|| Failure::internal("the process brought no terminal"))?;
         rustix::io::ioctl_fionbio(&master, true).attempt("preparing the terminal")?;
         Ok(Some(master))
     }
@@ -141,7 +144,9 @@ fn start_console(dir: &Path, wanted: bool) -> Result<Option<OwnedFd>> {
     if !wanted {
         return Ok(None);
     }
-    packets::listen(dir, CONSOLE, rustix::net::SocketType::STREAM).attempt("waiting for the terminal").map(Some)
+    packets::listen(dir, CONSOLE, rustix::net::SocketType::STREAM)
+        .attempt("waiting for the terminal")
+        .map(Some)
 }
 
 /// The helper's own streams are the process's: it hands them on without knowing.

@@ -109,9 +109,14 @@ pub(crate) enum Message {
 pub(crate) enum Body {
     Done,
     /// A process runs. With a terminal of an exec, its master is beside the packet.
-    Started { pid: i32, started_at: i64 },
+    Started {
+        pid: i32,
+        started_at: i64,
+    },
     /// Whether the container's input is beside the packet.
-    Attached { stdin: bool },
+    Attached {
+        stdin: bool,
+    },
     Containers(Vec<(String, State)>),
 }
 

@@ -89,7 +89,8 @@ impl Server {
             sources.push(Source::Connection(*id));
         }
         for (id, container) in &self.containers {
-            for (output, stream) in [(&container.stdout, Stream::Stdout), (&container.stderr, Stream::Stderr)] {
+            for (output, stream) in [(&container.stdout, Stream::Stdout), (&container.stderr, Stream::Stderr)]
+            {
                 let Some(output) = output else { continue };
                 if let Some(fd) = output.readable() {
                     fds.push(PollFd::new(fd, PollFlags::IN));
@@ -174,7 +175,9 @@ impl Server {
             Op::Run(_) | Op::Exec(_) => return Err(Failure::internal("needs a helper")),
             Op::Signal { container, exec, signal: number } => {
                 let pid = match &exec {
-                    Some(exec) => self.execs.iter().find(|(_, found)| found.exec == *exec).map(|(pid, _)| *pid),
+                    Some(exec) => {
+                        self.execs.iter().find(|(_, found)| found.exec == *exec).map(|(pid, _)| *pid)
+                    }
                     None => self.container(&container)?.pid().map(|pid| pid.as_raw_nonzero().get()),
                 };
                 if let Some(pid) = pid.and_then(Pid::from_raw) {
@@ -184,16 +187,23 @@ impl Server {
             Op::Resize { container, width, height } => {
                 self.container(&container)?.resize(width, height).attempt("changing the terminal's size")?;
             }
-            Op::Attach { container, stdout, stderr } => return self.attach(&container, [stdout, stderr], fds),
+            Op::Attach { container, stdout, stderr } => {
+                return self.attach(&container, [stdout, stderr], fds);
+            }
             Op::CloseStdin { container } => self.container(&container)?.stdin = None,
-            Op::ReopenLog { container } => self.container(&container)?.reopen_log().attempt("opening the log")?,
+            Op::ReopenLog { container } => {
+                self.container(&container)?.reopen_log().attempt("opening the log")?;
+            }
             Op::Forget { container } => drop(self.containers.remove(&container)),
             Op::List => {
-                let list = self.containers.iter().map(|(id, container)| (id.clone(), container.state().clone()));
+                let list =
+                    self.containers.iter().map(|(id, container)| (id.clone(), container.state().clone()));
                 return Ok((Body::Containers(list.collect()), None));
             }
             Op::Shutdown => {
-                if self.containers.values().any(|container| container.pid().is_some()) || !self.pending.is_empty() {
+                if self.containers.values().any(|container| container.pid().is_some())
+                    || !self.pending.is_empty()
+                {
                     return Err(Failure::precondition("a container still runs"));
                 }
                 self.stop = true;
@@ -226,10 +236,17 @@ impl Server {
     }
 
     fn container(&mut self, id: &str) -> Result<&mut Container> {
-        self.containers.get_mut(id).ok_or_else(|| Failure::not_found(format!("container {id} is not in this shim")))
+        self.containers
+            .get_mut(id)
+            .ok_or_else(|| Failure::not_found(format!("container {id} is not in this shim")))
     }
 
-    fn reply(&mut self, origin: (u64, u64), result: std::result::Result<Body, String>, fd: Option<BorrowedFd<'_>>) {
+    fn reply(
+        &mut self,
+        origin: (u64, u64),
+        result: std::result::Result<Body, String>,
+        fd: Option<BorrowedFd<'_>>,
+    ) {
         let result = result.map_err(|text| text.chars().take(4096).collect());
         self.send(origin.0, &Message::Reply { id: origin.1, result }, fd);
     }
@@ -290,13 +307,17 @@ impl Server {
     /// Tells of a process that we know. False for strangers.
     fn died(&mut self, pid: i32, status: WaitStatus) -> bool {
         if let Some(exec) = self.execs.remove(&pid) {
-            let message =
-                Message::Exited { container: exec.container, exec: Some(exec.exec), exit: exit_of(status, false) };
+            let message = Message::Exited {
+                container: exec.container,
+                exec: Some(exec.exec),
+                exit: exit_of(status, false),
+            };
             self.send(exec.connection, &message, None);
             return true;
         }
         let groups = self.groups.as_ref();
-        let is_it = |container: &&mut Container| container.pid().is_some_and(|own| own.as_raw_nonzero().get() == pid);
+        let is_it =
+            |container: &&mut Container| container.pid().is_some_and(|own| own.as_raw_nonzero().get() == pid);
         let Some(container) = self.containers.values_mut().find(is_it) else { return false };
         let exit = container.exited(status, groups);
         let id = container.settings.container.clone();

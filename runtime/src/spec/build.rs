@@ -15,8 +15,17 @@ const FILES_HARD: u64 = 1_048_576;
 
 /// Paths that show or change the node: hidden unless the configuration lists its own.
 const MASKED: [&str; 12] = [
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -163,10 +172,8 @@ fn arguments(config: &ContainerConfig, image: &ImageConfig) -> Result<Vec<String
 }
 
 fn environment(config: &ContainerConfig, image: &ImageConfig, facts: &Facts) -> Result<Vec<String>> {
-    let mut pairs: Vec<(String, String)> = vec![
-        ("PATH".into(), DEFAULT_PATH.into()),
-        ("HOSTNAME".into(), facts.hostname.clone()),
-    ];
+    let mut pairs: Vec<(String, String)> =
+        vec![("PATH".into(), DEFAULT_PATH.into()), ("HOSTNAME".into(), facts.hostname.clone())];
     if config.tty {
         pairs.push(("TERM".into(), "xterm".into()));
     }
@@ -188,7 +195,8 @@ fn environment(config: &ContainerConfig, image: &ImageConfig, facts: &Facts) -> 
 
 fn working_dir(config: &ContainerConfig, image: &ImageConfig) -> Result<String> {
     let of_image = image.config.working_dir.as_deref().unwrap_or_default();
-    let dir = [config.working_dir.as_str(), of_image, "/"].into_iter().find(|dir| !dir.is_empty()).unwrap_or("/");
+    let dir =
+        [config.working_dir.as_str(), of_image, "/"].into_iter().find(|dir| !dir.is_empty()).unwrap_or("/");
     if dir.contains('\0') {
         return Err(Failure::invalid("the working directory has a NUL byte"));
     }

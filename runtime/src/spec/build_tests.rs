@@ -42,7 +42,12 @@ fn plain_container_matches_its_golden_file() {
         args: vec!["serve".into()],
         envs: vec![v1::KeyValue { key: "MODE".into(), value: "pod".into() }],
         mounts: vec![
-            Mount { container_path: "/a/b".into(), host_path: "/h/b".into(), readonly: true, ..Mount::default() },
+            Mount {
+                container_path: "/a/b".into(),
+                host_path: "/h/b".into(),
+                readonly: true,
+                ..Mount::default()
+            },
             Mount { container_path: "/a".into(), host_path: "/h/a".into(), ..Mount::default() },
         ],
         linux: Some(v1::LinuxContainerConfig {

@@ -37,13 +37,15 @@ pub(crate) fn root_propagation(config: &ContainerConfig) -> Option<&'static str>
 
 fn base(facts: &Facts) -> Vec<Value> {
     let system = if facts.privileged { "rw" } else { "ro" };
-    let plain = |kind: &str, target: &str, options: &[&str]| {
-        json!({"destination": target, "type": kind, "source": kind, "options": options})
-    };
+    let plain = |kind: &str, target: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
     let mut list = vec![
         plain("proc", "/proc", &["nosuid", "noexec", "nodev"]),
         plain("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        plain("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        plain(
+            "devpts",
+            "/dev/pts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         plain("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         plain("sysfs", "/sys", &["nosuid", "noexec", "nodev", system]),
         plain("cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", system]),

@@ -64,8 +64,8 @@ fn swap_masks(profile: &mut Value) {
     for argument in arguments.filter(|argument| argument.get("op").and_then(Value::as_str) == Some(MASKED)) {
         let (mask, rest) = (argument.get("value").cloned(), argument.get("valueTwo").cloned());
         if let Some(object) = argument.as_object_mut() {
-            object.insert("value".into(), rest.unwrap_or(json!(0)));
-            object.insert("valueTwo".into(), mask.unwrap_or(json!(0)));
+            object.insert("value".into(), rest.unwrap_or_else(|| json!(0)));
+            object.insert("valueTwo".into(), mask.unwrap_or_else(|| json!(0)));
         }
     }
 }
@@ -99,7 +99,8 @@ mod tests {
     fn capabilities_open_their_calls_and_nothing_else_does() {
         let plain = allowed(&default_profile(&BTreeSet::new()));
         assert!(plain.contains("openat") && plain.len() > 300);
-        for closed in ["mount", "unshare", "clone", "bpf", "keyctl", "io_uring_setup", "chroot", "kexec_load"] {
+        for closed in ["mount", "unshare", "clone", "bpf", "keyctl", "io_uring_setup", "chroot", "kexec_load"]
+        {
             assert!(!plain.contains(closed), "{closed}");
         }
         let admin = allowed(&default_profile(&["SYS_ADMIN".to_owned()].into()));

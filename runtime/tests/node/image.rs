@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: [&str; 40] = [
-    "sh", "cat", "echo", "sleep", "ls", "id", "mkdir", "touch", "grep", "hostname", "nc", "ip", "mount", "unshare",
-    "yes", "head", "tail", "dd", "kill", "ps", "stty", "tty", "true", "false", "test", "env", "pwd", "wc", "chmod",
-    "chown", "rm", "printf", "seq", "trap", "date", "ping", "awk", "tr", "stat", "readlink",
+    "sh", "cat", "echo", "sleep", "ls", "id", "mkdir", "touch", "grep", "hostname", "nc", "ip", "mount",
+    "unshare", "yes", "head", "tail", "dd", "kill", "ps", "stty", "tty", "true", "false", "test", "env",
+    "pwd", "wc", "chmod", "chown", "rm", "printf", "seq", "trap", "date", "ping", "awk", "tr", "stat",
+    "readlink",
 ];
 
 pub fn digest(bytes: &[u8]) -> String {
@@ -88,8 +89,10 @@ pub fn archive(name: &str, layers: &[Vec<u8>], config: serde_json::Value) -> Vec
     .unwrap();
     blobs.push((digest(&config), config));
     blobs.push((digest(&manifest), manifest));
-    let named: Vec<(String, Vec<u8>)> =
-        blobs.into_iter().map(|(digest, blob)| (format!("blobs/{}", digest.replace(':', "/")), blob)).collect();
+    let named: Vec<(String, Vec<u8>)> = blobs
+        .into_iter()
+        .map(|(digest, blob)| (format!("blobs/{}", digest.replace(':', "/")), blob))
+        .collect();
     let mut files: Vec<(&str, u32, &[u8])> =
         vec![("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#), ("index.json", 0o644, &index)];
     files.extend(named.iter().map(|(name, blob)| (name.as_str(), 0o644, blob.as_slice())));
@@ -104,7 +107,8 @@ pub fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 
 /// Imports the busybox image as `test/busybox:1`.
 pub fn import(config: &Config, dir: &Path) {
-    let bytes = archive(super::IMAGE, &[busybox_layer()], json!({"Env": ["FROM_IMAGE=yes"], "Cmd": ["/bin/sh"]}));
+    let bytes =
+        archive(super::IMAGE, &[busybox_layer()], json!({"Env": ["FROM_IMAGE=yes"], "Cmd": ["/bin/sh"]}));
     let path = write(dir, "busybox.tar", &bytes);
     let images = Images::open(config).unwrap();
     images.import(&path, None).unwrap_or_else(|error| panic!("{}", error.chain()));

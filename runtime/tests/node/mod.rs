@@ -35,7 +35,9 @@ pub fn on_node<F: Future<Output = ()>>(test: impl FnOnce(Arc<Node>) -> F) {
         let tasks = Tasks::new("test", CancellationToken::new());
         let opened = AssertUnwindSafe(async {
             image::import(&config, dir.path());
-            let runtime = Runtime::open(config.clone(), &tasks).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+            let runtime = Runtime::open(config.clone(), &tasks)
+                .await
+                .unwrap_or_else(|error| panic!("{}", error.chain()));
             let node = Arc::new(Node { dir, config, runtime, tasks: tasks.clone() });
             test(Arc::clone(&node)).await;
             node
@@ -139,9 +141,12 @@ impl Node {
 
     pub async fn start(&self, sandbox: &str, config: v1::ContainerConfig) -> String {
         let id = self.create(sandbox, config).await;
-        RuntimeService::start_container(&*self.runtime, v1::StartContainerRequest { container_id: id.clone() })
-            .await
-            .unwrap();
+        RuntimeService::start_container(
+            &*self.runtime,
+            v1::StartContainerRequest { container_id: id.clone() },
+        )
+        .await
+        .unwrap();
         id
     }
 

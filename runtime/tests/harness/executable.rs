@@ -28,7 +28,9 @@ fn main() -> ExitCode {
 /// `daemon DATA RUN CLUSTER CIDR LOGS SCRIPT`: runs a pod with one container, prints both ids, and waits to be killed.
 fn daemon(args: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {
     let text: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
-    let [data, run, cluster, cidr, logs, script] = text.as_slice() else { return Err("six arguments".into()) };
+    let [data, run, cluster, cidr, logs, script] = text.as_slice() else {
+        return Err("six arguments".into());
+    };
     let mut config = Config::new(PathBuf::from(data), PathBuf::from(run), cluster, cidr.parse()?);
     config.self_exe = PathBuf::from("/proc/self/exe");
     let tokio = tokio::runtime::Runtime::new()?;
