@@ -1,6 +1,6 @@
 //! rbac.authorization.k8s.io/v1 RoleBinding and ClusterRoleBinding.
 
-use super::GROUP;
+use super::role::GROUP;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, NameRule, Rules, Storage};

@@ -5,6 +5,3 @@ mod role;
 
 pub use binding::{CLUSTER_ROLE_BINDING, ROLE_BINDING};
 pub use role::{CLUSTER_ROLE, ROLE};
-
-/// The group of these kinds, also of users, groups and roles in references.
-pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";

@@ -1,11 +1,13 @@
 //! rbac.authorization.k8s.io/v1 Role and ClusterRole. Whether a user may grant what a role holds is a matter of
 //! admission, not of these rules.
 
-use super::GROUP;
 use crate::shape::STORED;
 use mainstay_apiserver_machinery::kind::{Kind, NameRule, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, validate_label_selector};
 use mainstay_apiserver_machinery::value::Value;
+
+/// The group of these kinds, also of users, groups and roles in references.
+pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// rbac.authorization.k8s.io/v1 Role.
 pub static ROLE: Kind = Kind {
