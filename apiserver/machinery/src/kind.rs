@@ -360,7 +360,8 @@ pub trait Rules: Sync {
     /// Cells of the object's row, as many as [`Rules::columns`].
     fn row(&self, object: &Value, _now: OffsetDateTime) -> Vec<Value> {
         let meta = Meta(object);
-        let created = object.path(&["metadata", "creationTimestamp"]).and_then(Value::as_str).unwrap_or_default();
+        let created =
+            object.path(&["metadata", "creationTimestamp"]).and_then(Value::as_str).unwrap_or_default();
         vec![Value::from(meta.name()), Value::from(created)]
     }
 

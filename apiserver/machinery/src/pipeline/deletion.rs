@@ -163,7 +163,11 @@ fn grace(kind: &Kind, object: &Value, options: &DeleteOptions, now: OffsetDateTi
     let meta = Meta(object);
     let Some(seconds) = kind.rules.graceful_delete_seconds(object, requested) else { return Grace::None };
     let Some(deletion) = meta.deletion_timestamp() else {
-        return Grace::Until { deletion: now.saturating_add(Duration::seconds(seconds)), seconds, first: true };
+        return Grace::Until {
+            deletion: now.saturating_add(Duration::seconds(seconds)),
+            seconds,
+            first: true,
+        };
     };
     let Some(current) = meta.deletion_grace_period_seconds().map(|s| if s < 0 { 1 } else { s }) else {
         return Grace::None;
@@ -201,7 +205,9 @@ fn mark(object: &mut Value, now: OffsetDateTime, grace_seconds: Option<i64>) {
 fn set_finalizers(kind: &Kind, object: &mut Value, options: &DeleteOptions) {
     let (orphan, foreground) = collection(kind, object, options);
     let meta = Meta(object);
-    if meta.has_finalizer(FINALIZER_ORPHAN) == orphan && meta.has_finalizer(FINALIZER_FOREGROUND) == foreground {
+    if meta.has_finalizer(FINALIZER_ORPHAN) == orphan
+        && meta.has_finalizer(FINALIZER_FOREGROUND) == foreground
+    {
         return;
     }
     let mut finalizers: Vec<SmolStr> = meta

@@ -12,7 +12,11 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The suffix that random bytes stand for. Bytes from 27 * 9 on are slightly likelier to be low letters; names
 /// need to differ, not to be unguessable.
 pub fn name_suffix(random: [u8; NAME_SUFFIX_LENGTH]) -> SmolStr {
-    random.iter().filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len())).map(|b| char::from(*b)).collect()
+    random
+        .iter()
+        .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
+        .map(|b| char::from(*b))
+        .collect()
 }
 
 /// The name that a base and a suffix give.

@@ -29,10 +29,8 @@ pub fn prepare_update(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Va
     check_resource_version(kind, new, old)?;
     let uid = Meta(new).uid();
     if !uid.is_empty() && uid != before.uid() {
-        let text = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            before.uid()
-        );
+        let text =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", before.uid());
         return Err(Status::conflict(kind.group, kind.plural, before.name(), text));
     }
     let mut meta = MetaMut(new);
@@ -86,7 +84,12 @@ fn check_resource_version(kind: &Kind, new: &Value, old: &Value) -> Result<(), S
 ///
 /// # Errors
 /// A 422 with one cause for each fault.
-pub fn validate_update(kind: &Kind, target: Target<'_>, new: &Value, old: &Value) -> Result<Vec<String>, Status> {
+pub fn validate_update(
+    kind: &Kind,
+    target: Target<'_>,
+    new: &Value,
+    old: &Value,
+) -> Result<Vec<String>, Status> {
     let mut errors = ErrorList::new();
     validate_meta_update(new, old, &mut errors);
     match target {

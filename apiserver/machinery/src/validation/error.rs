@@ -139,7 +139,8 @@ pub fn quote(text: &str) -> String {
             c if c.is_control() => {
                 let code = u32::from(c);
                 // Writing to a String cannot fail.
-                let written = if code < 0x80 { write!(out, "\\x{code:02x}") } else { write!(out, "\\u{code:04x}") };
+                let written =
+                    if code < 0x80 { write!(out, "\\x{code:02x}") } else { write!(out, "\\u{code:04x}") };
                 debug_assert!(written.is_ok());
             }
             c => out.push(c),
@@ -244,7 +245,12 @@ impl ErrorList {
     /// `Too long: may not be more than <max> bytes`.
     pub fn too_long(&mut self, field: &Path, max: usize) {
         let unit = if max == 1 { "byte" } else { "bytes" };
-        self.push(FieldError::new(ErrorType::TooLong, field, None, &format!("may not be more than {max} {unit}")));
+        self.push(FieldError::new(
+            ErrorType::TooLong,
+            field,
+            None,
+            &format!("may not be more than {max} {unit}"),
+        ));
     }
 
     /// `Too many: <actual>: must have at most <max> items`.

@@ -62,7 +62,11 @@ pub fn validate_meta(object: &Value, namespaced: bool, rule: NameRule, errors: &
     let meta = Meta(object);
     let generate_name = meta.generate_name();
     if !generate_name.is_empty() {
-        errors.invalid_each(&path.child("generateName"), generate_name, validate_name(rule, generate_name, true));
+        errors.invalid_each(
+            &path.child("generateName"),
+            generate_name,
+            validate_name(rule, generate_name, true),
+        );
     }
     let name = meta.name();
     if name.is_empty() {
@@ -253,8 +257,10 @@ mod tests {
         new.set_path(&["metadata", "finalizers"], value!(["a/b", "a/c"]));
         assert_eq!(
             update_faults(&new, &old),
-            ["metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found \
-              new finalizers []string{\"a/c\"}"]
+            [
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found \
+              new finalizers []string{\"a/c\"}"
+            ]
         );
     }
 

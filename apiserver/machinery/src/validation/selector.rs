@@ -21,7 +21,10 @@ fn validate_requirement(requirement: &Value, strict_values: bool, path: &Path, e
             errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
         }
         "Exists" | "DoesNotExist" if !values.is_empty() => {
-            errors.forbidden(&path.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            errors.forbidden(
+                &path.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            );
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
         other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
