@@ -268,7 +268,7 @@ fn deep_protobuf_is_refused() {
                 outer.push((part & 0x7f) as u8 | 0x80);
                 part >>= 7;
             }
-            outer.push(part as u8);
+            outer.extend(u8::try_from(part));
         }
         outer.append(&mut message);
         message = outer;

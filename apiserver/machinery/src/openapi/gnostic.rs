@@ -161,7 +161,7 @@ fn put(value: &Value, number: u32, form: &Form, out: &mut Vec<u8>) {
         Form::Text => put_bytes(number, value.as_str().unwrap_or_default().as_bytes(), out),
         Form::Flag => put_int(number, i64::from(value.as_bool().unwrap_or_default()), out),
         Form::Each(item) => {
-            value.as_list().unwrap_or_default().iter().for_each(|v| put(v, number, item, out))
+            value.as_list().unwrap_or_default().iter().for_each(|v| put(v, number, item, out));
         }
         Form::Any => within(number, out, |out| put_bytes(2, crate::json::to_string(value).as_bytes(), out)),
         Form::Message(message) => within(number, out, |out| {

@@ -7,6 +7,9 @@ use std::sync::LazyLock;
 
 const TABLE: &str = include_str!("../../schema/types.table");
 
+/// Size of the table's text, in bytes.
+pub const TABLE_BYTES: usize = TABLE.len();
+
 /// Fields a struct may have: one bit each in a word.
 const FIELDS_MAX: usize = 64;
 
