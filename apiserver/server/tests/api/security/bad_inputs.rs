@@ -153,7 +153,7 @@ async fn author(server: &TestServer) -> Client {
     server.user("author", &[])
 }
 
-fn role(kind: &str, name: &str, rules: Value) -> Value {
+fn role(kind: &str, name: &str, rules: &Value) -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "rules": rules})
 }
 
@@ -164,11 +164,11 @@ async fn b070_b071_b073_escalation() {
     let secrets = || json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]);
     let mut tries = Vec::new();
     let answer =
-        author.post(&format!("{RBAC}/namespaces/default/roles"), &role("Role", "r", secrets())).await;
+        author.post(&format!("{RBAC}/namespaces/default/roles"), &role("Role", "r", &secrets())).await;
     tries.push(tried("role", &answer));
-    let answer = author.post(&format!("{RBAC}/clusterroles"), &role("ClusterRole", "r", secrets())).await;
+    let answer = author.post(&format!("{RBAC}/clusterroles"), &role("ClusterRole", "r", &secrets())).await;
     tries.push(tried("cluster role", &answer));
-    author.post(&format!("{RBAC}/clusterroles"), &role("ClusterRole", "empty", json!([]))).await.expect(201);
+    author.post(&format!("{RBAC}/clusterroles"), &role("ClusterRole", "empty", &json!([]))).await.expect(201);
     let answer =
         author.patch(&format!("{RBAC}/clusterroles/empty"), "merge", &json!({"rules": secrets()})).await;
     tries.push(tried("patched rules", &answer));

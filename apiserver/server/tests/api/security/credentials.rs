@@ -1,9 +1,13 @@
 //! Certificates, tokens and impersonation against a running server.
 
+use std::time::Duration;
+
+use mainstay_base::pki::{Ca, Usage};
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::service_account;
-use crate::server::TestServer;
+use crate::server::{TestServer, leaf};
 
 const WHOAMI: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
@@ -82,6 +86,21 @@ async fn a_token_request_is_bounded_and_bound() {
         )
         .await;
     assert_eq!(other.code, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_does_not_hold_is_401_not_a_broken_handshake() {
+    let server = TestServer::start().await;
+    let now = OffsetDateTime::now_utc();
+    let foreign = Ca::generate("test", now, Duration::from_secs(3600)).unwrap();
+    for (what, identity) in [
+        ("another authority's", leaf(&foreign, "admin", &["system:masters"], Usage::Client)),
+        ("a server's", leaf(&server.ca, "admin", &["system:masters"], Usage::Server)),
+    ] {
+        let answer = server.with_identity(&identity).get("/api/v1/nodes").await;
+        assert_eq!((answer.code, answer.reason().as_str()), (401, "Unauthorized"), "{what}");
+    }
     server.stop().await;
 }
 
