@@ -23,11 +23,13 @@ impl Runtime {
     /// Runs the process of a created container.
     pub(super) async fn start_container(&self, id: &str) -> Result<()> {
         let container = self.container(id)?;
+        let sandbox = self.sandbox(&container.record.sandbox)?;
+        // The sandbox first, as its stop does: a container cannot start in a sandbox that is being stopped.
+        let _sandbox_turn = sandbox.turn.lock().await;
         let _turn = container.turn.lock().await;
         if !matches!(container.phase(), Phase::Created) {
             return Err(Failure::precondition(format!("container {id} is not in the created state")));
         }
-        let sandbox = self.sandbox(&container.record.sandbox)?;
         let shim = sandbox.shim()?;
         match shim.call(Op::Run(Box::new(self.run_request(&container))), Vec::new()).await {
             Ok((Body::Started { pid, started_at }, _)) => {

@@ -2,6 +2,7 @@
 //! container up, as a slow terminal does; one that is gone is forgotten.
 
 use super::log::{Lines, LogFile, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use time::OffsetDateTime;
@@ -38,6 +39,8 @@ impl Output {
 
     pub(crate) fn attach(&mut self, fd: OwnedFd) {
         if self.fd.is_some() {
+            // Readers that left while nothing was said are noticed now: they must not pile up.
+            self.copies.retain(|copy| !abandoned(&copy.fd));
             self.copies.push(Copy { fd, waiting: Vec::new() });
         }
     }
@@ -95,6 +98,13 @@ impl Output {
         self.fd = None;
         self.copies.clear();
     }
+}
+
+/// Whether nobody reads a pipe any more.
+fn abandoned(fd: &OwnedFd) -> bool {
+    let mut ask = [PollFd::new(fd, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut ask, Some(&now)).is_ok() && ask.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
 }
 
 /// A full disk loses lines; the container runs on.
