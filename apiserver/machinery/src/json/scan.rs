@@ -3,6 +3,10 @@
 use super::DecodeError;
 use smol_str::SmolStr;
 
+/// How deep a tree that is kept may be: twice what large schemas of custom resources need, and half of what a
+/// thread of two megabytes can walk even in an unoptimised build.
+pub const TREE_DEPTH_MAX: usize = 128;
+
 /// How deep a value that is only skipped may be: upstream's limit.
 const DEPTH_MAX: usize = 10_000;
 

@@ -1,6 +1,6 @@
 //! Definitions of types: every type that the kinds reach.
 
-use super::Dialect;
+use super::document::Dialect;
 use crate::kind::Kind;
 use crate::schema::{self, Base, Container, Field, Type};
 use crate::value;

@@ -1,6 +1,7 @@
 //! One operation: its parameters, body, answers and the kind that it concerns.
 
-use super::{Dialect, definitions, parameters};
+use super::document::Dialect;
+use super::{definitions, parameters};
 use crate::value;
 use crate::value::Value;
 

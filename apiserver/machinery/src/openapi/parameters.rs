@@ -1,6 +1,6 @@
 //! Query and path parameters of operations.
 
-use super::Dialect;
+use super::document::Dialect;
 use crate::value;
 use crate::value::Value;
 

@@ -1,7 +1,8 @@
 //! Paths of the kinds: collections, objects, subresources.
 
+use super::document::Dialect;
 use super::operations::{Operation, PATCH};
-use super::{Dialect, definitions, parameters};
+use super::{definitions, parameters};
 use crate::kind::{Kind, Subresource};
 use crate::schema;
 use crate::value::Value;

@@ -1,8 +1,12 @@
 //! What clients look for in the documents.
 
-use super::*;
+use super::document::v2_document;
+use super::gnostic;
+use super::{v2, v2_protobuf, v3};
 use crate::json::decode_free;
-use crate::kind::{Action, Rules, STORED_VERBS, Storage, Subresource};
+use crate::kind::{Action, Kind, Rules, STORED_VERBS, Storage, Subresource};
+use crate::value;
+use crate::value::Value;
 
 struct NoRules;
 impl Rules for NoRules {}

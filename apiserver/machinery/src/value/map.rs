@@ -3,6 +3,9 @@
 use super::Value;
 use smol_str::SmolStr;
 
+/// A member's name.
+pub type Key = SmolStr;
+
 /// Members of a JSON object, sorted by key, each key at most once.
 #[derive(Clone, Default, PartialEq)]
 pub struct Map {
