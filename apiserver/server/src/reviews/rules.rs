@@ -7,10 +7,9 @@ use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 
 use super::request::{created, read};
-use crate::authn::user::MASTERS;
 use crate::authz::{Authorizer, PolicyRule};
 use crate::request::RequestContext;
-use crate::types::{Endpoint, Request, Response, UserInfo};
+use crate::types::{Endpoint, Request, Response};
 
 /// Answers the reviews.
 pub struct RulesReview {
@@ -27,24 +26,9 @@ impl RulesReview {
         if namespace.is_empty() {
             return Err(Status::bad_request("no namespace on request"));
         }
-        let (rules, errors) = self.rules(context.user(), &namespace);
+        let (rules, errors) = self.authorizer.index().rules_for(context.user(), &namespace);
         review.set_path(&["status"], status(&rules, &errors));
         created(&context, &SELF_SUBJECT_RULES_REVIEW, &review)
-    }
-
-    fn rules(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
-        let (mut rules, errors) = self.authorizer.index().rules_for(user, namespace);
-        if user.in_group(MASTERS) {
-            let all = || vec![SmolStr::new_static("*")];
-            rules.push(PolicyRule {
-                verbs: all(),
-                api_groups: all(),
-                resources: all(),
-                ..PolicyRule::default()
-            });
-            rules.push(PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() });
-        }
-        (rules, errors)
     }
 }
 
