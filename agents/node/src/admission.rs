@@ -33,10 +33,11 @@ impl NodeView {
 pub(crate) fn admit(pod: &Pod, others: &[&Pod], node: &NodeView) -> Result<(), Failure> {
     fits_affinity(pod, node)?;
     fits_taints(pod, node)?;
+    fits_app_armor(pod)?;
     fits_resources(pod, others, node)
 }
 
-fn refuse(reason: &str, message: String) -> Failure {
+fn refuse(reason: &str, message: &str) -> Failure {
     Failure { reason: reason.to_owned(), message: format!("Pod was rejected: {message}") }
 }
 
@@ -47,7 +48,8 @@ fn active(pod: &Pod) -> bool {
 
 fn fits_resources(pod: &Pod, others: &[&Pod], node: &NodeView) -> Result<(), Failure> {
     let others: Vec<_> = others.iter().filter(|p| active(p)).collect();
-    let unreadable = |e: crate::spec::quantity::QuantityError| refuse("UnexpectedAdmissionError", e.to_string());
+    let unreadable =
+        |e: crate::spec::quantity::QuantityError| refuse("UnexpectedAdmissionError", &e.to_string());
     let requests = pod_requests(pod).map_err(unreadable)?;
     let pods = node.allocatable.get("pods").copied().unwrap_or(i64::MAX);
     let used = i64::try_from(others.len()).unwrap_or(i64::MAX);
@@ -71,7 +73,7 @@ fn fits_resources(pod: &Pod, others: &[&Pod], node: &NodeView) -> Result<(), Fai
 fn out_of(name: &str, wanted: i64, used: i64, capacity: i64) -> Failure {
     refuse(
         &format!("OutOf{name}"),
-        format!(
+        &format!(
             "Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {capacity}"
         ),
     )
@@ -85,7 +87,7 @@ fn fits_taints(pod: &Pod, node: &NodeView) -> Result<(), Failure> {
         if !tolerations.iter().any(|t| tolerates(t, taint)) {
             return Err(refuse(
                 "TaintToleration",
-                "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate".to_owned(),
+                "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
             ));
         }
     }
@@ -104,6 +106,21 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         }
 }
 
+/// This node's runtime loads no `AppArmor` profiles: a pod that asks for one must not run without it.
+fn fits_app_armor(pod: &Pod) -> Result<(), Failure> {
+    let spec = pod.spec.as_ref();
+    let shared = spec.and_then(|s| s.security_context.as_ref()).and_then(|s| s.app_armor_profile.as_ref());
+    let all = crate::spec::containers::all(pod);
+    let own = all
+        .iter()
+        .filter_map(|c| c.container.security_context.as_ref().and_then(|s| s.app_armor_profile.as_ref()));
+    if own.chain(shared).any(|profile| profile.type_ != "Unconfined") {
+        let message = "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned();
+        return Err(Failure { reason: "AppArmor".to_owned(), message });
+    }
+    Ok(())
+}
+
 fn fits_affinity(pod: &Pod, node: &NodeView) -> Result<(), Failure> {
     let spec = pod.spec.as_ref();
     let selector = spec.and_then(|s| s.node_selector.as_ref()).into_iter().flatten();
@@ -118,7 +135,7 @@ fn fits_affinity(pod: &Pod, node: &NodeView) -> Result<(), Failure> {
     }
     Err(refuse(
         "NodeAffinity",
-        "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned(),
+        "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
     ))
 }
 
@@ -134,7 +151,8 @@ fn term_matches(term: &NodeSelectorTerm, node: &NodeView) -> bool {
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
         "Gt" | "Lt" => {
-            let pair = value.and_then(|v| v.parse::<i64>().ok()).zip(values.first().and_then(|v| v.parse().ok()));
+            let pair =
+                value.and_then(|v| v.parse::<i64>().ok()).zip(values.first().and_then(|v| v.parse().ok()));
             pair.is_some_and(|(v, w): (i64, i64)| if operator == "Gt" { v > w } else { v < w })
         }
         _ => false,

@@ -56,7 +56,11 @@ pub(crate) async fn remove_log(log: &Path) {
 }
 
 /// Removes directories of pods that are neither wanted nor in the runtime, now and then until stopped.
-pub(crate) async fn run(agent: Arc<Agent>, desired: watch::Receiver<Option<Desired>>, stop: CancellationToken) {
+pub(crate) async fn run(
+    agent: Arc<Agent>,
+    desired: watch::Receiver<Option<Desired>>,
+    stop: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(PERIOD);
     let mut desired = desired;
     tokio::select! {
@@ -70,25 +74,27 @@ pub(crate) async fn run(agent: Arc<Agent>, desired: watch::Receiver<Option<Desir
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        // What is there is listed before what is wanted is read: a directory made after that is left alone.
+        let found = (names(agent.dirs.pods()), names(agent.dirs.logs()));
         let mut kept: BTreeSet<String> = agent.observer.uids().into_keys().collect();
         kept.extend(desired.borrow().iter().flat_map(|pods| pods.keys().cloned()));
         let owned = Arc::clone(&agent);
         // Removing files blocks; nothing else waits for it.
-        if let Err(error) = tokio::task::spawn_blocking(move || sweep(&owned, &kept)).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || sweep(&owned, found, &kept)).await {
             warn!(%error, "looking for leftover directories failed");
         }
     }
 }
 
-fn sweep(agent: &Agent, kept: &BTreeSet<String>) {
-    for uid in names(agent.dirs.pods()) {
+fn sweep(agent: &Agent, (pods, logs): (Vec<String>, Vec<String>), kept: &BTreeSet<String>) {
+    for uid in pods {
         if !kept.contains(&uid)
             && let Err(error) = unmount_all(&agent.dirs, &uid)
         {
             warn!(pod = uid, error = error.sentence(), "removing a leftover directory failed");
         }
     }
-    for name in names(agent.dirs.logs()) {
+    for name in logs {
         let uid = name.rsplit('_').next().unwrap_or_default();
         if !kept.contains(uid) {
             let dir = agent.dirs.logs().join(&name);

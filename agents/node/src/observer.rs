@@ -99,7 +99,9 @@ impl Observer {
         let mut pod = PodRuntime::default();
         for sandbox in listed {
             let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.id, verbose: false };
-            let Some(status) = found(deadline(self.runtime.pod_sandbox_status(request)).await)? else { continue };
+            let Some(status) = found(deadline(self.runtime.pod_sandbox_status(request)).await)? else {
+                continue;
+            };
             let Some(status) = status.status else { continue };
             let metadata = status.metadata.clone().unwrap_or_default();
             (pod.name, pod.namespace) = (metadata.name, metadata.namespace);
@@ -152,16 +154,14 @@ impl Observer {
     pub(crate) async fn run(self: Arc<Self>, mut events: ContainerEvents, stop: CancellationToken) {
         let mut lost = false;
         loop {
-            if lost {
-                if let Err(error) = self.relist().await {
-                    warn!(%error, "listing the runtime's pods failed");
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(RETRY) => {}
-                    }
-                    continue;
+            if lost && let Err(error) = self.relist().await {
+                warn!(%error, "listing the runtime's pods failed");
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(RETRY) => {}
                 }
+                continue;
             }
             tokio::select! {
                 biased;
@@ -188,8 +188,10 @@ impl Observer {
 
     /// False when the event's pod could not be looked at.
     async fn take(&self, event: &v1::ContainerEventResponse) -> bool {
-        let named = event.pod_sandbox_status.as_ref().and_then(|s| s.metadata.as_ref()).map(|m| m.uid.clone());
-        let Some(uid) = named.filter(|uid| !uid.is_empty()).or_else(|| self.owner(&event.container_id)) else {
+        let named =
+            event.pod_sandbox_status.as_ref().and_then(|s| s.metadata.as_ref()).map(|m| m.uid.clone());
+        let Some(uid) = named.filter(|uid| !uid.is_empty()).or_else(|| self.owner(&event.container_id))
+        else {
             return false;
         };
         match self.refresh(&uid).await {

@@ -29,12 +29,24 @@ impl PodEvents {
     }
 
     /// A `Normal` event about one container of a pod.
-    pub(crate) fn container_normal(&self, pod: &Pod, container: &str, reason: &str, message: impl Into<String>) {
+    pub(crate) fn container_normal(
+        &self,
+        pod: &Pod,
+        container: &str,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         self.recorder.record(container_reference(pod, container), EventType::Normal, reason, message.into());
     }
 
     /// A `Warning` event about one container of a pod.
-    pub(crate) fn container_warning(&self, pod: &Pod, container: &str, reason: &str, message: impl Into<String>) {
+    pub(crate) fn container_warning(
+        &self,
+        pod: &Pod,
+        container: &str,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         self.recorder.record(container_reference(pod, container), EventType::Warning, reason, message.into());
     }
 

@@ -157,7 +157,11 @@ pub(crate) fn container_record(sandbox_id: &str, status: &v1::ContainerStatus) -
             .map(|i| if i.user_specified_image.is_empty() { &i.image } else { &i.user_specified_image })
             .cloned()
             .unwrap_or_default(),
-        image_id: if status.image_ref.is_empty() { status.image_id.clone() } else { status.image_ref.clone() },
+        image_id: if status.image_ref.is_empty() {
+            status.image_id.clone()
+        } else {
+            status.image_ref.clone()
+        },
         hash: annotation(names::CONTAINER_HASH),
         log_path: status.log_path.clone(),
         user: status.user.as_ref().and_then(|u| u.linux.clone()),

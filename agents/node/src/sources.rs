@@ -60,7 +60,8 @@ impl<K: Informed + kube::Resource<DynamicType = (), Scope = k8s_openapi::Namespa
         let stop = self.tasks.token();
         let group = Tasks::new(format!("watch {} {namespace}/{name}", K::plural(&())), end.clone());
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
-        let reader = start(&group, Arc::clone(&self.clock), api, Filter::fields(format!("metadata.name={name}")));
+        let reader =
+            start(&group, Arc::clone(&self.clock), api, Filter::fields(format!("metadata.name={name}")));
         let (mut seen, changes, ended) = (reader.subscribe(), self.changes.clone(), end.clone());
         group.spawn("tell", async move {
             loop {
@@ -73,7 +74,8 @@ impl<K: Informed + kube::Resource<DynamicType = (), Scope = k8s_openapi::Namespa
                 changes.send_modify(|n| *n += 1);
             }
         });
-        let lease = Arc::new(Lease { namespace: key.0.clone(), name: key.1.clone(), reader, _end: end.drop_guard() });
+        let lease =
+            Arc::new(Lease { namespace: key.0.clone(), name: key.1.clone(), reader, _end: end.drop_guard() });
         held.insert(key, Arc::downgrade(&lease));
         lease
     }

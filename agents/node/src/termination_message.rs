@@ -25,7 +25,12 @@ pub(crate) struct Source {
 
 impl Source {
     /// The files of `record`; the log only counts for a failure under `FallbackToLogsOnError`.
-    pub(crate) fn of(dirs: &PodDirs, uid: &str, record: &ContainerRecord, status: &v1::ContainerStatus) -> Self {
+    pub(crate) fn of(
+        dirs: &PodDirs,
+        uid: &str,
+        record: &ContainerRecord,
+        status: &v1::ContainerStatus,
+    ) -> Self {
         let policy = status.annotations.get(names::TERMINATION_MESSAGE_POLICY).map(String::as_str);
         let fallback = policy == Some("FallbackToLogsOnError") && record.exit_code != 0;
         Self {
@@ -72,7 +77,9 @@ fn log_end(path: &Path) -> String {
     // Each line carries a time stamp and a tag: read more than the text may be.
     let from = size.saturating_sub(LOG_BYTES_MAX * 4);
     let mut bytes = Vec::new();
-    if file.seek(SeekFrom::Start(from)).is_err() || file.take(LOG_BYTES_MAX * 4).read_to_end(&mut bytes).is_err() {
+    if file.seek(SeekFrom::Start(from)).is_err()
+        || file.take(LOG_BYTES_MAX * 4).read_to_end(&mut bytes).is_err()
+    {
         return String::new();
     }
     let mut lines = bytes.split_inclusive(|b| *b == b'\n');
@@ -80,7 +87,8 @@ fn log_end(path: &Path) -> String {
         lines.next();
     }
     let text: Vec<Vec<u8>> = lines.filter_map(|line| log_line::parse(line).map(|l| l.text())).collect();
-    let kept = text.iter().skip(text.len().saturating_sub(LOG_LINES_MAX)).flatten().copied().collect::<Vec<u8>>();
+    let kept =
+        text.iter().skip(text.len().saturating_sub(LOG_LINES_MAX)).flatten().copied().collect::<Vec<u8>>();
     let cut = kept.len().saturating_sub(usize::try_from(LOG_BYTES_MAX).unwrap_or(usize::MAX));
     String::from_utf8_lossy(kept.get(cut..).unwrap_or_default()).into_owned()
 }

@@ -24,7 +24,7 @@ pub(crate) struct Workers {
     tasks: Tasks,
     desired: watch::Receiver<Option<Desired>>,
     node: watch::Receiver<NodeView>,
-    workers: BTreeMap<String, watch::Sender<Wanted>>,
+    by_uid: BTreeMap<String, watch::Sender<Wanted>>,
     ended: (mpsc::Sender<String>, mpsc::Receiver<String>),
 }
 
@@ -36,7 +36,7 @@ impl Workers {
         desired: watch::Receiver<Option<Desired>>,
         node: watch::Receiver<NodeView>,
     ) -> Self {
-        Self { agent, tasks, desired, node, workers: BTreeMap::new(), ended: mpsc::channel(ENDED_MAX) }
+        Self { agent, tasks, desired, node, by_uid: BTreeMap::new(), ended: mpsc::channel(ENDED_MAX) }
     }
 
     /// Runs until stopped.
@@ -60,7 +60,7 @@ impl Workers {
     }
 
     fn forget(&mut self, uid: &str) {
-        self.workers.remove(uid);
+        self.by_uid.remove(uid);
         self.agent.observer.forget(uid);
     }
 
@@ -68,7 +68,7 @@ impl Workers {
         // Oldest first: with scarce resources the pod that came first stays.
         let mut fresh: Vec<&Arc<Pod>> = Vec::new();
         for (uid, pod) in desired.iter() {
-            match self.workers.get(uid) {
+            match self.by_uid.get(uid) {
                 Some(worker) => {
                     worker.send_if_modified(|wanted| {
                         let same = Arc::ptr_eq(&wanted.pod, pod);
@@ -79,7 +79,7 @@ impl Workers {
                 None => fresh.push(pod),
             }
         }
-        for (uid, worker) in &self.workers {
+        for (uid, worker) in &self.by_uid {
             if !desired.contains_key(uid) {
                 worker.send_if_modified(|wanted| !std::mem::replace(&mut wanted.gone, true));
             }
@@ -105,7 +105,7 @@ impl Workers {
             // The loop is gone only when everything stops.
             ended.send(name).await.ok();
         });
-        self.workers.insert(uid, sender);
+        self.by_uid.insert(uid, sender);
     }
 
     /// Only pods that nothing was done for yet can be refused.
@@ -115,18 +115,26 @@ impl Workers {
         if started || known || pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let others: Vec<&Pod> =
-            desired.iter().filter(|(id, _)| self.workers.contains_key(*id)).map(|(_, pod)| pod.as_ref()).collect();
+        let others: Vec<&Pod> = desired
+            .iter()
+            .filter(|(id, _)| self.by_uid.contains_key(*id))
+            .map(|(_, pod)| pod.as_ref())
+            .collect();
         admit(pod, &others, &self.node.borrow()).err()
     }
 
     /// Pods in the runtime that the API does not know: deleted while the agent was down.
     fn end_orphans(&mut self, desired: &Desired) {
         for (uid, records) in self.agent.observer.uids() {
-            if desired.contains_key(&uid) || self.workers.contains_key(&uid) {
+            if desired.contains_key(&uid) || self.by_uid.contains_key(&uid) {
                 continue;
             }
-            info!(pod = uid, namespace = records.namespace, name = records.name, "ending a pod without an object");
+            info!(
+                pod = uid,
+                namespace = records.namespace,
+                name = records.name,
+                "ending a pod without an object"
+            );
             let pod = Arc::new(gc::stand_in(&uid, &records));
             let (sender, receiver) = watch::channel(Wanted { pod: Arc::clone(&pod), gone: true });
             let worker = Worker::new(Arc::clone(&self.agent), receiver, None);
@@ -136,7 +144,7 @@ impl Workers {
                 Box::pin(worker.run(stop)).await;
                 ended.send(name).await.ok();
             });
-            self.workers.insert(uid, sender);
+            self.by_uid.insert(uid, sender);
         }
     }
 }

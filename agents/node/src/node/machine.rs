@@ -12,7 +12,7 @@ pub(crate) struct Machine {
     pub memory_bytes: i64,
     pub disk_bytes: i64,
     pub hostname: String,
-    pub machine_id: String,
+    pub id: String,
     pub system_uuid: String,
     pub boot_id: String,
     pub kernel: String,
@@ -38,9 +38,10 @@ impl Machine {
         Self {
             cpus: count_cpus(&text("/proc/cpuinfo")),
             memory_bytes: meminfo(&text("/proc/meminfo"), "MemTotal"),
-            disk_bytes: disk.map_or(0, |d| i64::try_from(d.f_blocks.saturating_mul(d.f_frsize)).unwrap_or(i64::MAX)),
+            disk_bytes: disk
+                .map_or(0, |d| i64::try_from(d.f_blocks.saturating_mul(d.f_frsize)).unwrap_or(i64::MAX)),
             hostname: uname.nodename().to_string_lossy().into_owned(),
-            machine_id: line("/etc/machine-id"),
+            id: line("/etc/machine-id"),
             system_uuid: line("/sys/class/dmi/id/product_uuid"),
             boot_id: line("/proc/sys/kernel/random/boot_id"),
             kernel: uname.release().to_string_lossy().into_owned(),
@@ -52,15 +53,19 @@ impl Machine {
     pub(crate) fn headroom(state_dir: &Path) -> Headroom {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let disk = rustix::fs::statvfs(state_dir).ok();
-        let percent = |free: u64, all: u64| i64::try_from(free.saturating_mul(100) / all.max(1)).unwrap_or(100);
+        let percent =
+            |free: u64, all: u64| i64::try_from(free.saturating_mul(100) / all.max(1)).unwrap_or(100);
         let number = |path: &str| text(path).trim().parse::<i64>().unwrap_or(i64::MAX);
         let threads = text("/proc/loadavg");
-        let threads = threads.split_whitespace().nth(3).and_then(|f| f.split('/').nth(1)).and_then(|n| n.parse().ok());
+        let threads =
+            threads.split_whitespace().nth(3).and_then(|f| f.split('/').nth(1)).and_then(|n| n.parse().ok());
         let pids_max = number("/proc/sys/kernel/pid_max").min(number("/proc/sys/kernel/threads-max"));
         Headroom {
             memory_bytes: meminfo(&text("/proc/meminfo"), "MemAvailable"),
             disk_percent: disk.as_ref().map_or(100, |d| percent(d.f_bavail, d.f_blocks)),
-            inode_percent: disk.as_ref().map_or(100, |d| if d.f_files == 0 { 100 } else { percent(d.f_favail, d.f_files) }),
+            inode_percent: disk
+                .as_ref()
+                .map_or(100, |d| if d.f_files == 0 { 100 } else { percent(d.f_favail, d.f_files) }),
             pids: pids_max.saturating_sub(threads.unwrap_or(0)),
         }
     }

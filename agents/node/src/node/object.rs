@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-    NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+    NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::ObjectMeta;
@@ -53,7 +53,11 @@ impl Identity {
                 name: Some(self.name.clone()),
                 labels: Some(self.labels()),
                 annotations: Some(
-                    [("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())].into(),
+                    [(
+                        "volumes.kubernetes.io/controller-managed-attach-detach".to_owned(),
+                        "true".to_owned(),
+                    )]
+                    .into(),
                 ),
                 ..ObjectMeta::default()
             },
@@ -63,7 +67,11 @@ impl Identity {
     }
 
     /// The status with these conditions and images.
-    pub(super) fn status(&self, conditions: Vec<NodeCondition>, mut images: Vec<ContainerImage>) -> NodeStatus {
+    pub(super) fn status(
+        &self,
+        conditions: Vec<NodeCondition>,
+        mut images: Vec<ContainerImage>,
+    ) -> NodeStatus {
         images.sort_by_key(|i| std::cmp::Reverse(i.size_bytes));
         images.truncate(IMAGES_MAX);
         let internal = self.ips.iter().map(|ip| ("InternalIP", ip.clone()));
@@ -86,7 +94,7 @@ impl Identity {
                 kernel_version: self.machine.kernel.clone(),
                 kube_proxy_version: String::new(),
                 kubelet_version: self.kubelet_version.clone(),
-                machine_id: self.machine.machine_id.clone(),
+                machine_id: self.machine.id.clone(),
                 operating_system: "linux".to_owned(),
                 os_image: self.machine.os_image.clone(),
                 system_uuid: self.machine.system_uuid.clone(),

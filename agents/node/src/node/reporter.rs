@@ -148,7 +148,9 @@ impl Reporter {
             let own = status.conditions.iter().find(|c| c.r#type == kind);
             match own {
                 Some(c) if c.status => None,
-                Some(c) => Some(format!("{words} not ready: {kind}=false reason:{} message:{}", c.reason, c.message)),
+                Some(c) => {
+                    Some(format!("{words} not ready: {kind}=false reason:{} message:{}", c.reason, c.message))
+                }
                 None => Some(format!("{words} did not report {kind}")),
             }
         };
@@ -212,7 +214,8 @@ pub(crate) async fn follow_node(
         .allocatable
         .iter()
         .filter_map(|(name, amount)| {
-            let read = if name == "cpu" { crate::spec::quantity::milli } else { crate::spec::quantity::value };
+            let read =
+                if name == "cpu" { crate::spec::quantity::milli } else { crate::spec::quantity::value };
             Some((name.clone(), read(amount).ok()?))
         })
         .collect();
@@ -230,7 +233,8 @@ pub(crate) async fn follow_node(
         let cidr = node.as_deref().and_then(|n| n.spec.as_ref()).and_then(|s| s.pod_cidr.clone());
         if cidr.is_some() && cidr != told {
             let network_config = Some(v1::NetworkConfig { pod_cidr: cidr.clone().unwrap_or_default() });
-            let request = v1::UpdateRuntimeConfigRequest { runtime_config: Some(v1::RuntimeConfig { network_config }) };
+            let request =
+                v1::UpdateRuntimeConfigRequest { runtime_config: Some(v1::RuntimeConfig { network_config }) };
             match agent.runtime.update_runtime_config(request).await {
                 Ok(_) => told = cidr,
                 Err(error) => warn!(%error, "telling the runtime its pod CIDR failed"),

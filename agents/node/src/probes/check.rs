@@ -83,7 +83,9 @@ async fn run_command(runtime: &dyn RuntimeService, id: &str, cmd: Vec<String>, s
 async fn connect(host: &str, port: u16, timeout: Duration) -> Outcome {
     match tokio::time::timeout(timeout, TcpStream::connect((host, port))).await {
         Ok(Ok(_stream)) => Outcome::Success,
-        Ok(Err(error)) => Outcome::Failure(format!("dial tcp {host}:{port}: connect: {}", http::go_error(&error))),
+        Ok(Err(error)) => {
+            Outcome::Failure(format!("dial tcp {host}:{port}: connect: {}", http::go_error(&error)))
+        }
         Err(_elapsed) => Outcome::Failure(format!("dial tcp {host}:{port}: i/o timeout")),
     }
 }

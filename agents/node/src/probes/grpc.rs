@@ -21,9 +21,9 @@ pub(super) async fn check(host: &str, port: u16, service: &str, timeout: Duratio
         Ok(Ok(SERVING)) => Outcome::Success,
         Ok(Ok(status)) => Outcome::Failure(format!("service unhealthy (responded with {:?})", name(status))),
         Ok(Err(error)) => Outcome::Failure(error),
-        Err(_elapsed) => {
-            Outcome::Failure(format!("timeout: failed to connect service \"{host}:{port}\" within {timeout:?}"))
-        }
+        Err(_elapsed) => Outcome::Failure(format!(
+            "timeout: failed to connect service \"{host}:{port}\" within {timeout:?}"
+        )),
     }
 }
 
@@ -40,9 +40,10 @@ async fn ask(host: &str, port: u16, service: &str) -> Result<u64, String> {
     let tcp = TcpStream::connect((host, port))
         .await
         .map_err(|e| format!("error: failed to connect service \"{host}:{port}\": {}", go_error(&e)))?;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
-        .await
-        .map_err(|e| e.to_string())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
+            .await
+            .map_err(|e| e.to_string())?;
     let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -51,7 +52,10 @@ async fn ask(host: &str, port: u16, service: &str) -> Result<u64, String> {
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let early = grpc_status(response.headers());
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|e| e.to_string())?;
         let code = body.trailers().and_then(grpc_status).or(early).unwrap_or(0);
         if code != 0 {
             return Err(format!("error: health rpc failed: code {code}"));

@@ -75,7 +75,11 @@ fn resolve(base: &Uri, location: &str) -> Result<Uri, String> {
     absolute.parse().map_err(|e| format!("parsing redirect {location:?}: {e}"))
 }
 
-async fn once(action: &HTTPGetAction, uri: &Uri, agent_name: &str) -> Result<(HttpAnswer, Option<String>), String> {
+async fn once(
+    action: &HTTPGetAction,
+    uri: &Uri,
+    agent_name: &str,
+) -> Result<(HttpAnswer, Option<String>), String> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let https = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
@@ -129,7 +133,10 @@ fn request(action: &HTTPGetAction, uri: &Uri, agent_name: &str) -> Result<Reques
     Ok(request)
 }
 
-async fn exchange<T>(io: TokioIo<T>, request: Request<Empty<Bytes>>) -> Result<(HttpAnswer, Option<String>), String>
+async fn exchange<T>(
+    io: TokioIo<T>,
+    request: Request<Empty<Bytes>>,
+) -> Result<(HttpAnswer, Option<String>), String>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {

@@ -11,7 +11,9 @@ pub(crate) fn resolve(stated: &IntOrString, container: &Container) -> Result<u16
             let named = container.ports.iter().flatten().find(|p| p.name.as_deref() == Some(name));
             match named {
                 Some(port) => i64::from(port.container_port),
-                None => name.parse().map_err(|_| format!("couldn't find port \"{name}\" of container \"{}\"", container.name))?,
+                None => name.parse().map_err(|_unreadable| {
+                    format!("couldn't find port \"{name}\" of container \"{}\"", container.name)
+                })?,
             }
         }
     };

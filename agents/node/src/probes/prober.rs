@@ -103,7 +103,9 @@ impl ProbeTask {
 
     /// Counted from the container's start, so that a restarted agent does not delay again.
     async fn initial_delay(&self) {
-        let delay = Duration::from_secs(self.probe.initial_delay_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(0));
+        let delay = Duration::from_secs(
+            self.probe.initial_delay_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(0),
+        );
         let left = elapsed(self.agent.now(), plus(self.started_at, delay));
         if !left.is_zero() {
             tokio::time::sleep(left).await;

@@ -34,7 +34,11 @@ impl Declared<'_> {
 /// Every container: init containers and sidecars in order, then regular ones, then ephemeral ones.
 pub(crate) fn all(pod: &Pod) -> Vec<Declared<'_>> {
     let Some(spec) = &pod.spec else { return Vec::new() };
-    let init = spec.init_containers.iter().flatten().map(|c| Declared { role: init_role(c), container: Cow::Borrowed(c) });
+    let init = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .map(|c| Declared { role: init_role(c), container: Cow::Borrowed(c) });
     let app = spec.containers.iter().map(|c| Declared { role: Role::App, container: Cow::Borrowed(c) });
     let ephemeral = spec
         .ephemeral_containers

@@ -102,8 +102,11 @@ fn limit(mut config: DnsConfig) -> DnsConfig {
 mod tests {
     use super::*;
 
-    fn pod(spec: serde_json::Value) -> Pod {
-        serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "namespace": "ns1"}, "spec": spec})).unwrap()
+    fn pod(spec: &serde_json::Value) -> Pod {
+        serde_json::from_value(
+            serde_json::json!({"metadata": {"name": "p", "namespace": "ns1"}, "spec": spec}),
+        )
+        .unwrap()
     }
 
     fn cluster() -> ClusterDns {
@@ -116,30 +119,35 @@ mod tests {
 
     #[test]
     fn cluster_first_puts_the_cluster_before_the_nodes_searches() {
-        let dns = pod_dns(&pod(serde_json::json!({"containers": []})), &cluster(), &node());
+        let dns = pod_dns(&pod(&serde_json::json!({"containers": []})), &cluster(), &node());
         assert_eq!(dns.servers, ["10.96.0.10"]);
-        assert_eq!(dns.searches, ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan", "corp"]);
+        assert_eq!(
+            dns.searches,
+            ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan", "corp"]
+        );
         assert_eq!(dns.options, ["ndots:5"]);
     }
 
     #[test]
     fn host_network_falls_back_to_the_node_unless_asked() {
-        let on_host = pod(serde_json::json!({"containers": [], "hostNetwork": true}));
+        let on_host = pod(&serde_json::json!({"containers": [], "hostNetwork": true}));
         assert_eq!(pod_dns(&on_host, &cluster(), &node()), node());
         let asked = pod(
-            serde_json::json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
+            &serde_json::json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
         );
         assert_eq!(pod_dns(&asked, &cluster(), &node()).servers, ["10.96.0.10"]);
     }
 
     #[test]
     fn pod_options_override_and_none_starts_empty() {
-        let own = pod(serde_json::json!({"containers": [], "dnsPolicy": "ClusterFirst", "dnsConfig": {
+        let own = pod(&serde_json::json!({"containers": [], "dnsPolicy": "ClusterFirst", "dnsConfig": {
             "nameservers": ["9.9.9.9"], "searches": ["x.y"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}}));
         let dns = pod_dns(&own, &cluster(), &node());
         assert_eq!(dns.servers, ["10.96.0.10", "9.9.9.9"]);
         assert_eq!(dns.options, ["ndots:2", "edns0"]);
-        let none = pod(serde_json::json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["9.9.9.9"]}}));
+        let none = pod(
+            &serde_json::json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["9.9.9.9"]}}),
+        );
         assert_eq!(pod_dns(&none, &cluster(), &node()).servers, ["9.9.9.9"]);
     }
 }

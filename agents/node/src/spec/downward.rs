@@ -57,11 +57,6 @@ pub(crate) fn field(pod: &Pod, facts: &PodFacts, path: &str) -> Result<String, D
     })
 }
 
-/// Whether the value is known only once the sandbox has its address.
-pub(crate) fn needs_pod_ip(path: &str) -> bool {
-    matches!(path, "status.podIP" | "status.podIPs")
-}
-
 /// `metadata.labels['key']` → (`metadata.labels`, `key`).
 fn subscript(path: &str) -> Option<(&str, &str)> {
     let (map, rest) = path.split_once("['")?;
@@ -198,11 +193,8 @@ mod tests {
                 divisor: Some(Quantity(divisor.into())),
                 resource: resource.into(),
             };
-            resource_text(&selector)
+            super::resource(&pod(), &facts(), "c", &selector).unwrap()
         };
-        fn resource_text(selector: &ResourceFieldSelector) -> String {
-            resource(&pod(), &facts(), "c", selector).unwrap()
-        }
         assert_eq!(ask("limits.memory", "1Mi"), "1536");
         assert_eq!(ask("limits.memory", "1Gi"), "2");
         assert_eq!(ask("requests.cpu", "0"), "1");

@@ -119,12 +119,7 @@ fn add_env_from(
     Ok(())
 }
 
-fn add_all(
-    env: &mut Environment,
-    prefix: &str,
-    data: impl Iterator<Item = (String, String)>,
-    source: &str,
-) {
+fn add_all(env: &mut Environment, prefix: &str, data: impl Iterator<Item = (String, String)>, source: &str) {
     let mut invalid = Vec::new();
     for (key, value) in data {
         let name = format!("{prefix}{key}");

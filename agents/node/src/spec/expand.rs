@@ -12,13 +12,12 @@ pub(crate) fn expand(input: &str, lookup: &dyn Fn(&str) -> Option<String>) -> St
             out.push('$');
             rest = tail;
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|body| body.split_once(')')) {
-            match lookup(name) {
-                Some(value) => out.push_str(&value),
-                None => {
-                    out.push_str("$(");
-                    out.push_str(name);
-                    out.push(')');
-                }
+            if let Some(value) = lookup(name) {
+                out.push_str(&value);
+            } else {
+                out.push_str("$(");
+                out.push_str(name);
+                out.push(')');
             }
             rest = tail;
         } else {

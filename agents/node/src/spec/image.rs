@@ -22,7 +22,9 @@ pub(crate) fn normalize(stated: &str) -> Result<String, String> {
     };
     let mut parts: Vec<&str> = path.split('/').collect();
     let registry = parts.len() > 1
-        && parts.first().is_some_and(|p| p.contains(['.', ':']) || *p == "localhost" || p.chars().any(|c| c.is_ascii_uppercase()));
+        && parts.first().is_some_and(|p| {
+            p.contains(['.', ':']) || *p == "localhost" || p.chars().any(|c| c.is_ascii_uppercase())
+        });
     if registry {
         parts.remove(0);
     }
@@ -56,9 +58,9 @@ fn tag_ok(tag: &str) -> bool {
 }
 
 fn digest_ok(digest: &str) -> bool {
-    digest
-        .split_once(':')
-        .is_some_and(|(kind, hex)| !kind.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+    digest.split_once(':').is_some_and(|(kind, hex)| {
+        !kind.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
+    })
 }
 
 /// What the API defaulted, or upstream's default from the tag.
@@ -72,7 +74,11 @@ pub(crate) fn pull_policy(container: &Container) -> &str {
 }
 
 /// The credentials of the pod's pull secrets that fit the image's registry, most specific first.
-pub(crate) fn credentials(pod: &Pod, secrets: &BTreeMap<String, Arc<Secret>>, image: &str) -> Vec<v1::AuthConfig> {
+pub(crate) fn credentials(
+    pod: &Pod,
+    secrets: &BTreeMap<String, Arc<Secret>>,
+    image: &str,
+) -> Vec<v1::AuthConfig> {
     let names = pod.spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten());
     let mut found: Vec<(usize, v1::AuthConfig)> = Vec::new();
     for secret in names.filter_map(|n| secrets.get(&n.name)) {
@@ -156,7 +162,10 @@ mod tests {
         let config = serde_json::json!({"auths": {
             "r.io": {"auth": "dTpw"}, "https://r.io/team": {"username": "t", "password": "q"}, "other.io": {"auth": "dTpw"}}});
         let secret = Secret {
-            data: Some([(".dockerconfigjson".to_owned(), k8s_openapi::ByteString(config.to_string().into_bytes()))].into()),
+            data: Some(
+                [(".dockerconfigjson".to_owned(), k8s_openapi::ByteString(config.to_string().into_bytes()))]
+                    .into(),
+            ),
             ..Secret::default()
         };
         let all = credentials(&pod, &[("s".to_owned(), Arc::new(secret))].into(), "r.io/team/app:1");

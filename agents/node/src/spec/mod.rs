@@ -6,6 +6,8 @@ pub(crate) mod dns;
 pub(crate) mod downward;
 pub(crate) mod env;
 pub(crate) mod expand;
+#[cfg(test)]
+mod golden;
 pub(crate) mod hosts;
 pub(crate) mod image;
 pub(crate) mod quantity;

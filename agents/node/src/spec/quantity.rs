@@ -18,5 +18,5 @@ pub(crate) fn milli(quantity: &Quantity) -> Result<i64, QuantityError> {
 }
 
 fn parse(quantity: &Quantity) -> Result<mainstay_proto_api::Quantity, QuantityError> {
-    quantity.0.parse().map_err(|_| QuantityError(quantity.0.clone()))
+    quantity.0.parse().map_err(|_unreadable| QuantityError(quantity.0.clone()))
 }

@@ -82,10 +82,7 @@ pub(crate) fn pod_requests(pod: &Pod) -> Result<BTreeMap<String, i64>, QuantityE
 pub(crate) fn pod_limits(pod: &Pod) -> Result<BTreeMap<String, i64>, QuantityError> {
     let mut sum = pod_sum(pod, true)?;
     let Some(spec) = &pod.spec else { return Ok(sum) };
-    let lasting = spec.containers.iter().chain(
-        spec.init_containers.iter().flatten().filter(|c| init_role(c) == Role::Sidecar),
-    );
-    for container in lasting {
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
         sum.retain(|name, _| limits.is_some_and(|l| l.contains_key(name)));
     }

@@ -21,7 +21,11 @@ pub(crate) enum SandboxError {
     Security(#[from] SecurityError),
     #[error(transparent)]
     Quantity(#[from] QuantityError),
-    #[error("the pod's full name {0:?} is longer than {HOSTNAME_CHARS_MAX} characters and setHostnameAsFQDN is set")]
+    #[error("{0} is not supported by this node")]
+    Unsupported(String),
+    #[error(
+        "the pod's full name {0:?} is longer than {HOSTNAME_CHARS_MAX} characters and setHostnameAsFQDN is set"
+    )]
     Fqdn(String),
 }
 
@@ -37,10 +41,14 @@ pub(crate) struct SandboxFacts<'a> {
 }
 
 /// The sandbox of `pod`.
-pub(crate) fn sandbox_config(pod: &Pod, facts: &SandboxFacts<'_>) -> Result<v1::PodSandboxConfig, SandboxError> {
+pub(crate) fn sandbox_config(
+    pod: &Pod,
+    facts: &SandboxFacts<'_>,
+) -> Result<v1::PodSandboxConfig, SandboxError> {
     let none = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&none);
     let meta = &pod.metadata;
+    check_supported(spec)?;
     let uid = meta.uid.clone().unwrap_or_default();
     let (hostname, _) = hostname_and_domain(pod, facts.cluster_domain);
     let hostname = if spec.host_network == Some(true) {
@@ -77,6 +85,27 @@ pub(crate) fn sandbox_config(pod: &Pod, facts: &SandboxFacts<'_>) -> Result<v1::
             ..Default::default()
         }),
     })
+}
+
+/// Refuses what this node would otherwise leave out in silence.
+fn check_supported(spec: &PodSpec) -> Result<(), SandboxError> {
+    let unsupported = |what: String| Err(SandboxError::Unsupported(what));
+    if let Some(class) = spec.runtime_class_name.as_deref().filter(|c| !c.is_empty()) {
+        return unsupported(format!("runtimeClassName {class:?}"));
+    }
+    if spec.host_users == Some(false) {
+        return unsupported("hostUsers: false".to_owned());
+    }
+    if spec.resource_claims.as_ref().is_some_and(|c| !c.is_empty()) {
+        return unsupported("spec.resourceClaims".to_owned());
+    }
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    for container in all {
+        if container.volume_devices.as_ref().is_some_and(|d| !d.is_empty()) {
+            return unsupported(format!("volumeDevices of container {:?}", container.name));
+        }
+    }
+    Ok(())
 }
 
 /// The pod's short host name and the domain it lives in (empty without a subdomain).

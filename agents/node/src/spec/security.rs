@@ -47,7 +47,11 @@ pub(crate) struct ImageUser {
 }
 
 /// Refuses containers that would run as root against `runAsNonRoot`.
-pub(crate) fn check_non_root(pod: &Pod, container: &Container, user: &ImageUser) -> Result<(), SecurityError> {
+pub(crate) fn check_non_root(
+    pod: &Pod,
+    container: &Container,
+    user: &ImageUser,
+) -> Result<(), SecurityError> {
     let own = container.security_context.as_ref();
     let shared = pod_context(pod);
     let wanted = own.and_then(|s| s.run_as_non_root).or_else(|| shared.and_then(|s| s.run_as_non_root));
@@ -98,7 +102,8 @@ pub(crate) fn container_security(
         (None, None) => (None, user.username.clone()),
     };
     let unmasked = privileged || own.proc_mount.as_deref() == Some("Unmasked");
-    let paths = |list: &[&str]| if unmasked { Vec::new() } else { list.iter().map(|p| (*p).to_owned()).collect() };
+    let paths =
+        |list: &[&str]| if unmasked { Vec::new() } else { list.iter().map(|p| (*p).to_owned()).collect() };
     Ok(v1::LinuxContainerSecurityContext {
         capabilities: Some(capabilities(own)),
         privileged,
@@ -157,7 +162,8 @@ fn supplemental_groups(shared: Option<&PodSecurityContext>) -> Vec<i64> {
 
 fn groups_policy(shared: Option<&PodSecurityContext>) -> i32 {
     let strict = shared.and_then(|s| s.supplemental_groups_policy.as_deref()) == Some("Strict");
-    let policy = if strict { v1::SupplementalGroupsPolicy::Strict } else { v1::SupplementalGroupsPolicy::Merge };
+    let policy =
+        if strict { v1::SupplementalGroupsPolicy::Strict } else { v1::SupplementalGroupsPolicy::Merge };
     policy.into()
 }
 
@@ -168,7 +174,10 @@ fn seccomp(
     privileged: bool,
 ) -> Result<v1::SecurityProfile, SecurityError> {
     use v1::security_profile::ProfileType;
-    let profile = |kind: ProfileType, path: String| v1::SecurityProfile { profile_type: kind.into(), localhost_ref: path };
+    let profile = |kind: ProfileType, path: String| v1::SecurityProfile {
+        profile_type: kind.into(),
+        localhost_ref: path,
+    };
     if privileged {
         return Ok(profile(ProfileType::Unconfined, String::new()));
     }
@@ -189,7 +198,7 @@ fn seccomp(
 fn namespaces(pod: &Pod, target: Option<&str>) -> v1::NamespaceOption {
     let none = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&none);
-    let node = |host: Option<bool>, or: v1::NamespaceMode| {
+    let shared = |host: Option<bool>, or: v1::NamespaceMode| {
         if host == Some(true) { v1::NamespaceMode::Node } else { or }
     };
     let own_pid = if target.is_some() {
@@ -200,9 +209,9 @@ fn namespaces(pod: &Pod, target: Option<&str>) -> v1::NamespaceOption {
         v1::NamespaceMode::Container
     };
     v1::NamespaceOption {
-        network: node(spec.host_network, v1::NamespaceMode::Pod).into(),
-        pid: node(spec.host_pid, own_pid).into(),
-        ipc: node(spec.host_ipc, v1::NamespaceMode::Pod).into(),
+        network: shared(spec.host_network, v1::NamespaceMode::Pod).into(),
+        pid: shared(spec.host_pid, own_pid).into(),
+        ipc: shared(spec.host_ipc, v1::NamespaceMode::Pod).into(),
         target_id: target.unwrap_or_default().to_owned(),
         ..Default::default()
     }

@@ -113,7 +113,12 @@ fn pod_ready(view: &PodView<'_>, containers: &Verdict, phase: &str) -> Verdict {
         return verdict;
     }
     if !containers.holds {
-        return Verdict { kind, holds: false, reason: containers.reason, message: containers.message.clone() };
+        return Verdict {
+            kind,
+            holds: false,
+            reason: containers.reason,
+            message: containers.message.clone(),
+        };
     }
     let gates = view.pod.spec.as_ref().and_then(|s| s.readiness_gates.as_ref());
     let closed: Vec<String> =
@@ -129,10 +134,9 @@ fn closed_gate(pod: &Pod, gate: &str) -> Option<String> {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     match conditions.into_iter().flatten().find(|c| c.type_ == gate) {
         None => Some(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
-        Some(c) if c.status != "True" => Some(format!(
-            "the status of pod readiness gate \"{gate}\" is not \"True\", but {}",
-            c.status
-        )),
+        Some(c) if c.status != "True" => {
+            Some(format!("the status of pod readiness gate \"{gate}\" is not \"True\", but {}", c.status))
+        }
         Some(_) => None,
     }
 }
@@ -140,10 +144,7 @@ fn closed_gate(pod: &Pod, gate: &str) -> Option<String> {
 fn last<'a>(view: &PodView<'a>, kind: &str) -> Option<&'a PodCondition> {
     let own = view.memory.status.as_ref();
     let stored = view.pod.status.as_ref();
-    [own, stored]
-        .into_iter()
-        .flatten()
-        .find_map(|s| s.conditions.iter().flatten().find(|c| c.type_ == kind))
+    [own, stored].into_iter().flatten().find_map(|s| s.conditions.iter().flatten().find(|c| c.type_ == kind))
 }
 
 fn was_true(view: &PodView<'_>, kind: &str) -> bool {

@@ -43,7 +43,7 @@ pub(super) fn container_status(view: &PodView<'_>, declared: &Declared<'_>, endi
         return status;
     };
     status.container_id = Some(container_id(&record.id));
-    status.image_id = record.image_id.clone();
+    status.image_id.clone_from(&record.image_id);
     status.restart_count = i32::try_from(record.restart_count).unwrap_or(i32::MAX);
     status.user = record.user.as_ref().map(user);
     status.resources.clone_from(&container.resources);
@@ -162,7 +162,8 @@ fn lost(
 
 fn last_known<'a>(view: &PodView<'a>, name: &str) -> Option<&'a ContainerStatus> {
     let find = |status: &'a PodStatus| {
-        let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+        let all =
+            status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
         all.chain(status.ephemeral_container_statuses.iter().flatten()).find(|s| s.name == name)
     };
     view.memory.status.as_ref().and_then(find).or_else(|| view.pod.status.as_ref().and_then(find))

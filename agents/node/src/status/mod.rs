@@ -17,6 +17,9 @@ use crate::worker::{Ending, PodView, ending, start_time, terminal_phase};
 
 /// The status that the API should show.
 pub(crate) fn pod_status(view: &PodView<'_>) -> PodStatus {
+    if let Some(stored) = settled(view) {
+        return stored.clone();
+    }
     let ending = ending(view);
     let of = |roles: &[Role]| {
         let declared = containers::all(view.pod);
@@ -51,7 +54,9 @@ pub(crate) fn pod_status(view: &PodView<'_>) -> PodStatus {
             status.message = Some(failure.message.clone());
             "Failed"
         }
-        _ => terminal_phase(view).unwrap_or_else(|| phase::phase(view, &status, ended(view, ending.as_ref()))),
+        _ => {
+            terminal_phase(view).unwrap_or_else(|| phase::phase(view, &status, ended(view, ending.as_ref())))
+        }
     };
     status.phase = Some(phase.to_owned());
     if status.reason.is_none() {
@@ -59,6 +64,18 @@ pub(crate) fn pod_status(view: &PodView<'_>) -> PodStatus {
     }
     status.conditions = Some(conditions::conditions(view, &status));
     status
+}
+
+/// The API's status of a pod that has ended and of which nothing runs: it stays, even when the runtime and the pod's
+/// files, from which it was made, are gone.
+fn settled<'a>(view: &PodView<'a>) -> Option<&'a PodStatus> {
+    let stored = view.pod.status.as_ref()?;
+    let over = matches!(stored.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let all =
+        stored.container_statuses.iter().flatten().chain(stored.init_container_statuses.iter().flatten());
+    let runs = all.into_iter().any(|s| s.state.as_ref().is_some_and(|s| s.running.is_some()));
+    let ours = stored.container_statuses.is_some() || stored.reason.is_some();
+    (over && ours && !runs && !view.runtime.any_running()).then_some(stored)
 }
 
 /// The pod ends and none of its processes is left.

@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
 
+use crate::runtime_state::ContainerRecord;
 use crate::spec::containers::{self, Role};
-use crate::worker::{PodView, init_done, regular_created};
+use crate::worker::{PodView, init_done, may_restart, regular_created};
 
 #[derive(Default)]
 struct Counts {
@@ -16,7 +17,6 @@ struct Counts {
 
 /// The phase of a pod that has not reached a terminal one. `ended`: it was deleted and nothing of it runs.
 pub(super) fn phase(view: &PodView<'_>, status: &PodStatus, ended: bool) -> &'static str {
-    let policy = containers::restart_policy(view.pod);
     let counts = count(view, status);
     if crate::worker::init_failed(view) {
         return "Failed";
@@ -37,21 +37,20 @@ pub(super) fn phase(view: &PodView<'_>, status: &PodStatus, ended: bool) -> &'st
         return "Running";
     }
     if counts.running == 0 && counts.stopped > 0 && counts.unknown == 0 {
-        if policy == "Always" {
+        let again = containers::all(view.pod)
+            .iter()
+            .any(|c| c.role == Role::App && may_restart(view, Role::App, view.runtime.latest(c.name())));
+        if again {
             return "Running";
         }
         // A sidecar that still runs keeps the pod running.
         let sidecar_runs = containers::all(view.pod).iter().any(|c| {
-            c.role == Role::Sidecar && view.runtime.latest(c.name()).is_some_and(|r| r.running())
+            c.role == Role::Sidecar && view.runtime.latest(c.name()).is_some_and(ContainerRecord::running)
         });
         if sidecar_runs {
             return "Running";
         }
-        return match (counts.stopped == counts.succeeded, policy) {
-            (true, _) => "Succeeded",
-            (false, "Never") => "Failed",
-            (false, _) => "Running",
-        };
+        return if counts.stopped == counts.succeeded { "Succeeded" } else { "Failed" };
     }
     "Pending"
 }

@@ -33,7 +33,7 @@ impl Out {
     /// Sends bytes; waits while the client is slow.
     pub(crate) async fn send(&self, bytes: Bytes) -> Result<(), Gone> {
         let outgoing = Outgoing { channel: self.channel, bytes: Some(bytes) };
-        self.queue.send(outgoing).await.map_err(|_| Gone)
+        self.queue.send(outgoing).await.map_err(|_closed| Gone)
     }
 
     /// Says that nothing more comes.

@@ -14,7 +14,7 @@ use mainstay_base::lifecycle::Tasks;
 use mainstay_proto_wire::cri::{CriResult, ExecSession, v1};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::debug;
 
 use super::channel::{In, Out};
@@ -31,10 +31,12 @@ const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 const STREAM_PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
 const STREAM_PROTOCOL: &str = "x-stream-protocol-version";
 const MESSAGES_MAX: usize = 32;
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How long a SPDY client may take to open its streams.
 const STREAMS_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the client wants to do.
+#[allow(clippy::struct_excessive_bools, reason = "each is one query parameter of the protocol")]
 #[derive(Debug, Clone)]
 pub(super) struct ExecCall {
     pub container_id: String,
@@ -73,11 +75,13 @@ impl ExecCall {
         let (stdin, stdout, stderr, tty) = (self.stdin, self.stdout, self.stderr, self.tty);
         let container_id = self.container_id.clone();
         if self.attach {
-            let request = v1::AttachRequest { container_id, stdin, tty, stdout, stderr, ..Default::default() };
+            let request =
+                v1::AttachRequest { container_id, stdin, tty, stdout, stderr, ..Default::default() };
             agent.streams.attach(request).await
         } else {
             let cmd = self.command.clone();
-            let request = v1::ExecRequest { container_id, cmd, tty, stdin, stdout, stderr, ..Default::default() };
+            let request =
+                v1::ExecRequest { container_id, cmd, tty, stdin, stdout, stderr, ..Default::default() };
             agent.streams.exec(request).await
         }
     }
@@ -170,7 +174,10 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<TokioIo<Upgraded>> {
 /// Opens the upgraded connection as a WebSocket.
 pub(super) async fn open_websocket(upgrade: OnUpgrade) -> Option<WebSocketStream<TokioIo<Upgraded>>> {
     let io = upgraded(upgrade).await?;
-    Some(WebSocketStream::from_raw_socket(io, Role::Server, None).await)
+    let mut limits = WebSocketConfig::default();
+    limits.max_message_size = Some(MESSAGE_BYTES_MAX);
+    limits.max_frame_size = Some(MESSAGE_BYTES_MAX);
+    Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await)
 }
 
 async fn over_websocket(agent: Arc<Agent>, upgrade: OnUpgrade, call: ExecCall, protocol: &str) {
@@ -178,17 +185,26 @@ async fn over_websocket(agent: Arc<Agent>, upgrade: OnUpgrade, call: ExecCall, p
     let (mut sink, mut source) = socket.split();
     let (outgoing, queue) = mpsc::channel(MESSAGES_MAX);
     let out = |channel| Out::new(channel, outgoing.clone());
-    let channel = |wanted: bool| if wanted { let (s, r) = mpsc::channel(MESSAGES_MAX); (Some(s), Some(r)) } else { (None, None) };
+    let channel = |wanted: bool| {
+        if wanted {
+            let (s, r) = mpsc::channel(MESSAGES_MAX);
+            (Some(s), Some(r))
+        } else {
+            (None, None)
+        }
+    };
     let (stdin_in, stdin) = channel(call.stdin);
     let (resize_in, resize) = channel(call.tty);
     let error = out(3);
-    let first = if call.stdout { out(1) } else if call.stderr { out(2) } else { out(3) };
-    let client = Client {
-        stdin,
-        stdout: call.stdout.then(|| out(1)),
-        stderr: call.stderr.then(|| out(2)),
-        resize,
+    let first = if call.stdout {
+        out(1)
+    } else if call.stderr {
+        out(2)
+    } else {
+        out(3)
     };
+    let client =
+        Client { stdin, stdout: call.stdout.then(|| out(1)), stderr: call.stderr.then(|| out(2)), resize };
     drop(outgoing);
     let work = async move {
         // An empty message tells the client that the connection stands.
@@ -204,7 +220,11 @@ async fn over_websocket(agent: Arc<Agent>, upgrade: OnUpgrade, call: ExecCall, p
             error.send(status.to_string().into()).await.ok();
         }
     };
-    let receiving = websocket::receive(&mut source, vec![stdin_in, None, None, None, resize_in], protocol.starts_with("v5"));
+    let receiving = websocket::receive(
+        &mut source,
+        vec![stdin_in, None, None, None, resize_in],
+        protocol.starts_with("v5"),
+    );
     let sending = websocket::send(&mut sink, queue);
     carry(work, receiving, sending).await;
 }
@@ -238,7 +258,9 @@ async fn over_spdy(agent: Arc<Agent>, upgrade: OnUpgrade, call: ExecCall) {
         }
     };
     let work = async {
-        let Ok(Some(opened)) = tokio::time::timeout(STREAMS_DEADLINE, open_streams(&mut connection, &call)).await else {
+        let Ok(Some(opened)) =
+            tokio::time::timeout(STREAMS_DEADLINE, open_streams(&mut connection, &call)).await
+        else {
             return;
         };
         let client = Client {

@@ -120,7 +120,7 @@ pub(crate) async fn read(
         if let Some(offset) = offset.take() {
             file.seek(SeekFrom::Start(offset)).await.map_err(failed("seeking in", path))?;
         }
-        if !pump.to_end(&mut file, path).await? {
+        if !pump.drain(&mut file, path).await? {
             return Ok(());
         }
         open = Some(file);
@@ -131,12 +131,12 @@ pub(crate) async fn read(
     };
     loop {
         let alive = *running.borrow_and_update();
-        if !pump.to_end(&mut file, &current).await? {
+        if !pump.drain(&mut file, &current).await? {
             return Ok(());
         }
         if let Some(next) = rotated(&file, &current).await {
             // The old file was read to its end after it had been replaced.
-            if !pump.to_end(&mut file, &current).await? {
+            if !pump.drain(&mut file, &current).await? {
                 return Ok(());
             }
             file = next;
@@ -173,7 +173,7 @@ struct Pump {
 
 impl Pump {
     /// Gives out everything up to the file's end. False when the client wants no more.
-    async fn to_end(&mut self, file: &mut File, path: &Path) -> Result<bool, LogError> {
+    async fn drain(&mut self, file: &mut File, path: &Path) -> Result<bool, LogError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count = file.read(&mut chunk).await.map_err(failed("reading", path))?;
@@ -234,7 +234,8 @@ impl Changes {
         let mut events = [0; 4096];
         loop {
             let mut ready = self.inotify.readable().await?;
-            let read = ready.try_io(|fd| rustix::io::read(fd.get_ref(), &mut events).map_err(std::io::Error::from));
+            let read =
+                ready.try_io(|fd| rustix::io::read(fd.get_ref(), &mut events).map_err(std::io::Error::from));
             match read {
                 Ok(count) => return count.map(drop),
                 Err(_would_block) => {}
@@ -299,7 +300,12 @@ mod tests {
                 tokio::time::timeout(Duration::from_secs(5), receiver.recv()).await.unwrap().unwrap()
             };
             assert_eq!(next(&mut receiver).await, "line1\n");
-            std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(line(2).as_bytes()).unwrap();
+            std::fs::OpenOptions::new()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .write_all(line(2).as_bytes())
+                .unwrap();
             assert_eq!(next(&mut receiver).await, "line2\n");
             std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
             std::fs::write(&path, line(3)).unwrap();

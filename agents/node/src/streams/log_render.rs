@@ -16,12 +16,6 @@ pub(crate) struct LogOptions {
     pub stream: Option<LogStream>,
 }
 
-impl Default for LogStream {
-    fn default() -> Self {
-        Self::Stdout
-    }
-}
-
 /// Renders lines one after the other and counts what was given out.
 #[derive(Debug)]
 pub(crate) struct Renderer {

@@ -25,12 +25,23 @@ const CHUNKS_MAX: usize = 16;
 /// Reads the options of a log request.
 pub(super) fn options(query: &Query, now: Timestamp) -> Result<LogOptions, String> {
     let positive = |name: &str| -> Result<Option<u64>, String> {
-        query.number(name)?.map(|n| u64::try_from(n).map_err(|_| format!("{name} must be greater than or equal to 0"))).transpose()
+        query
+            .number(name)?
+            .map(|n| {
+                u64::try_from(n).map_err(|_unreadable| format!("{name} must be greater than or equal to 0"))
+            })
+            .transpose()
     };
     let since = match (positive("sinceSeconds")?, query.get("sinceTime").filter(|t| !t.is_empty())) {
-        (Some(_), Some(_)) => return Err("at most one of sinceTime or sinceSeconds may be specified".to_owned()),
-        (Some(seconds), None) => Some(now.checked_sub(Duration::from_secs(seconds)).unwrap_or(Timestamp::MIN)),
-        (None, Some(text)) => Some(text.parse().map_err(|_| format!("sinceTime {text:?} is not an RFC 3339 time"))?),
+        (Some(_), Some(_)) => {
+            return Err("at most one of sinceTime or sinceSeconds may be specified".to_owned());
+        }
+        (Some(seconds), None) => {
+            Some(now.checked_sub(Duration::from_secs(seconds)).unwrap_or(Timestamp::MIN))
+        }
+        (None, Some(text)) => {
+            Some(text.parse().map_err(|_unreadable| format!("sinceTime {text:?} is not an RFC 3339 time"))?)
+        }
         (None, None) => None,
     };
     let stream = match query.get("stream") {
@@ -64,9 +75,9 @@ fn choose<'a>(
     let mut runs = records.named(container);
     let newest = runs.next();
     if previous {
-        return runs
-            .find(|r| r.exited())
-            .ok_or_else(|| format!("previous terminated container \"{container}\" in pod \"{name}\" not found"));
+        return runs.find(|r| r.exited()).ok_or_else(|| {
+            format!("previous terminated container \"{container}\" in pod \"{name}\" not found")
+        });
     }
     newest.ok_or_else(|| {
         let status = pod.status.as_ref();
@@ -77,11 +88,21 @@ fn choose<'a>(
         match state {
             Some(waiting) => {
                 let reason = waiting.reason.as_deref().unwrap_or_default();
-                match waiting.message.as_deref().filter(|_| matches!(reason, "ErrImagePull" | "ImagePullBackOff")) {
-                    None => format!("container \"{container}\" in pod \"{name}\" is waiting to start: {reason}"),
+                match waiting
+                    .message
+                    .as_deref()
+                    .filter(|_| matches!(reason, "ErrImagePull" | "ImagePullBackOff"))
+                {
+                    None => {
+                        format!("container \"{container}\" in pod \"{name}\" is waiting to start: {reason}")
+                    }
                     Some(_) => format!(
                         "container \"{container}\" in pod \"{name}\" is waiting to start: {}",
-                        if reason == "ErrImagePull" { "image can't be pulled" } else { "trying and failing to pull image" }
+                        if reason == "ErrImagePull" {
+                            "image can't be pulled"
+                        } else {
+                            "trying and failing to pull image"
+                        }
                     ),
                 }
             }

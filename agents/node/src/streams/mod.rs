@@ -7,6 +7,7 @@ pub(crate) mod log_line;
 mod log_reader;
 mod log_render;
 mod logs;
+mod metrics;
 mod port_forward;
 mod query;
 mod respond;

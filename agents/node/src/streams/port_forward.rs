@@ -73,7 +73,11 @@ pub(super) fn serve(
         };
         tasks.spawn("port-forward", async move {
             let work = async {
-                if chosen == TUNNEL { tunnel(forward, upgrade).await } else { channels(forward, upgrade, ports).await }
+                if chosen == TUNNEL {
+                    tunnel(forward, upgrade).await;
+                } else {
+                    channels(forward, upgrade, ports).await;
+                }
             };
             tokio::select! {
                 biased;
@@ -106,7 +110,8 @@ pub(super) fn serve(
 
 /// `port=80&port=81` or `ports=80,81`.
 fn ports(query: &Query) -> Result<Vec<u16>, String> {
-    let texts = query.all("port").chain(query.all("ports")).flat_map(|p| p.split(',')).filter(|p| !p.is_empty());
+    let texts =
+        query.all("port").chain(query.all("ports")).flat_map(|p| p.split(',')).filter(|p| !p.is_empty());
     let ports: Vec<u16> = texts
         .map(|text| match text.trim().parse::<u16>() {
             Ok(port) if port > 0 => Ok(port),
@@ -123,7 +128,10 @@ impl Forward {
     }
 
     fn words(&self, port: u16, error: &str) -> String {
-        format!("an error occurred forwarding {port} -> {port}: error forwarding port {port} to pod {}, uid {}: {error}", self.pod_name, self.uid)
+        format!(
+            "an error occurred forwarding {port} -> {port}: error forwarding port {port} to pod {}, uid {}: {error}",
+            self.pod_name, self.uid
+        )
     }
 
     /// Carries one connection; what goes wrong is told on `error`.
@@ -176,14 +184,12 @@ async fn tunnel(forward: Forward, upgrade: OnUpgrade) {
     let (mut from_spdy, mut to_spdy) = tokio::io::split(far);
     let receiving = async {
         while let Some(Ok(message)) = source.next().await {
-            match message {
-                Message::Binary(bytes) => {
-                    if to_spdy.write_all(&bytes).await.is_err() {
-                        return;
-                    }
-                }
-                Message::Close(_) => return,
-                _ => {}
+            let done = match message {
+                Message::Binary(bytes) => to_spdy.write_all(&bytes).await.is_err(),
+                other => other.is_close(),
+            };
+            if done {
+                return;
             }
         }
     };
@@ -251,7 +257,10 @@ async fn pair(stream: SpdyStream, waiting: &mut BTreeMap<String, Half>) -> Optio
     let kind = headers.get("streamtype").map(String::as_str).unwrap_or_default();
     let port = headers.get("port").and_then(|p| p.parse::<u16>().ok()).filter(|p| *p > 0);
     let (Some(port), "data" | "error") = (port, kind) else {
-        output.send(format!("stream {id} must state a streamtype (data or error) and a port").into()).await.ok();
+        output
+            .send(format!("stream {id} must state a streamtype (data or error) and a port").into())
+            .await
+            .ok();
         output.end().await;
         return None;
     };
@@ -261,7 +270,11 @@ async fn pair(stream: SpdyStream, waiting: &mut BTreeMap<String, Half>) -> Optio
         _ => format!("stream {}", id.saturating_sub(2)),
     });
     let half = waiting.entry(key.clone()).or_default();
-    if kind == "data" { half.data = Some((input, output)) } else { half.error = Some(output) }
+    if kind == "data" {
+        half.data = Some((input, output));
+    } else {
+        half.error = Some(output);
+    }
     if half.data.is_none() || half.error.is_none() {
         return None;
     }
@@ -279,7 +292,8 @@ async fn channels(forward: Forward, upgrade: OnUpgrade, ports: Vec<u16>) {
         let (sender, input) = mpsc::channel(MESSAGES_MAX);
         inputs.extend([Some(sender), None]);
         let number = u32::try_from(index * 2).unwrap_or(u32::MAX);
-        let (output, error) = (Out::new(number, outgoing.clone()), Out::new(number.saturating_add(1), outgoing.clone()));
+        let (output, error) =
+            (Out::new(number, outgoing.clone()), Out::new(number.saturating_add(1), outgoing.clone()));
         let forward = &forward;
         running.push(async move {
             let head = Bytes::copy_from_slice(&port.to_le_bytes());

@@ -33,7 +33,9 @@ impl Query {
     pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, String> {
         match self.get(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| format!("{name} must be a number, not {text:?}")),
+            Some(text) => {
+                text.parse().map(Some).map_err(|_unreadable| format!("{name} must be a number, not {text:?}"))
+            }
         }
     }
 }
@@ -46,7 +48,11 @@ pub(crate) fn decode(text: &str) -> String {
         bytes = rest;
         match first {
             b'+' => out.push(b' '),
-            b'%' => match rest.get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok()) {
+            b'%' => match rest
+                .get(..2)
+                .and_then(|h| std::str::from_utf8(h).ok())
+                .and_then(|h| u8::from_str_radix(h, 16).ok())
+            {
                 Some(byte) => {
                     out.push(byte);
                     bytes = rest.get(2..).unwrap_or_default();

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::exec::{self, ExecCall};
 use super::logs;
+use super::metrics::RunningMetrics;
 use super::port_forward::{self, Forward};
 use super::query::{self, Query};
 use super::respond::{self, Body};
@@ -23,13 +24,17 @@ pub(super) struct Routes {
     pub agent: Arc<Agent>,
     pub tasks: Tasks,
     pub desired: watch::Receiver<Option<Desired>>,
+    pub running: RunningMetrics,
 }
 
 impl Routes {
     /// Answers one request.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, allowed: bool) -> Response<Body> {
+    pub(super) fn answer(&self, request: Request<Incoming>, allowed: bool) -> Response<Body> {
         if !allowed {
-            return respond::text(StatusCode::FORBIDDEN, "Forbidden: this client may not use the kubelet API");
+            return respond::text(
+                StatusCode::FORBIDDEN,
+                "Forbidden: this client may not use the kubelet API",
+            );
         }
         let path: Vec<String> =
             request.uri().path().split('/').filter(|p| !p.is_empty()).map(query::decode).collect();
@@ -39,19 +44,29 @@ impl Routes {
             (&Method::GET, ["healthz"]) => respond::text(StatusCode::OK, "ok"),
             (&Method::GET, ["pods"]) => self.pods(),
             (&Method::GET, ["metrics"]) => self.metrics(),
-            (&Method::GET, ["containerLogs", namespace, pod, container]) => match self.find(namespace, pod, None) {
-                Some(pod) => logs::serve(&self.agent, &self.tasks, &pod, container, &query),
-                None => no_pod(pod),
-            },
+            (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+                match self.find(namespace, pod, None) {
+                    Some(pod) => logs::serve(&self.agent, &self.tasks, &pod, container, &query),
+                    None => no_pod(pod),
+                }
+            }
             (&Method::GET | &Method::POST, ["exec", rest @ ..]) => self.exec(request, rest, false, &query),
             (&Method::GET | &Method::POST, ["attach", rest @ ..]) => self.exec(request, rest, true, &query),
-            (&Method::GET | &Method::POST, ["portForward", rest @ ..]) => self.port_forward(request, rest, &query),
+            (&Method::GET | &Method::POST, ["portForward", rest @ ..]) => {
+                self.port_forward(request, rest, &query)
+            }
             _ => respond::text(StatusCode::NOT_FOUND, "404 page not found"),
         }
     }
 
     /// `/exec/{namespace}/{pod}[/{uid}]/{container}`, and the same for attach.
-    fn exec(&self, request: Request<Incoming>, parts: &[&str], attach: bool, query: &Query) -> Response<Body> {
+    fn exec(
+        &self,
+        request: Request<Incoming>,
+        parts: &[&str],
+        attach: bool,
+        query: &Query,
+    ) -> Response<Body> {
         let (namespace, name, uid, container) = match *parts {
             [namespace, name, container] => (namespace, name, None, container),
             [namespace, name, uid, container] => (namespace, name, Some(uid), container),
@@ -112,13 +127,15 @@ impl Routes {
     }
 
     fn pods(&self) -> Response<Body> {
-        let items: Vec<Arc<Pod>> = self.desired.borrow().iter().flat_map(|pods| pods.values().cloned()).collect();
+        let items: Vec<Arc<Pod>> =
+            self.desired.borrow().iter().flat_map(|pods| pods.values().cloned()).collect();
         let items: Vec<&Pod> = items.iter().map(AsRef::as_ref).collect();
         let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
         respond::typed(StatusCode::OK, "application/json", list.to_string().into_bytes())
     }
 
     fn metrics(&self) -> Response<Body> {
+        self.running.update(&self.agent.observer);
         let text = prometheus::TextEncoder::new().encode_to_string(&self.agent.config.registry.gather());
         match text {
             Ok(text) => respond::typed(StatusCode::OK, "text/plain; version=0.0.4", text.into_bytes()),

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::metrics::RunningMetrics;
 use super::routes::Routes;
 use crate::agent::Agent;
 use crate::config::Config;
@@ -34,12 +35,14 @@ pub(crate) async fn serve(
     desired: watch::Receiver<Option<Desired>>,
 ) -> Result<SocketAddr, String> {
     let acceptor = TlsAcceptor::from(Arc::new(tls(&agent.config)?));
+    let running =
+        RunningMetrics::new(&agent.config.registry).map_err(|e| format!("registering metrics: {e}"))?;
     let listener = TcpListener::bind(agent.config.bind).await.map_err(|e| e.to_string())?;
     let bound = listener.local_addr().map_err(|e| e.to_string())?;
     let (stop, group) = (tasks.token(), tasks.clone());
     tasks.spawn("kubelet API", async move {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let routes = Arc::new(Routes { agent, tasks: group.clone(), desired });
+        let routes = Arc::new(Routes { agent, tasks: group.clone(), desired, running });
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let accepted = tokio::select! {
@@ -83,7 +86,7 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr, 
     let allowed = name.as_ref().is_some_and(|name| routes.agent.config.allowed_clients.contains(name));
     let service = service_fn(move |request| {
         let routes = Arc::clone(&routes);
-        async move { Ok::<_, std::convert::Infallible>(routes.answer(request, allowed).await) }
+        async move { Ok::<_, std::convert::Infallible>(routes.answer(request, allowed)) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

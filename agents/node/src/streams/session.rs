@@ -41,7 +41,8 @@ pub(super) async fn run(session: ExecSession, client: Client) -> Result<Value, G
         // The command goes on without input.
         std::future::pending::<()>().await;
     };
-    let outward = async { tokio::try_join!(pour(stdout, client.stdout), pour(stderr, client.stderr)).map(drop) };
+    let outward =
+        async { tokio::try_join!(pour(stdout, client.stdout), pour(stderr, client.stderr)).map(drop) };
     tokio::pin!(inward, outward, exit);
     let mut poured = None;
     let ended = loop {
@@ -60,9 +61,9 @@ pub(super) async fn run(session: ExecSession, client: Client) -> Result<Value, G
             Err(_elapsed) => {}
         }
     }
-    Ok(status(ended.unwrap_or_else(|_| {
-        Err(mainstay_proto_wire::cri::CriError::internal("the command was lost"))
-    })))
+    Ok(status(
+        ended.unwrap_or_else(|_| Err(mainstay_proto_wire::cri::CriError::internal("the command was lost"))),
+    ))
 }
 
 fn status(ended: CriResult<i32>) -> Value {

@@ -24,7 +24,7 @@ impl Spdy {
         write(&Frame::SynStream { stream, fin: false, block }, out);
     }
 
-    pub(crate) fn data(&self, stream: u32, bytes: &'static [u8], fin: bool, out: &mut BytesMut) {
+    pub(crate) fn data(stream: u32, bytes: &'static [u8], fin: bool, out: &mut BytesMut) {
         write(&Frame::Data { stream, fin, bytes: Bytes::from_static(bytes) }, out);
     }
 

@@ -39,7 +39,8 @@ pub(super) fn choose(headers: &HeaderMap, ours: &[&'static str]) -> Option<&'sta
 /// The answer that turns the connection into a WebSocket.
 pub(super) fn switch(headers: &HeaderMap, protocol: &'static str) -> Result<Response<Body>, &'static str> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or("Sec-WebSocket-Key is missing")?;
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| "a bad key")?;
+    let accept =
+        HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_unreadable| "a bad key")?;
     let mut response = Response::new(Empty::new().boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();

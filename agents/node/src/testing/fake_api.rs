@@ -51,7 +51,12 @@ fn target(path: &str) -> Target {
         rest => (String::new(), rest),
     };
     let part = |n: usize| rest.get(n).map(|s| (*s).to_owned()).unwrap_or_default();
-    Target { collection: format!("{}/{}", group.join("/"), part(0)), namespace, name: part(1), subresource: part(2) }
+    Target {
+        collection: format!("{}/{}", group.join("/"), part(0)),
+        namespace,
+        name: part(1),
+        subresource: part(2),
+    }
 }
 
 fn reply(status: u16, value: &Value) -> Reply {
@@ -62,8 +67,11 @@ fn reply(status: u16, value: &Value) -> Reply {
 }
 
 fn failure(code: u16, reason: &str) -> Reply {
-    reply(code, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": reason, "reason": reason, "code": code}))
+    reply(
+        code,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": reason, "reason": reason, "code": code}),
+    )
 }
 
 fn selected(object: &Value, selector: &str) -> bool {
@@ -165,7 +173,10 @@ impl FakeApi {
                 let later = (time::OffsetDateTime::now_utc() + time::Duration::hours(1))
                     .format(&time::format_description::well_known::Rfc3339)
                     .unwrap();
-                reply(201, &json!({"metadata": {}, "spec": {}, "status": {"token": "t0ken", "expirationTimestamp": later}}))
+                reply(
+                    201,
+                    &json!({"metadata": {}, "spec": {}, "status": {"token": "t0ken", "expirationTimestamp": later}}),
+                )
             }
             ("GET", _) if name.is_empty() && query.flag(&["watch"]) => self.watch(target, query),
             ("GET", _) if name.is_empty() => {
@@ -176,9 +187,14 @@ impl FakeApi {
                 });
                 let items: Vec<Value> = all.collect();
                 let version = self.state.lock().version.to_string();
-                reply(200, &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}))
+                reply(
+                    200,
+                    &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
+                )
             }
-            ("GET", _) => self.get(collection, namespace, name).map_or_else(|| failure(404, "NotFound"), |o| reply(200, &o)),
+            ("GET", _) => self
+                .get(collection, namespace, name)
+                .map_or_else(|| failure(404, "NotFound"), |o| reply(200, &o)),
             ("POST", _) => {
                 let mut object = body;
                 if !namespace.is_empty() {
@@ -187,12 +203,16 @@ impl FakeApi {
                 reply(201, &self.store(collection, object, "ADDED"))
             }
             ("PATCH", _) => {
-                let Some(mut object) = self.get(collection, namespace, name) else { return failure(404, "NotFound") };
+                let Some(mut object) = self.get(collection, namespace, name) else {
+                    return failure(404, "NotFound");
+                };
                 merge(&mut object, &body);
                 reply(200, &self.store(collection, object, "MODIFIED"))
             }
             ("DELETE", _) => {
-                let Some(object) = self.get(collection, namespace, name) else { return failure(404, "NotFound") };
+                let Some(object) = self.get(collection, namespace, name) else {
+                    return failure(404, "NotFound");
+                };
                 reply(200, &self.store(collection, object, "DELETED"))
             }
             _ => failure(405, "MethodNotAllowed"),
@@ -204,18 +224,25 @@ impl FakeApi {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(64);
         let mut from: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
         let fields = query.get("fieldSelector").unwrap_or_default().to_owned();
-        let (api, collection, namespace) = (self.clone(), target.collection.clone(), target.namespace.clone());
+        let (api, collection, namespace) =
+            (self.clone(), target.collection.clone(), target.namespace.clone());
         tokio::spawn(async move {
             let mut changed = api.changes();
             loop {
                 changed.borrow_and_update();
                 let events: Vec<_> = {
                     let state = api.state.lock();
-                    state.history.iter().filter(|(v, _, c, _)| *v > from && *c == collection).cloned().collect()
+                    state
+                        .history
+                        .iter()
+                        .filter(|(v, _, c, _)| *v > from && *c == collection)
+                        .cloned()
+                        .collect()
                 };
                 for (version, kind, _, object) in events {
                     from = version;
-                    let here = namespace.is_empty() || object["metadata"]["namespace"].as_str() == Some(&namespace);
+                    let here =
+                        namespace.is_empty() || object["metadata"]["namespace"].as_str() == Some(&namespace);
                     if !here || !selected(&object, &fields) {
                         continue;
                     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstay_proto_wire::cri::{
-    BoxFuture, ContainerEvents, CriError, CriResult, Duplex, ExecSession, ImageService, RuntimeService, Streams, v1,
+    BoxFuture, ContainerEvents, CriError, CriResult, Duplex, ExecSession, ImageService, RuntimeService,
+    Streams, v1,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +42,7 @@ impl FakeCri {
         Arc::new(Self { state: Mutex::new(state), events: broadcast::channel(256).0, ids: AtomicU64::new(1) })
     }
 
-    fn now(&self) -> i64 {
+    fn now() -> i64 {
         let wall = time::OffsetDateTime::now_utc();
         i64::try_from(wall.unix_timestamp_nanos()).unwrap()
     }
@@ -63,7 +64,7 @@ impl FakeCri {
     }
 
     fn end(&self, state: &mut State, id: &str, code: i32) {
-        let now = self.now();
+        let now = Self::now();
         let Some((_, status)) = state.containers.get_mut(id) else { return };
         if status.state() != v1::ContainerState::ContainerRunning {
             return;
@@ -121,7 +122,7 @@ impl RuntimeService for FakeCri {
                 id: id.clone(),
                 metadata: config.metadata,
                 state: v1::PodSandboxState::SandboxReady.into(),
-                created_at: self.now(),
+                created_at: Self::now(),
                 network: Some(v1::PodSandboxNetworkStatus { ip: ip.into(), additional_ips: vec![] }),
                 labels: config.labels,
                 annotations: config.annotations,
@@ -203,7 +204,7 @@ impl RuntimeService for FakeCri {
             id: id.clone(),
             metadata: config.metadata.clone(),
             state: v1::ContainerState::ContainerCreated.into(),
-            created_at: self.now(),
+            created_at: Self::now(),
             image: config.image.clone(),
             image_ref: "sha256:1".into(),
             labels: config.labels.clone(),
@@ -220,7 +221,7 @@ impl RuntimeService for FakeCri {
         &self,
         request: v1::StartContainerRequest,
     ) -> BoxFuture<'_, CriResult<v1::StartContainerResponse>> {
-        let now = self.now();
+        let now = Self::now();
         let mut state = self.state.lock();
         let (_, status) = state.containers.get_mut(&request.container_id).unwrap();
         status.set_state(v1::ContainerState::ContainerRunning);
@@ -323,7 +324,8 @@ impl RuntimeService for FakeCri {
     }
 
     fn status(&self, _: v1::StatusRequest) -> BoxFuture<'_, CriResult<v1::StatusResponse>> {
-        let on = |kind: &str| v1::RuntimeCondition { r#type: kind.into(), status: true, ..Default::default() };
+        let on =
+            |kind: &str| v1::RuntimeCondition { r#type: kind.into(), status: true, ..Default::default() };
         let status = v1::RuntimeStatus { conditions: vec![on("RuntimeReady"), on("NetworkReady")] };
         ready(Ok(v1::StatusResponse { status: Some(status), ..Default::default() }))
     }
@@ -413,7 +415,10 @@ impl Streams for FakeCri {
     #[allow(clippy::disallowed_methods, reason = "a test's server")]
     fn port_forward(&self, _: String, port: u16) -> BoxFuture<'_, CriResult<Box<dyn Duplex>>> {
         if port != 80 {
-            return ready(Err(CriError::new(mainstay_proto_wire::cri::Code::Unavailable, "connection refused")));
+            return ready(Err(CriError::new(
+                mainstay_proto_wire::cri::Code::Unavailable,
+                "connection refused",
+            )));
         }
         let (near, mut far) = tokio::io::duplex(4096);
         tokio::spawn(async move {

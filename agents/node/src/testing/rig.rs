@@ -55,8 +55,7 @@ impl Rig {
         config.serving_key_pem = serving.key_pem;
         config.client_ca_pem = ca.certificate_pem().to_owned();
         let tasks = Tasks::new("test", CancellationToken::new());
-        let agent =
-            run(config, api.client(), cri.clone(), cri.clone(), cri.clone(), &tasks).await.unwrap();
+        let agent = run(config, api.client(), cri.clone(), cri.clone(), cri.clone(), &tasks).await.unwrap();
         (agent, tasks)
     }
 
@@ -97,14 +96,14 @@ impl Rig {
                 tokio::time::timeout(Duration::from_millis(20), changes.changed()).await.ok();
             }
         };
-        match tokio::time::timeout(DEADLINE, wait).await {
-            Ok(found) => found,
-            Err(_) => panic!(
-                "no {what}; pods: {:#?}; calls: {:#?}",
-                self.api.list(PODS).iter().map(|p| &p["status"]).collect::<Vec<_>>(),
-                self.cri.log()
-            ),
+        if let Ok(found) = tokio::time::timeout(DEADLINE, wait).await {
+            return found;
         }
+        panic!(
+            "no {what}; pods: {:#?}; calls: {:#?}",
+            self.api.list(PODS).iter().map(|p| &p["status"]).collect::<Vec<_>>(),
+            self.cri.log()
+        )
     }
 
     /// Waits for a condition of a pod's status.

@@ -9,7 +9,10 @@ const MAPS: &str = "api/v1/configmaps";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_gets_its_files_and_variables_and_becomes_ready() {
     let rig = Rig::new().await;
-    rig.api.put(MAPS, json!({"metadata": {"name": "m", "namespace": "ns"}, "data": {"k": "v1", "f.txt": "file"}}));
+    rig.api.put(
+        MAPS,
+        json!({"metadata": {"name": "m", "namespace": "ns"}, "data": {"k": "v1", "f.txt": "file"}}),
+    );
     rig.pod(
         "web",
         json!({
@@ -28,14 +31,18 @@ async fn a_pod_gets_its_files_and_variables_and_becomes_ready() {
     let config = rig.cri.config("app").unwrap();
     assert_eq!(config.args, ["--k=v1"]);
     assert!(config.envs.iter().any(|e| e.key == "IP" && e.value == "10.9.0.2"));
-    let host = |path: &str| config.mounts.iter().find(|m| m.container_path == path).unwrap().host_path.clone();
+    let host =
+        |path: &str| config.mounts.iter().find(|m| m.container_path == path).unwrap().host_path.clone();
     assert_eq!(std::fs::read_to_string(format!("{}/f.txt", host("/conf"))).unwrap(), "file");
     assert_eq!(std::fs::read_to_string(format!("{}/token", host("/t"))).unwrap(), "t0ken");
     assert!(std::fs::read_to_string(host("/etc/hosts")).unwrap().contains("10.9.0.2\tweb\n"));
     rig.until("started event", |rig| rig.reasons().contains(&"Started".to_owned()).then_some(())).await;
 
     // A change of the map reaches the file.
-    rig.api.put(MAPS, json!({"metadata": {"name": "m", "namespace": "ns"}, "data": {"k": "v1", "f.txt": "new"}}));
+    rig.api.put(
+        MAPS,
+        json!({"metadata": {"name": "m", "namespace": "ns"}, "data": {"k": "v1", "f.txt": "new"}}),
+    );
     let path = format!("{}/f.txt", host("/conf"));
     rig.until("new file", |_| (std::fs::read_to_string(&path).ok()? == "new").then_some(())).await;
     rig.stop().await;
@@ -103,14 +110,26 @@ async fn a_pod_deleted_while_the_agent_was_down_ends_at_start() {
 async fn what_cannot_start_says_why() {
     let rig = Rig::new().await;
     rig.pod("nope", json!({"containers": [{"name": "app", "image": "absent:1"}]}));
-    rig.pod("never", json!({"containers": [{"name": "app", "image": "absent:1", "imagePullPolicy": "Never"}]}));
+    rig.pod(
+        "never",
+        json!({"containers": [{"name": "app", "image": "absent:1", "imagePullPolicy": "Never"}]}),
+    );
     rig.pod("bad", json!({"containers": [{"name": "app", "image": "Bad Name"}]}));
-    rig.pod("map", json!({"containers": [{"name": "app", "image": "app:1",
-        "envFrom": [{"configMapRef": {"name": "late"}}]}]}));
-    rig.pod("root", json!({"containers": [{"name": "app", "image": "app:1",
-        "securityContext": {"runAsNonRoot": true}}]}));
-    rig.pod("nfs", json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}],
-        "containers": [{"name": "app", "image": "app:1"}]}));
+    rig.pod(
+        "map",
+        json!({"containers": [{"name": "app", "image": "app:1",
+        "envFrom": [{"configMapRef": {"name": "late"}}]}]}),
+    );
+    rig.pod(
+        "root",
+        json!({"containers": [{"name": "app", "image": "app:1",
+        "securityContext": {"runAsNonRoot": true}}]}),
+    );
+    rig.pod(
+        "nfs",
+        json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}],
+        "containers": [{"name": "app", "image": "app:1"}]}),
+    );
     let reason = |status: &serde_json::Value| {
         status["containerStatuses"][0]["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned()
     };
@@ -124,7 +143,8 @@ async fn what_cannot_start_says_why() {
         rig.status(pod, want, |status| reason(status) == want).await;
     }
     let root = rig.api.get(PODS, "ns", "root").unwrap();
-    let message = root["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().unwrap().to_owned();
+    let message =
+        root["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().unwrap().to_owned();
     assert_eq!(
         message,
         "container has runAsNonRoot and image will run as root (pod: \"root_ns(uid-root)\", container: app)"
@@ -132,7 +152,8 @@ async fn what_cannot_start_says_why() {
     rig.until("unsupported volume event", |rig| {
         let events = rig.api.list("api/v1/events");
         events.iter().find(|e| {
-            e["reason"] == "FailedMount" && e["message"].as_str().is_some_and(|m| m.contains("\"nfs\" is not supported"))
+            e["reason"] == "FailedMount"
+                && e["message"].as_str().is_some_and(|m| m.contains("\"nfs\" is not supported"))
         })?;
         Some(())
     })
@@ -164,8 +185,11 @@ async fn a_job_like_pod_succeeds_and_the_node_is_registered_and_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_that_does_not_fit_is_refused() {
     let rig = Rig::new().await;
-    rig.pod("huge", json!({"containers": [{"name": "app", "image": "app:1",
-        "resources": {"requests": {"cpu": "100000"}}}]}));
+    rig.pod(
+        "huge",
+        json!({"containers": [{"name": "app", "image": "app:1",
+        "resources": {"requests": {"cpu": "100000"}}}]}),
+    );
     let status = rig.status("huge", "failed pod", |status| status["phase"] == "Failed").await;
     assert_eq!(status["reason"], "OutOfcpu");
     assert!(rig.cri.log().is_empty());

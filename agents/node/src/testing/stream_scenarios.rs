@@ -78,6 +78,10 @@ async fn logs_are_served_to_the_api_server_only() {
     assert_eq!(get(&rig, name, &format!("{logs}?previous=true")).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(get(&rig, name, "/containerLogs/ns/none/app").await.0, StatusCode::NOT_FOUND);
     assert_eq!(get(&rig, "somebody", "/pods").await.0, StatusCode::FORBIDDEN);
+    let metrics = get(&rig, name, "/metrics").await.1;
+    assert!(
+        metrics.contains("kubelet_running_pods 1") && metrics.contains("{container_state=\"running\"} 1")
+    );
     let (_, pods) = get(&rig, name, "/pods").await;
     assert_eq!(serde_json::from_str::<Value>(&pods).unwrap()["items"][0]["metadata"]["name"], "web");
     rig.stop().await;
@@ -104,7 +108,10 @@ async fn exec_echoes_closes_and_tells_the_exit_code() {
     tokio::time::timeout(DEADLINE, talk).await.unwrap();
     assert_eq!(output, b"hello");
     let status: Value = serde_json::from_slice(&status).unwrap();
-    assert_eq!((status["reason"].as_str(), &status["details"]["causes"][0]["message"]), (Some("NonZeroExitCode"), &json!("7")));
+    assert_eq!(
+        (status["reason"].as_str(), &status["details"]["causes"][0]["message"]),
+        (Some("NonZeroExitCode"), &json!("7"))
+    );
     rig.stop().await;
 }
 
@@ -114,15 +121,19 @@ async fn port_forward_works_through_the_tunnel() {
     let mut socket = socket(&rig, "/portForward/ns/web", "SPDY/3.1+portforward.k8s.io").await;
     let mut spdy = Spdy::new();
     let pair = |port: &str, id: &str, kind: &str| -> Vec<HeaderPair> {
-        [("streamtype", kind), ("port", port), ("requestid", id)].map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec()
+        [("streamtype", kind), ("port", port), ("requestid", id)]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .to_vec()
     };
     let mut out = BytesMut::new();
     for (id, (port, request, kind)) in
-        [("80", "0", "error"), ("80", "0", "data"), ("81", "1", "error"), ("81", "1", "data")].into_iter().enumerate()
+        [("80", "0", "error"), ("80", "0", "data"), ("81", "1", "error"), ("81", "1", "data")]
+            .into_iter()
+            .enumerate()
     {
         spdy.open(u32::try_from(id * 2 + 1).unwrap(), pair(port, request, kind), &mut out);
     }
-    spdy.data(3, b"hi", true, &mut out);
+    Spdy::data(3, b"hi", true, &mut out);
     // Cut anywhere: frames do not follow messages.
     let rest = out.split_off(11);
     socket.send(Message::Binary(out.freeze())).await.unwrap();

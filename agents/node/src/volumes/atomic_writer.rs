@@ -43,7 +43,12 @@ pub(super) fn write(dir: &Path, files: &Payload, stamp: &str, owner: Owner) -> R
     Ok(true)
 }
 
-fn write_file(fresh: &Path, path: &str, file: &super::payload::File, owner: Owner) -> Result<(), VolumeError> {
+fn write_file(
+    fresh: &Path,
+    path: &str,
+    file: &super::payload::File,
+    owner: Owner,
+) -> Result<(), VolumeError> {
     use std::io::Write;
     let target = fresh.join(path);
     if let Some(parent) = target.parent().filter(|p| *p != fresh) {
@@ -147,8 +152,10 @@ mod tests {
         assert!(write(dir.path(), &files(&[("a", "3")]), "three", owner).unwrap());
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "3");
         assert!(!dir.path().join("d").exists());
-        let mut left: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         left.sort();
         assert_eq!(left, ["..data", "..three", "a"]);
     }

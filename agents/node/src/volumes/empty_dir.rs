@@ -20,7 +20,8 @@ pub(super) fn set_up(dir: &Path, source: &EmptyDirVolumeSource, owner: Owner) ->
             if !is_mount_point(dir)? {
                 let options = match &source.size_limit {
                     Some(limit) => {
-                        let bytes = quantity::value(limit).map_err(|e| VolumeError::Quantity(e.to_string()))?;
+                        let bytes =
+                            quantity::value(limit).map_err(|e| VolumeError::Quantity(e.to_string()))?;
                         format!("size={bytes}")
                     }
                     None => String::new(),

@@ -28,7 +28,9 @@ pub(crate) enum VolumeError {
     HostPathType { path: String, wanted: &'static str },
     #[error("volume \"{0}\" is not declared in spec.volumes")]
     Undeclared(String),
-    #[error("failed to create subPath directory for volumeMount \"{volume}\" of container \"{container}\": {reason}")]
+    #[error(
+        "failed to create subPath directory for volumeMount \"{volume}\" of container \"{container}\": {reason}"
+    )]
     SubPath { volume: String, container: String, reason: String },
     #[error("missing value for \"{variable}\" in the subPathExpr of volumeMount \"{volume}\"")]
     SubPathExpr { volume: String, variable: String },
@@ -37,7 +39,12 @@ pub(crate) enum VolumeError {
     #[error("{0}")]
     Quantity(String),
     #[error("{what} {path}")]
-    Io { what: &'static str, path: PathBuf, #[source] source: io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the volume task ended early")]
     Task,
 }

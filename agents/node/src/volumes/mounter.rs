@@ -75,7 +75,9 @@ pub(crate) fn unmount_all(dirs: &PodDirs, uid: &str) -> Result<(), VolumeError> 
         empty_dir::unmount_all_at(mounted)?;
     }
     match fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(VolumeError::io("removing", &dir)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(VolumeError::io("removing", &dir)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -172,8 +174,12 @@ fn volume_mount(
     let sub = sub_path_of(mount, environment)?;
     let host = match sub {
         Some(sub) if !sub.is_empty() => {
-            let target =
-                dirs.pod(uid(pod)).join("volume-subpaths").join(&volume.name).join(&container.name).join(index.to_string());
+            let target = dirs
+                .pod(uid(pod))
+                .join("volume-subpaths")
+                .join(&volume.name)
+                .join(&container.name)
+                .join(index.to_string());
             sub_path::bind(&root, &sub, &target).map_err(|reason| VolumeError::SubPath {
                 volume: volume.name.clone(),
                 container: container.name.clone(),

@@ -28,7 +28,9 @@ impl Owner {
     /// Gives one directory to the group.
     pub(super) fn directory(self, dir: &Path) -> Result<(), VolumeError> {
         match self.group {
-            Some(group) => chown(dir, None, Some(group)).map_err(VolumeError::io("changing the owner of", dir)),
+            Some(group) => {
+                chown(dir, None, Some(group)).map_err(VolumeError::io("changing the owner of", dir))
+            }
             None => Ok(()),
         }
     }
@@ -61,7 +63,8 @@ impl Owner {
                 if meta.is_dir() {
                     open.push(path);
                 } else {
-                    lchown(&path, None, Some(group)).map_err(VolumeError::io("changing the owner of", &path))?;
+                    lchown(&path, None, Some(group))
+                        .map_err(VolumeError::io("changing the owner of", &path))?;
                     if !meta.is_symlink() {
                         set(&path, meta.permissions().mode() | 0o660)?;
                     }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::error::VolumeError;
-use super::tokens::{TokenKey};
+use super::tokens::TokenKey;
 use crate::spec::downward::{self, PodFacts};
 
 /// Files of one volume may not hold more than this: an API object is smaller.
@@ -49,10 +49,18 @@ impl crate::spec::env::Sources for ContentSources {
 pub(crate) fn payload(pod: &Pod, volume: &Volume, sources: &ContentSources) -> Result<Payload, VolumeError> {
     let mut files = Payload::new();
     if let Some(source) = &volume.config_map {
-        let from = From { items: source.items.as_deref(), optional: source.optional, mode: mode(source.default_mode) };
+        let from = From {
+            items: source.items.as_deref(),
+            optional: source.optional,
+            mode: mode(source.default_mode),
+        };
         add_config_map(&mut files, &source.name, &from, sources)?;
     } else if let Some(source) = &volume.secret {
-        let from = From { items: source.items.as_deref(), optional: source.optional, mode: mode(source.default_mode) };
+        let from = From {
+            items: source.items.as_deref(),
+            optional: source.optional,
+            mode: mode(source.default_mode),
+        };
         add_secret(&mut files, source.secret_name.as_deref().unwrap_or_default(), &from, sources)?;
     } else if let Some(source) = &volume.downward_api {
         add_downward(&mut files, pod, source.items.as_deref(), mode(source.default_mode), sources)?;

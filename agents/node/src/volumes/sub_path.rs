@@ -71,7 +71,6 @@ fn prepare(target: &Path, is_dir: bool) -> std::io::Result<()> {
     if is_dir { fs::create_dir(target) } else { fs::File::create(target).map(drop) }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

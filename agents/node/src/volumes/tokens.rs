@@ -92,7 +92,12 @@ impl Tokens {
     }
 }
 
-async fn request(client: &kube::Client, pod: &Pod, key: &TokenKey, now: Timestamp) -> Result<Held, VolumeError> {
+async fn request(
+    client: &kube::Client,
+    pod: &Pod,
+    key: &TokenKey,
+    now: Timestamp,
+) -> Result<Held, VolumeError> {
     let meta = &pod.metadata;
     let account = pod.spec.as_ref().and_then(|s| s.service_account_name.as_deref()).filter(|n| !n.is_empty());
     let body = TokenRequest {
@@ -109,14 +114,16 @@ async fn request(client: &kube::Client, pod: &Pod, key: &TokenKey, now: Timestam
         }),
         ..TokenRequest::default()
     };
-    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or("default"));
+    let api: Api<ServiceAccount> =
+        Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or("default"));
     let params = PostParams::default();
     let call = api.create_token_request(account.unwrap_or("default"), &params, &body);
     let answer = match tokio::time::timeout(DEADLINE, call).await {
         Ok(answer) => answer.map_err(|e| VolumeError::Token(e.to_string()))?,
         Err(_elapsed) => return Err(VolumeError::Token("the API did not answer in 30 s".to_owned())),
     };
-    let status = answer.status.ok_or_else(|| VolumeError::Token("the API answered without a token".to_owned()))?;
+    let status =
+        answer.status.ok_or_else(|| VolumeError::Token("the API answered without a token".to_owned()))?;
     let (Some(token), Some(ends)) = (status.token, status.expiration_timestamp) else {
         return Err(VolumeError::Token("the API answered without a token".to_owned()));
     };

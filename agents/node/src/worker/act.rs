@@ -109,7 +109,8 @@ impl Work {
             tokens,
             facts: self.facts(&[]),
         };
-        let request = MountRequest { pod: Arc::clone(&self.pod), dirs: self.agent.dirs.clone(), sources, stamp };
+        let request =
+            MountRequest { pod: Arc::clone(&self.pod), dirs: self.agent.dirs.clone(), sources, stamp };
         let done = tokio::task::spawn_blocking(move || mount_all(&request)).await;
         let done = done.unwrap_or_else(|_| Err((String::new(), VolumeError::Task)));
         done.map_err(|(volume, error)| (volume, error.sentence()))
@@ -120,12 +121,14 @@ impl Work {
         let (dirs, uid) = (self.agent.dirs.clone(), self.uid.clone());
         match tokio::task::spawn_blocking(move || unmount_all(&dirs, &uid)).await {
             Ok(Ok(())) => Outcome::VolumesRemoved,
-            Ok(Err(error)) => {
-                Outcome::VolumesFailed(Failure { reason: "FailedUnmount".to_owned(), message: error.sentence() })
-            }
-            Err(_) => {
-                Outcome::VolumesFailed(Failure { reason: "FailedUnmount".to_owned(), message: "task ended".to_owned() })
-            }
+            Ok(Err(error)) => Outcome::VolumesFailed(Failure {
+                reason: "FailedUnmount".to_owned(),
+                message: error.sentence(),
+            }),
+            Err(_) => Outcome::VolumesFailed(Failure {
+                reason: "FailedUnmount".to_owned(),
+                message: "task ended".to_owned(),
+            }),
         }
     }
 
@@ -133,8 +136,13 @@ impl Work {
     pub(crate) async fn create_sandbox(self, attempt: u32, stop: Option<String>) -> Outcome {
         if let Some(id) = stop {
             let events = &self.agent.events;
-            events.normal(&self.pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
-            let stopped = self.agent.runtime.stop_pod_sandbox(v1::StopPodSandboxRequest { pod_sandbox_id: id }).await;
+            events.normal(
+                &self.pod,
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            );
+            let stopped =
+                self.agent.runtime.stop_pod_sandbox(v1::StopPodSandboxRequest { pod_sandbox_id: id }).await;
             if let Err(error) = stopped {
                 return self.sandbox_failed(format!("Failed to stop the previous pod sandbox: {error}"));
             }
@@ -152,7 +160,9 @@ impl Work {
         match made {
             Ok(Ok(_)) => Outcome::SandboxMade,
             Ok(Err(error)) => self.sandbox_failed(format!("Failed to create pod sandbox: {error}")),
-            Err(_elapsed) => self.sandbox_failed("Failed to create pod sandbox: the runtime took too long".to_owned()),
+            Err(_elapsed) => {
+                self.sandbox_failed("Failed to create pod sandbox: the runtime took too long".to_owned())
+            }
         }
     }
 
@@ -187,7 +197,8 @@ impl Work {
         };
         self.agent.events.container_normal(&self.pod, &name, "Killing", message);
         let began = self.agent.now();
-        let hook = declared.as_ref().and_then(|d| d.container.lifecycle.as_ref()).and_then(|l| l.pre_stop.clone());
+        let hook =
+            declared.as_ref().and_then(|d| d.container.lifecycle.as_ref()).and_then(|l| l.pre_stop.clone());
         let mut left = grace_seconds;
         if let (Some(handler), Some(declared)) = (hook, &declared)
             && grace_seconds > 0
@@ -214,9 +225,10 @@ impl Work {
                 self.agent.events.container_warning(&self.pod, &name, "FailedKillPod", text.clone());
                 Outcome::Undone { what: "stopping a container", message: text }
             }
-            Err(_elapsed) => {
-                Outcome::Undone { what: "stopping a container", message: "the runtime took too long".to_owned() }
-            }
+            Err(_elapsed) => Outcome::Undone {
+                what: "stopping a container",
+                message: "the runtime took too long".to_owned(),
+            },
         }
     }
 
@@ -231,7 +243,8 @@ impl Work {
     pub(crate) async fn remove_container(self, id: String) -> Outcome {
         let records = self.agent.observer.watch(&self.uid).borrow().clone();
         let log = records.containers.iter().find(|c| c.id == id).map(|c| c.log_path.clone());
-        let removed = self.agent.runtime.remove_container(v1::RemoveContainerRequest { container_id: id }).await;
+        let removed =
+            self.agent.runtime.remove_container(v1::RemoveContainerRequest { container_id: id }).await;
         if removed.is_ok()
             && let Some(log) = log.filter(|l| !l.is_empty())
         {
@@ -244,7 +257,8 @@ impl Work {
     pub(crate) async fn stop_sandbox(self, id: String) -> Outcome {
         let call = self.agent.runtime.stop_pod_sandbox(v1::StopPodSandboxRequest { pod_sandbox_id: id });
         let stopped = tokio::time::timeout(SANDBOX_DEADLINE, call).await;
-        let stopped = stopped.unwrap_or_else(|_| Err(mainstay_proto_wire::cri::CriError::internal("timed out")));
+        let stopped =
+            stopped.unwrap_or_else(|_| Err(mainstay_proto_wire::cri::CriError::internal("timed out")));
         self.done(stopped.map(drop), "stopping a sandbox").await
     }
 
@@ -252,7 +266,8 @@ impl Work {
     pub(crate) async fn remove_sandbox(self, id: String) -> Outcome {
         let call = self.agent.runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: id });
         let removed = tokio::time::timeout(SANDBOX_DEADLINE, call).await;
-        let removed = removed.unwrap_or_else(|_| Err(mainstay_proto_wire::cri::CriError::internal("timed out")));
+        let removed =
+            removed.unwrap_or_else(|_| Err(mainstay_proto_wire::cri::CriError::internal("timed out")));
         self.done(removed.map(drop), "removing a sandbox").await
     }
 

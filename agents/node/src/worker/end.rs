@@ -64,7 +64,8 @@ fn plan_kills(view: &PodView<'_>, steps: &mut Vec<PodStep>) -> bool {
     for name in sidecars.iter().rev() {
         let mut own = running().filter(|r| r.name == *name).peekable();
         if own.peek().is_some() {
-            let left = view.memory.ending_since.map_or(grace, |since| left_of(grace, elapsed(since, view.now)));
+            let left =
+                view.memory.ending_since.map_or(grace, |since| left_of(grace, elapsed(since, view.now)));
             for record in own {
                 push_kill(view, record, left, KillWhy::PodEnds, steps);
             }

@@ -49,7 +49,9 @@ impl Worker {
                 self.memory.kill_grace.insert(id.clone(), grace_seconds);
                 self.spawn(Op::Kill(id.clone()), work.kill(id, name, grace_seconds, why));
             }
-            PodStep::RemoveContainer { id, .. } => self.spawn(Op::Remove(id.clone()), work.remove_container(id)),
+            PodStep::RemoveContainer { id, .. } => {
+                self.spawn(Op::Remove(id.clone()), work.remove_container(id));
+            }
             PodStep::StopSandbox { id } => self.spawn(Op::Kill(id.clone()), work.stop_sandbox(id)),
             PodStep::RemoveSandbox { id } => self.spawn(Op::Remove(id.clone()), work.remove_sandbox(id)),
             PodStep::DeletePod => self.spawn(Op::Delete, work.delete_pod()),
@@ -131,7 +133,7 @@ impl Worker {
             Outcome::StatusGone => self.memory.gone = true,
             Outcome::StatusFailed(message) => {
                 warn!(pod = self.uid, message, "writing the pod's status failed");
-                self.status_retry_at = Some(plus(now, STATUS_RETRY));
+                self.status_failed_at = Some(plus(now, STATUS_RETRY));
             }
         }
     }

@@ -76,11 +76,10 @@ fn finished(view: &PodView<'_>) -> bool {
 
 /// An init container failed and the pod may not retry it.
 pub(crate) fn init_failed(view: &PodView<'_>) -> bool {
-    containers::restart_policy(view.pod) == "Never"
-        && containers::all(view.pod).iter().any(|c| {
-            c.role == Role::Init
-                && view.runtime.current(c.name()).is_some_and(|r| r.exited() && r.exit_code != 0)
-        })
+    containers::all(view.pod).iter().any(|c| {
+        let last = view.runtime.current(c.name()).filter(|r| r.exited() && r.exit_code != 0);
+        c.role == Role::Init && last.is_some_and(|r| !may_restart(view, Role::Init, Some(r)))
+    })
 }
 
 /// Whether policy allows another run after `last`.
@@ -89,8 +88,8 @@ pub(crate) fn may_restart(view: &PodView<'_>, role: Role, last: Option<&Containe
     match role {
         Role::Sidecar => true,
         Role::Ephemeral => false,
-        Role::Init => last.exit_code != 0 && containers::restart_policy(view.pod) != "Never",
-        Role::App => match containers::restart_policy(view.pod) {
+        Role::Init => last.exit_code != 0 && policy(view, last) != "Never",
+        Role::App => match policy(view, last) {
             "Never" => false,
             "OnFailure" => last.exit_code != 0,
             _ => true,
@@ -98,11 +97,27 @@ pub(crate) fn may_restart(view: &PodView<'_>, role: Role, last: Option<&Containe
     }
 }
 
+/// The restart policy that counts after `last`: a matching rule of its container, the container's own, the pod's.
+fn policy<'a>(view: &PodView<'a>, last: &ContainerRecord) -> &'a str {
+    let spec = view.pod.spec.as_ref();
+    let all = spec.into_iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
+    let own = all.into_iter().find(|c| c.name == last.name);
+    let rules = own.and_then(|c| c.restart_policy_rules.as_deref()).unwrap_or_default();
+    let matched = rules.iter().find(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let listed = codes.values.iter().flatten().any(|code| *code == last.exit_code);
+            if codes.operator == "NotIn" { !listed } else { listed }
+        })
+    });
+    if matched.is_some_and(|rule| rule.action == "Restart") {
+        return "Always";
+    }
+    own.and_then(|c| c.restart_policy.as_deref()).unwrap_or_else(|| containers::restart_policy(view.pod))
+}
+
 /// Whether a regular container was made in the current sandbox: initialisation is behind the pod.
 pub(crate) fn regular_created(view: &PodView<'_>) -> bool {
-    containers::all(view.pod)
-        .iter()
-        .any(|c| c.role == Role::App && view.runtime.current(c.name()).is_some())
+    containers::all(view.pod).iter().any(|c| c.role == Role::App && view.runtime.current(c.name()).is_some())
 }
 
 /// Whether an init container has ended well, or a sidecar has started, in the current sandbox.
@@ -123,8 +138,7 @@ pub(crate) fn started(view: &PodView<'_>, container: &Container, record: &Contai
     if has_post_start(container) && memory.and_then(|m| m.hook_done.as_deref()) != Some(record.id.as_str()) {
         return false;
     }
-    container.startup_probe.is_none()
-        || memory.is_some_and(|m| m.probes_of(&record.id).startup == Some(true))
+    container.startup_probe.is_none() || memory.is_some_and(|m| m.probes_of(&record.id).startup == Some(true))
 }
 
 /// Whether the container's `postStart` must end before it counts as started.
@@ -133,7 +147,12 @@ pub(crate) fn has_post_start(container: &Container) -> bool {
 }
 
 /// `ready` of a container status.
-pub(crate) fn ready(view: &PodView<'_>, role: Role, container: &Container, record: Option<&ContainerRecord>) -> bool {
+pub(crate) fn ready(
+    view: &PodView<'_>,
+    role: Role,
+    container: &Container,
+    record: Option<&ContainerRecord>,
+) -> bool {
     let Some(record) = record else { return false };
     if role == Role::Init {
         return record.exited() && record.exit_code == 0;

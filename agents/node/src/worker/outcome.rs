@@ -13,16 +13,25 @@ pub(crate) enum Outcome {
     SandboxMade,
     SandboxFailed(Failure),
     /// The container runs and its `postStart` hook is done.
-    Started { name: String, id: String },
+    Started {
+        name: String,
+        id: String,
+    },
     StartFailed(StartFailure),
     /// A kill, removal or stop: what it did shows in the runtime's records.
     Done,
     /// The same, but it failed; it is tried again.
-    Undone { what: &'static str, message: String },
+    Undone {
+        what: &'static str,
+        message: String,
+    },
     Deleted,
     DeleteFailed(String),
-    /// What the API shows after a status patch.
-    StatusWritten { status: Box<PodStatus>, resource_version: String },
+    /// The API has taken this status.
+    StatusWritten {
+        status: Box<PodStatus>,
+        resource_version: String,
+    },
     /// The object is gone.
     StatusGone,
     StatusFailed(String),

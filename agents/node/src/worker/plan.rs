@@ -203,7 +203,8 @@ fn restart_count(pod: &Pod, name: &str, last: Option<&ContainerRecord>) -> u32 {
         return last.restart_count.saturating_add(1);
     }
     let Some(status) = &pod.status else { return 0 };
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    let all =
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
     all.filter(|s| s.name == name && s.container_id.is_some())
         .map(|s| u32::try_from(s.restart_count).unwrap_or(0).saturating_add(1))
         .next()

@@ -75,7 +75,8 @@ fn take(case: &mut Case, words: &[&str]) {
         ["final-status-written"] => case.memory.final_status_written = true,
         ["ending-since", second] => case.memory.ending_since = Some(at(second)),
         ["rejected", reason] => {
-            case.memory.rejected = Some(Failure { reason: (*reason).to_owned(), message: "no room".to_owned() });
+            case.memory.rejected =
+                Some(Failure { reason: (*reason).to_owned(), message: "no room".to_owned() });
         }
         ["volumes", "pending"] => case.memory.volumes = VolumesState::Pending,
         ["volumes", "removed"] => case.memory.volumes = VolumesState::Removed,
@@ -150,7 +151,11 @@ fn state(state: Option<&ContainerState>) -> String {
         return format!("waiting {}{message}", waiting.reason.as_deref().unwrap_or_default());
     }
     if let Some(terminated) = &state.terminated {
-        return format!("terminated {} {}", terminated.exit_code, terminated.reason.as_deref().unwrap_or_default());
+        return format!(
+            "terminated {} {}",
+            terminated.exit_code,
+            terminated.reason.as_deref().unwrap_or_default()
+        );
     }
     if state.running.is_some() { "running".to_owned() } else { "-".to_owned() }
 }
@@ -165,7 +170,12 @@ fn line(status: &ContainerStatus) -> String {
     }
     let last = state(status.last_state.as_ref());
     let last = if last == "-" { String::new() } else { format!(" last=({last})") };
-    format!("{}: {}{flags} restarts={}{last}", status.name, state(status.state.as_ref()), status.restart_count)
+    format!(
+        "{}: {}{flags} restarts={}{last}",
+        status.name,
+        state(status.state.as_ref()),
+        status.restart_count
+    )
 }
 
 fn show(case: &Case) -> String {
@@ -177,7 +187,8 @@ fn show(case: &Case) -> String {
     let status = pod_status(&view);
     let reason = status.reason.as_deref().map(|r| format!(" {r}")).unwrap_or_default();
     writeln!(out, "phase {}{reason}", status.phase.as_deref().unwrap_or_default()).unwrap();
-    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let all =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     for own in all.chain(status.ephemeral_container_statuses.iter().flatten()) {
         writeln!(out, "  {}", line(own)).unwrap();
     }

@@ -42,7 +42,9 @@ impl Probing {
             if !matches!(declared.role, Role::App | Role::Sidecar) {
                 continue;
             }
-            let Some(record) = view.runtime.current(declared.name()).filter(|r| r.running()) else { continue };
+            let Some(record) = view.runtime.current(declared.name()).filter(|r| r.running()) else {
+                continue;
+            };
             alive.push(record.id.clone());
             self.follow_one(view, &declared.container, record, ending);
         }
@@ -55,7 +57,13 @@ impl Probing {
         });
     }
 
-    fn follow_one(&mut self, view: &PodView<'_>, container: &Container, record: &ContainerRecord, ending: bool) {
+    fn follow_one(
+        &mut self,
+        view: &PodView<'_>,
+        container: &Container,
+        record: &ContainerRecord,
+        ending: bool,
+    ) {
         let started = lifecycle::started(view, container, record);
         if let Some(probed) = self.probed.get(&record.id) {
             probed.started.send_if_modified(|old| std::mem::replace(old, started) != started);

@@ -96,11 +96,18 @@ impl PullRequest<'_> {
             return Err(fail("ImagePullBackOff", message, StartStage::PullBackOff));
         }
         let events = &self.agent.events;
-        events.container_normal(self.pod, &self.container.name, "Pulling", format!("Pulling image \"{stated}\""));
+        events.container_normal(
+            self.pod,
+            &self.container.name,
+            "Pulling",
+            format!("Pulling image \"{stated}\""),
+        );
         match self.fetch(reference).await {
             Ok(image) => {
                 let took = elapsed(now, self.agent.now());
-                let text = format!("Successfully pulled image \"{stated}\" in {took:.3?} ({took:.3?} including waiting).");
+                let text = format!(
+                    "Successfully pulled image \"{stated}\" in {took:.3?} ({took:.3?} including waiting)."
+                );
                 events.container_normal(self.pod, &self.container.name, "Pulled", text);
                 Ok(image)
             }

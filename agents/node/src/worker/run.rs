@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
-use mainstay_agents_kit::time::elapsed;
+use mainstay_agents_kit::time::{elapsed, plus};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ use crate::volumes::Tokens;
 
 /// Probe verdicts waiting for the worker.
 const REPORTS_MAX: usize = 64;
+/// How long "its containers are being made" may wait to be written.
+const PREPARING_HOLD: Duration = Duration::from_millis(250);
 /// The longest sleep: a plan that names no time is looked at again after this.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -49,7 +51,10 @@ pub(crate) struct Worker {
     pub(super) leases: Arc<PodLeases>,
     pub(super) tokens: Arc<Mutex<Tokens>>,
     pub(super) stored: Stored,
-    pub(super) status_retry_at: Option<Timestamp>,
+    /// When a status that was held back is written.
+    status_retry_at: Option<Timestamp>,
+    /// When a failed write is tried again.
+    pub(super) status_failed_at: Option<Timestamp>,
     pub(super) volumes_made_from: Vec<(String, String)>,
     pub(super) backoff_told: BTreeMap<String, Timestamp>,
     pub(super) mounts_made: u64,
@@ -97,6 +102,7 @@ impl Worker {
             tokens: Arc::default(),
             stored: Stored::default(),
             status_retry_at: None,
+            status_failed_at: None,
             volumes_made_from: Vec::new(),
             backoff_told: BTreeMap::new(),
             mounts_made: 0,
@@ -150,7 +156,7 @@ impl Worker {
         let steps = plan(&self.view());
         let now = self.agent.now();
         let mut sleep = SLEEP_MAX;
-        if let Some(at) = self.status_retry_at {
+        for at in [self.status_retry_at, self.status_failed_at].into_iter().flatten() {
             sleep = sleep.min(elapsed(now, at));
         }
         for step in steps {
@@ -256,7 +262,7 @@ impl Worker {
     /// Keeps the newer of what a watch and what our own patch has shown.
     fn take_stored(&mut self, pod: &Pod) {
         let version = version(pod.metadata.resource_version.as_deref());
-        if version >= self.stored.version {
+        if version > self.stored.version {
             self.stored = Stored { status: pod.status.clone(), version };
         }
     }
@@ -275,6 +281,15 @@ impl Worker {
         self.memory.take_probe(&report.name, &report.container_id, report.kind, report.ok);
     }
 
+    /// Until when a status that says little is held back: most pods run before that, and one write tells all.
+    fn hold_back(&mut self, status: &PodStatus, now: Timestamp) -> Option<Timestamp> {
+        if !only_preparing(status) {
+            return None;
+        }
+        let until = plus(self.memory.first_seen.unwrap_or(now), PREPARING_HOLD);
+        (now < until).then_some(until)
+    }
+
     /// Brings the API's status up to date, one patch at a time.
     fn write_status(&mut self) {
         let status = pod_status(&self.view());
@@ -284,18 +299,37 @@ impl Worker {
             return;
         }
         let now = self.agent.now();
-        if self.status_retry_at.is_some_and(|at| now < at) {
+        if self.status_retry_at.is_some_and(|at| now < at) && only_preparing(&status) {
             return;
         }
-        self.status_retry_at = None;
+        if self.status_failed_at.is_some_and(|at| now < at) {
+            return;
+        }
+        (self.status_retry_at, self.status_failed_at) = (None, None);
         match status_patch(&self.uid, self.stored.status.as_ref(), &status) {
             Some(patch) => {
+                if let Some(until) = self.hold_back(&status, now) {
+                    self.status_retry_at = Some(until);
+                    return;
+                }
                 let work = self.work();
-                self.spawn(Op::Status, work.patch_status(patch));
+                self.spawn(Op::Status, work.patch_status(patch, status));
             }
             None => self.memory.final_status_written = over,
         }
     }
+}
+
+/// A pod that still only waits for its containers to be made: nothing a reader needs at once.
+fn only_preparing(status: &PodStatus) -> bool {
+    let all =
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    status.phase.as_deref() == Some("Pending")
+        && all.into_iter().all(|own| {
+            let waiting =
+                own.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.as_deref());
+            matches!(waiting, Some("ContainerCreating" | "PodInitializing"))
+        })
 }
 
 /// Resource versions of one store are numbers in order.

@@ -40,7 +40,10 @@ impl Work {
     pub(crate) async fn start_container(self, request: StartRequest) -> Outcome {
         let name = request.name.clone();
         let Some(declared) = containers::find(&self.pod, &name) else {
-            return Outcome::Undone { what: "starting a container", message: format!("{name} is not declared") };
+            return Outcome::Undone {
+                what: "starting a container",
+                message: format!("{name} is not declared"),
+            };
         };
         let container = declared.container.into_owned();
         let started = self.try_start(&container, &request).await;
@@ -53,7 +56,12 @@ impl Work {
 
     async fn try_start(&self, container: &Container, request: &StartRequest) -> Result<String, Failed> {
         let warn = |message: &str| {
-            self.agent.events.container_warning(&self.pod, &container.name, "Failed", format!("Error: {message}"));
+            self.agent.events.container_warning(
+                &self.pod,
+                &container.name,
+                "Failed",
+                format!("Error: {message}"),
+            );
         };
         let prepare = |reason: &'static str| {
             move |message: String| {
@@ -62,7 +70,8 @@ impl Work {
             }
         };
         let config_error = prepare("CreateContainerConfigError");
-        let sandbox = self.sandbox_config(request.sandbox_attempt).map_err(|e| config_error(e.to_string()))?;
+        let sandbox =
+            self.sandbox_config(request.sandbox_attempt).map_err(|e| config_error(e.to_string()))?;
         let leased = self.leases.get().await.map_err(|e| config_error(e.to_string()))?;
         let image = pull::ensure(PullRequest {
             agent: &self.agent,
@@ -151,14 +160,23 @@ impl Work {
     }
 
     async fn post_start(&self, container: &Container, id: &str, ips: &[String]) -> Result<(), Failed> {
-        let Some(handler) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return Ok(()) };
+        let Some(handler) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else {
+            return Ok(());
+        };
         // The container runs while its hook does: show it.
         self.refresh().await;
         let ip = ips.first().cloned().unwrap_or_default();
         let target = HookTarget { container, container_id: id, pod_ip: &ip };
-        let Err(error) = hooks::run(&self.agent, handler, target, POST_START_MAX).await else { return Ok(()) };
+        let Err(error) = hooks::run(&self.agent, handler, target, POST_START_MAX).await else {
+            return Ok(());
+        };
         let message = format!("PostStartHook failed: {error}");
-        self.agent.events.container_warning(&self.pod, &container.name, "FailedPostStartHook", message.clone());
+        self.agent.events.container_warning(
+            &self.pod,
+            &container.name,
+            "FailedPostStartHook",
+            message.clone(),
+        );
         let grace = self.pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
         let stop = v1::StopContainerRequest { container_id: id.to_owned(), timeout: grace };
         if let Err(error) = self.agent.runtime.stop_container(stop).await {

@@ -22,21 +22,44 @@ pub(crate) enum KillWhy {
 pub(crate) enum PodStep {
     MountVolumes,
     /// Make a sandbox; `stop` is the one it replaces.
-    CreateSandbox { attempt: u32, stop: Option<String> },
-    StartContainer { name: String, restart_count: u32 },
-    KillContainer { id: String, name: String, grace_seconds: i64, why: KillWhy },
-    RemoveContainer { id: String, name: String },
-    StopSandbox { id: String },
-    RemoveSandbox { id: String },
+    CreateSandbox {
+        attempt: u32,
+        stop: Option<String>,
+    },
+    StartContainer {
+        name: String,
+        restart_count: u32,
+    },
+    KillContainer {
+        id: String,
+        name: String,
+        grace_seconds: i64,
+        why: KillWhy,
+    },
+    RemoveContainer {
+        id: String,
+        name: String,
+    },
+    StopSandbox {
+        id: String,
+    },
+    RemoveSandbox {
+        id: String,
+    },
     UnmountVolumes,
     /// Delete the object with grace 0.
     DeletePod,
     /// Nothing is left: the worker ends.
     Forget,
     /// A container waits after a crash.
-    BackOff { name: String, until: Timestamp },
+    BackOff {
+        name: String,
+        until: Timestamp,
+    },
     /// Look again at this time.
-    Wake { at: Timestamp },
+    Wake {
+        at: Timestamp,
+    },
 }
 
 impl fmt::Display for PodStep {
@@ -47,7 +70,9 @@ impl fmt::Display for PodStep {
             Self::CreateSandbox { attempt, stop: Some(id) } => {
                 write!(f, "create-sandbox attempt={attempt} stop={id}")
             }
-            Self::StartContainer { name, restart_count } => write!(f, "start {name} restarts={restart_count}"),
+            Self::StartContainer { name, restart_count } => {
+                write!(f, "start {name} restarts={restart_count}")
+            }
             Self::KillContainer { id, name, grace_seconds, why } => {
                 write!(f, "kill {name} id={id} grace={grace_seconds}s why={why:?}")
             }

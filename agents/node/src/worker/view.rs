@@ -17,6 +17,7 @@ pub(crate) struct PodView<'a> {
     pub now: Timestamp,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each set once and never cleared")]
 /// What the agent knows of a pod that is neither in the API nor in the runtime.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PodMemory {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Work {
     /// Patches the status subresource; the uid in the patch makes it miss a new pod of the same name.
-    pub(super) async fn patch_status(self, patch: Value) -> Outcome {
+    pub(super) async fn patch_status(self, patch: Value, wanted: PodStatus) -> Outcome {
         let meta = &self.pod.metadata;
         let api: Api<Pod> =
             Api::namespaced(self.agent.client.clone(), meta.namespace.as_deref().unwrap_or("default"));
@@ -22,7 +22,8 @@ impl Work {
         let call = api.patch_status(&name, &params, &patch);
         match tokio::time::timeout(DEADLINE, call).await {
             Ok(Ok(pod)) if pod.metadata.uid.as_deref() == Some(&self.uid) => Outcome::StatusWritten {
-                status: Box::new(pod.status.unwrap_or_default()),
+                // Not the answer's: the API may spell the same status another way, which is nothing to write again.
+                status: Box::new(wanted),
                 resource_version: pod.metadata.resource_version.unwrap_or_default(),
             },
             Ok(Ok(_other)) => Outcome::StatusGone,

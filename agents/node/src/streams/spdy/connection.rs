@@ -110,7 +110,8 @@ impl Driver {
 
     /// False when the client says goodbye.
     async fn take(&mut self, frame: Frame, control: &mpsc::Sender<Frame>) -> Result<bool, String> {
-        let answer = |frame: Frame| async move { control.send(frame).await.map_err(|_| "closed".to_owned()) };
+        let answer =
+            |frame: Frame| async move { control.send(frame).await.map_err(|_closed| "closed".to_owned()) };
         match frame {
             Frame::SynStream { stream, fin, block } => {
                 let headers = self.reader.read(&block)?;

@@ -6,17 +6,40 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 const FRAME_BYTES_MAX: usize = 1 << 20;
 const VERSION: u16 = 3;
 const FIN: u8 = 1;
+/// Stream ids have 31 bits.
+const ID: u32 = 0x7fff_ffff;
 
 /// A frame with its header block still compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    Data { stream: u32, fin: bool, bytes: Bytes },
-    SynStream { stream: u32, fin: bool, block: Bytes },
-    SynReply { stream: u32, fin: bool, block: Bytes },
-    Reset { stream: u32, status: u32 },
-    Ping { id: u32 },
+    Data {
+        stream: u32,
+        fin: bool,
+        bytes: Bytes,
+    },
+    SynStream {
+        stream: u32,
+        fin: bool,
+        block: Bytes,
+    },
+    SynReply {
+        stream: u32,
+        fin: bool,
+        block: Bytes,
+    },
+    Reset {
+        stream: u32,
+        status: u32,
+    },
+    Ping {
+        id: u32,
+    },
     GoAway,
-    Headers { stream: u32, fin: bool, block: Bytes },
+    Headers {
+        stream: u32,
+        fin: bool,
+        block: Bytes,
+    },
     /// SETTINGS, `WINDOW_UPDATE` and what we do not know: no meaning here.
     Ignored,
 }
@@ -47,7 +70,6 @@ pub(crate) fn parse(buffer: &mut BytesMut) -> Result<Option<Frame>, String> {
     let mut number = |mask: u32| -> Result<u32, String> {
         if body.len() < 4 { Err(short()) } else { Ok(body.get_u32() & mask) }
     };
-    const ID: u32 = 0x7fff_ffff;
     Ok(Some(match first & 0xffff {
         1 => {
             let stream = number(ID)?;
@@ -141,7 +163,9 @@ mod tests {
             Frame::Headers { stream: 9, fin: false, block: bytes },
         ];
         let mut out = BytesMut::new();
-        frames.iter().for_each(|f| write(f, &mut out));
+        for frame in &frames {
+            write(frame, &mut out);
+        }
         let (mut buffer, mut seen) = (BytesMut::new(), Vec::new());
         for byte in out {
             buffer.put_u8(byte);

@@ -173,7 +173,8 @@ mod tests {
         let (mut writer, mut reader) = (HeaderWriter::new().unwrap(), HeaderReader::new());
         for id in 0..3 {
             let headers: Headers =
-                [("streamtype".to_owned(), "data".to_owned()), ("requestid".to_owned(), id.to_string())].into();
+                [("streamtype".to_owned(), "data".to_owned()), ("requestid".to_owned(), id.to_string())]
+                    .into();
             assert_eq!(reader.read(&writer.write(&headers).unwrap()).unwrap(), headers);
         }
         assert_eq!(reader.read(&writer.write(&Headers::new()).unwrap()).unwrap(), Headers::new());
