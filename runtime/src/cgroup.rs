@@ -107,6 +107,14 @@ impl Hierarchies {
         self.v1.iter().find(has).map(|(_, point)| below(point, group))
     }
 
+    /// Under version 1: where programs look for their limits, and the directories that say it for `group`.
+    pub(crate) fn views(&self, group: &str) -> Vec<(PathBuf, String)> {
+        let view = |controller: &str| {
+            self.v1_dir(controller, group).map(|dir| (dir, format!("/sys/fs/cgroup/{controller}")))
+        };
+        ["memory", "cpu", "cpuacct", "cpuset", "pids"].into_iter().filter_map(view).collect()
+    }
+
     fn v2_dir(&self, group: &str) -> Option<PathBuf> {
         self.v2.as_ref().filter(|_| self.unified()).map(|point| below(point, group))
     }

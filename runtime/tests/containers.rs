@@ -161,3 +161,23 @@ fn pod_has_its_own_network_address_and_gives_it_back() {
         node.runtime.remove_pod_sandbox(again).await.unwrap();
     });
 }
+
+#[test]
+fn container_reads_its_limits_and_cannot_lift_them() {
+    on_node(async |node| {
+        let pod = node.pod("limits").await;
+        let mut config = Node::script("c", "sleep 1000");
+        config.linux.as_mut().unwrap().resources =
+            Some(v1::LinuxContainerResources { memory_limit_in_bytes: 64 << 20, ..Default::default() });
+        let id = node.start(&pod, config).await;
+        let script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; \
+            for f in $(ls -d /sys/fs/cgroup/*/memory.limit_in_bytes /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/memory.max \
+            /sys/fs/cgroup/pids.max 2>/dev/null); do echo 99999999 > $f && echo lifted $f; done; true";
+        let (_, text) = node.exec(&id, script).await;
+        assert!(text.contains("67108864"), "{text}");
+        assert!(!text.contains("lifted"), "{text}");
+        assert!(text.contains("Read-only file system"), "{text}");
+        let (_, text) = node.exec(&id, "echo x > /proc/sys/kernel/hostname; echo x > /sys/power/state; cat /proc/keys; true").await;
+        assert!(!text.contains("keyring"), "{text}");
+    });
+}

@@ -118,9 +118,12 @@ impl Runtime {
         let shm =
             if sandbox_record.ipc { run.join("shm").display().to_string() } else { "/dev/shm".to_owned() };
         let hostname = std::fs::read_to_string(dir.join("hostname")).attempt("reading the host name")?;
+        let cgroup = format!("{}/{id}", self.pod_group(&sandbox.config, &sandbox_record.id));
+        let views = self.groups.views(&cgroup).into_iter().map(|(dir, target)| (dir.display().to_string(), target));
         Ok(Facts {
             rootfs: rootfs.display().to_string(),
-            cgroup: format!("{}/{id}", self.pod_group(&sandbox.config, &sandbox_record.id)),
+            cgroup_views: views.collect(),
+            cgroup,
             hostname: hostname.trim_end().to_owned(),
             namespaces: Namespaces {
                 network: pin(sandbox_record.net, "net"),

@@ -83,6 +83,8 @@ pub(crate) struct Facts {
     pub(crate) readonly_rootfs: bool,
     pub(crate) devices: Vec<Device>,
     pub(crate) seccomp: Option<Value>,
+    /// Under version 1: directories of the container's groups and where they appear.
+    pub(crate) cgroup_views: Vec<(String, String)>,
     /// Only version 2 of control groups is mounted.
     pub(crate) unified_cgroups: bool,
     pub(crate) pids_max: i64,
@@ -220,7 +222,11 @@ fn linux(config: &ContainerConfig, facts: &Facts, context: &LinuxContainerSecuri
             }
         };
         linux.insert("maskedPaths".into(), json!(or_default(&context.masked_paths, &MASKED)));
-        linux.insert("readonlyPaths".into(), json!(or_default(&context.readonly_paths, &READ_ONLY)));
+        let mut read_only = or_default(&context.readonly_paths, &READ_ONLY);
+        if facts.unified_cgroups {
+            read_only.push("/sys/fs/cgroup".to_owned());
+        }
+        linux.insert("readonlyPaths".into(), json!(read_only));
     }
     if let Some(propagation) = root_propagation(config) {
         linux.insert("rootfsPropagation".into(), json!(propagation));

@@ -48,8 +48,17 @@ fn base(facts: &Facts) -> Vec<Value> {
         ),
         plain("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         plain("sysfs", "/sys", &["nosuid", "noexec", "nodev", system]),
-        plain("cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", system]),
     ];
+    if facts.privileged || facts.unified_cgroups {
+        list.push(plain("cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", system]));
+    } else {
+        // Under version 1 libcontainer leaves the hierarchies writable, and the container's root could lift its own
+        // limits. So only what programs read to find their limits is there, and read-only.
+        list.push(plain("tmpfs", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "mode=755", "size=64k"]));
+        for (source, target) in &facts.cgroup_views {
+            list.push(bind(source, target, &["bind", "rprivate", "ro", "nosuid", "noexec", "nodev"]));
+        }
+    }
     list.push(bind(&facts.shm, "/dev/shm", &["rbind", "rprivate", "rw", "nosuid", "noexec", "nodev"]));
     list
 }
