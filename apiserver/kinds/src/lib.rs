@@ -27,10 +27,9 @@ pub use core::service::SERVICE;
 pub use core::service_account::SERVICE_ACCOUNT;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use lease::LEASE;
-pub use priority_class::{PRIORITY_CLASS, SYSTEM_CLASSES, USER_PRIORITY_MAX};
+pub use priority_class::{PRIORITY_CLASS, SYSTEM_CLASSES};
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use review::{
     BINDING, EVICTION, LOCAL_SUBJECT_ACCESS_REVIEW, SCALE, SELF_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_REVIEW,
     SELF_SUBJECT_RULES_REVIEW, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
 };
-pub use table::human_duration;

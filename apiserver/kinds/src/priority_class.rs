@@ -9,7 +9,7 @@ use mainstay_apiserver_machinery::value::Value;
 use time::OffsetDateTime;
 
 /// The highest value that a class of a user may have.
-pub const USER_PRIORITY_MAX: i64 = 1_000_000_000;
+const USER_PRIORITY_MAX: i64 = 1_000_000_000;
 /// Classes that the system itself makes, with their values.
 pub const SYSTEM_CLASSES: &[(&str, i64)] =
     &[("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];

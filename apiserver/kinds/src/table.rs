@@ -6,7 +6,7 @@ use mainstay_proto_api::label::{LabelSelector, Selector};
 use time::{Duration, OffsetDateTime};
 
 /// A duration as upstream shows it to people: two units at most, fewer the longer it is.
-pub fn human_duration(duration: Duration) -> String {
+pub(crate) fn human_duration(duration: Duration) -> String {
     let seconds = duration.whole_seconds();
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| {

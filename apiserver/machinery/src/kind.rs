@@ -125,15 +125,6 @@ impl Kind {
         }
     }
 
-    /// The resource as error texts name it: `pods`, `deployments.apps`.
-    pub fn qualified_resource(&self) -> Cow<'static, str> {
-        if self.group.is_empty() {
-            Cow::Borrowed(self.plural)
-        } else {
-            Cow::Owned(format!("{}.{}", self.plural, self.group))
-        }
-    }
-
     /// The type in the schema tables.
     ///
     /// # Panics

@@ -18,5 +18,5 @@ mod update;
 pub use accept::{accept, check_identity};
 pub use create::{Creation, prepare_create, validate_create};
 pub use name::{NAME_SUFFIX_LENGTH, name_suffix};
-pub use stamp::{parse_timestamp, timestamp, timestamp_micros};
+pub use stamp::{parse_timestamp, timestamp};
 pub use update::{Target, is_unchanged, prepare_update, removes_object, validate_update};

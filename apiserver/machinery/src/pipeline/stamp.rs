@@ -18,13 +18,6 @@ pub fn timestamp(time: OffsetDateTime) -> String {
     )
 }
 
-/// A time as metav1.MicroTime shows it: RFC 3339, UTC, six digits of a second.
-pub fn timestamp_micros(time: OffsetDateTime) -> String {
-    let mut text = timestamp(time);
-    text.truncate(text.len() - 1);
-    format!("{text}.{:06}Z", time.microsecond())
-}
-
 /// Reads a time of either form.
 pub fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
@@ -38,7 +31,6 @@ mod tests {
     fn times_print_in_utc_and_read_back() {
         let time = parse_timestamp("2026-03-01T01:02:03.456789+01:00").unwrap();
         assert_eq!(timestamp(time), "2026-03-01T00:02:03Z");
-        assert_eq!(timestamp_micros(time), "2026-03-01T00:02:03.456789Z");
         assert_eq!(parse_timestamp("soon"), None);
     }
 }

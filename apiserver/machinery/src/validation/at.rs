@@ -6,6 +6,9 @@ use crate::value::{Map, Value};
 
 static ABSENT: Value = Value::Null;
 
+/// Detail of an error about a field that may not change.
+pub const FIELD_IS_IMMUTABLE: &str = "field is immutable";
+
 /// A value inside an object, with its path. An absent field reads as null.
 #[derive(Clone, Debug)]
 pub struct At<'a> {
@@ -157,7 +160,7 @@ impl<'a> At<'a> {
     /// Reports a change against the value that the old object has there.
     pub fn unchanged(&self, errors: &mut ErrorList, old: &At<'_>) {
         if self.value != old.value {
-            self.invalid(errors, super::FIELD_IS_IMMUTABLE);
+            self.invalid(errors, FIELD_IS_IMMUTABLE);
         }
     }
 }

@@ -31,10 +31,6 @@ pub enum ErrorType {
     TooLong,
     /// The list has too many items.
     TooMany,
-    /// The value is of another type than the field.
-    TypeInvalid,
-    /// The server failed to check the value.
-    Internal,
 }
 
 impl ErrorType {
@@ -49,8 +45,6 @@ impl ErrorType {
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
             Self::TooMany => "FieldValueTooMany",
-            Self::TypeInvalid => "FieldValueTypeInvalid",
-            Self::Internal => "InternalError",
         }
     }
 
@@ -59,17 +53,16 @@ impl ErrorType {
             Self::NotFound => "Not found",
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
             Self::TooMany => "Too many",
-            Self::Internal => "Internal error",
         }
     }
 
     const fn shows_value(self) -> bool {
-        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
+        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong)
     }
 }
 
@@ -177,11 +170,6 @@ impl ErrorList {
         self.errors.iter()
     }
 
-    /// Whether one of the errors is about `field`.
-    pub fn has(&self, field: &str) -> bool {
-        self.errors.iter().any(|error| error.field.as_str() == field)
-    }
-
     fn push(&mut self, error: FieldError) {
         if self.errors.len() < ERRORS_MAX && !self.errors.contains(&error) {
             self.errors.push(error);
@@ -259,11 +247,6 @@ impl ErrorList {
         let actual = Value::Int(i64::try_from(actual).unwrap_or(i64::MAX));
         let detail = format!("must have at most {max} {unit}");
         self.push(FieldError::new(ErrorType::TooMany, field, Some(&actual), &detail));
-    }
-
-    /// `Invalid value: <value>: <detail>` with the reason that says the type is wrong.
-    pub fn type_invalid(&mut self, field: &Path, value: impl Into<Value>, detail: &str) {
-        self.push(FieldError::new(ErrorType::TypeInvalid, field, Some(&value.into()), detail));
     }
 
     /// The 422 answer, or nothing when the list is empty.

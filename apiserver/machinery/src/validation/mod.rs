@@ -3,15 +3,13 @@
 
 mod at;
 mod error;
-mod field;
 mod meta;
 pub mod names;
 mod path;
 mod selector;
 
-pub use at::At;
+pub use at::{At, FIELD_IS_IMMUTABLE};
 pub use error::{ErrorList, ErrorType, FieldError, quote};
-pub use field::{FIELD_IS_IMMUTABLE, immutable, non_negative, one_of};
 pub use meta::{
     FINALIZER_FOREGROUND, FINALIZER_ORPHAN,
     ANNOTATIONS_BYTES_MAX, validate_annotations, validate_labels, validate_meta, validate_meta_update, validate_name,
