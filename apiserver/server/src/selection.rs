@@ -13,6 +13,7 @@ pub struct Selection {
     kind: &'static Kind,
     /// The namespace, or empty for all.
     pub namespace: SmolStr,
+    name: Option<SmolStr>,
     labels: label::Selector,
     fields: field::Selector,
 }
@@ -23,6 +24,7 @@ impl Selection {
         Self {
             kind,
             namespace: namespace.into(),
+            name: None,
             labels: label::Selector::default(),
             fields: field::Selector::default(),
         }
@@ -50,6 +52,13 @@ impl Selection {
         Ok(selection)
     }
 
+    /// The same selection, of one object only: what the path of a deprecated single watch says.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = (!name.is_empty()).then(|| name.into());
+        self
+    }
+
     /// True when neither selector narrows anything.
     pub fn is_unfiltered(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
@@ -64,6 +73,9 @@ impl Selection {
     pub fn matches(&self, object: &Cached) -> bool {
         let header = &object.header;
         if !self.namespace.is_empty() && header.namespace != self.namespace {
+            return false;
+        }
+        if self.name.as_ref().is_some_and(|name| *name != header.name) {
             return false;
         }
         if !self.labels.is_everything() && !self.labels.matches(&*header.labels) {

@@ -8,6 +8,8 @@ mod event;
 mod feed;
 mod progress;
 mod resource;
+#[cfg(test)]
+mod resource_tests;
 mod ring;
 mod snapshot;
 pub(crate) mod splice;

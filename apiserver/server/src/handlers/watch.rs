@@ -16,10 +16,14 @@ use crate::failure::too_old;
 use crate::selection::Selection;
 use crate::types::Response;
 
+/// The longest watch, whatever the client asks for.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
 pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
     let accepted = call.accept(Allow::WATCH)?;
     let options = ListOptions::for_watch(&call.context.query)?;
-    let selection = Selection::from_query(call.kind, namespace(call), &call.context.query)?;
+    let selection =
+        Selection::from_query(call.kind, namespace(call), &call.context.query)?.named(&call.info().name);
     let media = if accepted.media == Media::Protobuf { WatchMedia::Protobuf } else { WatchMedia::Json };
     let encoder = FrameEncoder { objects: call.encoder(accepted), media };
     let start = start(call, &options, &selection).await?;
@@ -72,7 +76,7 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
 /// What the client asked for, or a random time, so that watches do not all end together.
 fn lifetime(call: &Call<'_>, options: &ListOptions) -> Duration {
     if let Some(seconds) = options.timeout_seconds {
-        return Duration::from_secs(seconds);
+        return Duration::from_secs(seconds).min(LIFETIME_MAX);
     }
     let mut byte = [0; 2];
     call.core.randomness.fill(&mut byte);

@@ -68,9 +68,9 @@ async fn serve_tls(core: Arc<Core>, tls: TlsStream<TcpStream>, addr: SocketAddr)
     let service_core = Arc::clone(&core);
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (core, peer) = (Arc::clone(&service_core), peer.clone());
-        async move { Ok::<Response, Infallible>(front::serve(core, peer, request).await) }
+        // Boxed, so that a watch that is answered keeps nothing of its handler: HTTP/1.1 holds the future's place.
+        Box::pin(async move { Ok::<Response, Infallible>(front::serve(core, peer, request).await) })
     });
-    // Boxed: hyper's connection state is large, and most connections sit idle.
     let ended = if is_h2 {
         let connection = std::pin::pin!(h2(&core).serve_connection(io, service));
         drain(&core, connection, http2::Connection::graceful_shutdown).await

@@ -176,3 +176,17 @@ async fn tables_and_metadata_are_watched_too() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deprecated_watch_paths_work() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    for name in ["a", "b"] {
+        client.post(MAPS, &config_map(name, &json!({}), &json!({}))).await.expect(201);
+    }
+    let mut watch =
+        client.watch("/api/v1/watch/namespaces/default/configmaps/b?timeoutSeconds=1", JSON).await;
+    assert_eq!(watch.event().await, "ADDED b");
+    assert!(watch.next().await.is_none(), "other objects are not shown");
+    server.stop().await;
+}
