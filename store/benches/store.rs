@@ -28,12 +28,13 @@ const ROUND: Duration = Duration::from_millis(1500);
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, Section); 5] = [
+    let sections: [(&str, Section); 6] = [
         ("put", put_rates),
         ("read", reads),
         ("watch", watch_latency),
         ("restart", restart),
         ("memory", memory),
+        ("idle", idle),
     ];
     println!("mainstay-store, 256-byte values, fdatasync on, medians of {ROUNDS} rounds");
     for (name, section) in sections {
@@ -332,6 +333,20 @@ fn memory(dir: &Path) {
         }
         println!("memory, an idle watch: {} bytes", (rss_kib() - before) * 1024 / 100_000);
         drop(watches);
+        store.close().await.unwrap();
+    });
+}
+
+fn idle(dir: &Path) {
+    on_runtime(async {
+        let store = open(dir).await;
+        fill(&store, 1000).await;
+        let _watch = store.watch(WatchRequest::prefix("")).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let (before, start) = (cpu(), Instant::now());
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let part = (cpu() - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        println!("idle: {:.2} % of a core", part * 100.0);
         store.close().await.unwrap();
     });
 }

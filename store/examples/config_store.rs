@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     text(&event.kv.value)
                 ),
                 EventKind::Delete => {
-                    println!("revision {}: {} is back to its default", batch.revision, text(&event.kv.key))
+                    println!("revision {}: {} is back to its default", batch.revision, text(&event.kv.key));
                 }
             }
         }

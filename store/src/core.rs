@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{CloseError, Config, Limits, OpenError, WriteError};
+use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
 use crate::compactor::Compactor;
 use crate::data_dir::DataDir;
 use crate::disk_space::DiskSpace;
@@ -143,17 +144,13 @@ impl Core {
             }
         };
         self.tasks.spawn_on(run_expiry(Arc::clone(&self.leases), stop.clone(), revoke), &self.runtime);
-        let member = self.member.clone();
-        let grown = Arc::clone(grown);
-        let checkpoints = async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    () = grown.notified() => member.checkpoint().await,
-                }
-            }
-        };
+        let checkpoints = run_checkpoints(CheckpointParts {
+            member: self.member.clone(),
+            tables: Arc::clone(&self.tables),
+            pool: self.pool.clone(),
+            stop: Arc::clone(&self.stop),
+            grown: Arc::clone(grown),
+        });
         self.tasks.spawn_on(checkpoints, &self.runtime);
         self.tasks.close();
     }

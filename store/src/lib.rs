@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod checkpoint;
 mod compactor;
 mod core;
 mod data_dir;

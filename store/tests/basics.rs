@@ -317,3 +317,34 @@ async fn a_full_disk_refuses_writes_while_reads_go_on() {
     assert!(store.status().await.unwrap().no_space);
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn the_log_is_used_again_once_the_tables_are_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = || {
+        let mut config = config(&dir);
+        config.limits.request_bytes_max = 64 << 10;
+        config.log_segment_bytes = 256 << 10;
+        config.write_buffer_bytes = 1 << 20;
+        config
+    };
+    let store = Store::open(small()).await.unwrap();
+    let value = Bytes::from(vec![b'v'; 10_000]);
+    for round in 0..200 {
+        let puts: Vec<_> = (0..10).map(|i| store.put(format!("k{i}"), value.clone())).collect();
+        for put in futures::future::join_all(puts).await {
+            put.unwrap();
+        }
+        if round % 50 == 49 {
+            store.compact(store.revision()).await.unwrap();
+        }
+    }
+    // 20 MB went through the log. What is not on disk elsewhere is about 1 MiB, twice that while a flush is under way.
+    let status = store.status().await.unwrap();
+    assert!(status.log_size_bytes <= 6 << 20, "{status:?}");
+    store.close().await.unwrap();
+    let store = Store::open(small()).await.unwrap();
+    assert_eq!(store.revision(), Revision(2001));
+    assert_eq!(store.range(RangeRequest::prefix("k")).await.unwrap().count, 10);
+    store.close().await.unwrap();
+}

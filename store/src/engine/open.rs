@@ -11,7 +11,7 @@ pub(super) fn open(path: &Path, config: &Config) -> Result<DB, EngineError> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_write_buffer_size(config.write_buffer_bytes);
-    options.set_max_write_buffer_number(4);
+    options.set_max_write_buffer_number(3);
     options.set_max_background_jobs(2);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_compression_type(DBCompressionType::Lz4);

@@ -1,5 +1,5 @@
 //! The handle on the tables, and the view of them that decisions get.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub(crate) struct Tables {
     /// The newest revision that readers may see.
     revision: AtomicI64,
     floor: AtomicI64,
+    path: PathBuf,
+    write_buffer_bytes: u64,
 }
 
 impl std::fmt::Debug for Tables {
@@ -47,6 +49,8 @@ impl Tables {
             db: RwLock::new(Some(db)),
             revision: AtomicI64::new(Revision::INITIAL.0),
             floor: AtomicI64::new(0),
+            path: path.to_path_buf(),
+            write_buffer_bytes: config.write_buffer_bytes as u64,
         };
         let mark = tables.read_mark(ReadTier::All)?;
         tables.publish(mark.revision, mark.floor);
@@ -81,6 +85,12 @@ impl Tables {
         let mut options = FlushOptions::default();
         options.set_wait(true);
         self.db()?.flush_opt(&options).map_err(EngineError::rocksdb("flushing the tables"))
+    }
+
+    /// Whether there is room for all that waits in memory: after a full disk, RocksDB should write again now.
+    pub(crate) fn has_room(&self) -> bool {
+        rustix::fs::statvfs(&self.path)
+            .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) > 4 * self.write_buffer_bytes)
     }
 
     pub(crate) fn membership(&self) -> Result<Option<Vec<u8>>, EngineError> {

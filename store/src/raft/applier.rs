@@ -27,6 +27,9 @@ const QUEUE_MAX: usize = 16;
 const GROUP_ENTRIES_MAX: usize = 512;
 /// Between attempts to write on a full disk.
 const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
+/// RocksDB does not always recover from a disk that was full to the last byte. If it still fails after so many attempts with room on the
+/// disk, the store stops; the log has everything, and opening the store again helps.
+const RETRIES_WITH_ROOM_MAX: u32 = 100;
 
 type Responder = Option<ApplyResponder<TypeConfig>>;
 
@@ -194,6 +197,7 @@ impl Applier {
         members: Option<&StoredMembership>,
         mark: AppliedMark,
     ) -> Result<(), ViewError> {
+        let mut in_vain = 0;
         loop {
             let mut group = Group::new();
             for effects in all {
@@ -203,7 +207,10 @@ impl Applier {
                 group.set_membership(&membership::encode_stored(members));
             }
             match group.write(&self.tables, mark) {
-                Err(error) if error.no_space && !self.stop.is_stopped() => {
+                Err(error)
+                    if error.no_space && in_vain < RETRIES_WITH_ROOM_MAX && !self.stop.is_stopped() =>
+                {
+                    in_vain = if self.tables.has_room() { in_vain + 1 } else { 0 };
                     tracing::warn!(%error, "no space for the tables, waiting");
                     std::thread::park_timeout(NO_SPACE_RETRY);
                 }

@@ -90,7 +90,7 @@ impl Member {
         }
     }
 
-    /// Has the tables flushed, and then the log purged of what they hold.
+    /// Has the log purged of what the tables have on disk: they were flushed just now.
     pub(crate) async fn checkpoint(&self) {
         if let Err(error) = self.raft.trigger().snapshot().await {
             tracing::debug!(%error, "no checkpoint");
@@ -114,9 +114,10 @@ impl Member {
 fn raft_config() -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: "mainstay".into(),
-        election_timeout_min: 1000,
-        election_timeout_max: 2000,
-        heartbeat_interval: 250,
+        // A member alone is elected when it asks, not by a timeout. Slow ticks keep an idle store quiet.
+        election_timeout_min: 4000,
+        election_timeout_max: 8000,
+        heartbeat_interval: 1000,
         max_payload_entries: 1024,
         // Checkpoints are triggered by the size of the log, not by a count of entries.
         snapshot_policy: SnapshotPolicy::Never,
