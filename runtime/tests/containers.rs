@@ -177,7 +177,9 @@ fn container_reads_its_limits_and_cannot_lift_them() {
         assert!(text.contains("67108864"), "{text}");
         assert!(!text.contains("lifted"), "{text}");
         assert!(text.contains("Read-only file system"), "{text}");
-        let (_, text) = node.exec(&id, "echo x > /proc/sys/kernel/hostname; echo x > /sys/power/state; cat /proc/keys; true").await;
+        let (_, text) = node
+            .exec(&id, "echo x > /proc/sys/kernel/hostname; echo x > /sys/power/state; cat /proc/keys; true")
+            .await;
         assert!(!text.contains("keyring"), "{text}");
     });
 }

@@ -119,7 +119,8 @@ impl Runtime {
             if sandbox_record.ipc { run.join("shm").display().to_string() } else { "/dev/shm".to_owned() };
         let hostname = std::fs::read_to_string(dir.join("hostname")).attempt("reading the host name")?;
         let cgroup = format!("{}/{id}", self.pod_group(&sandbox.config, &sandbox_record.id));
-        let views = self.groups.views(&cgroup).into_iter().map(|(dir, target)| (dir.display().to_string(), target));
+        let views =
+            self.groups.views(&cgroup).into_iter().map(|(dir, target)| (dir.display().to_string(), target));
         Ok(Facts {
             rootfs: rootfs.display().to_string(),
             cgroup_views: views.collect(),

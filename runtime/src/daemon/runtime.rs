@@ -172,6 +172,20 @@ impl Runtime {
         };
         drop(self.events.send(message));
     }
+
+    /// Tells subscribers of a sandbox; as upstream's runtimes do, its own id stands for its container's.
+    pub(super) fn announce_sandbox(&self, sandbox: &Sandbox, kind: v1::ContainerEventType) {
+        let id = sandbox.id();
+        let containers = self.containers_of(&id);
+        let message = v1::ContainerEventResponse {
+            container_id: id,
+            container_event_type: kind.into(),
+            created_at: self.now(),
+            pod_sandbox_status: Some(super::status::sandbox_status(sandbox)),
+            containers_statuses: containers.iter().map(|one| super::status::container_status(one)).collect(),
+        };
+        drop(self.events.send(message));
+    }
 }
 
 /// A new random name: 32 hex digits.

@@ -32,8 +32,9 @@ impl Runtime {
         let guard = Rollback { runtime: self.me()?, sandbox: Arc::clone(&sandbox), armed: true };
         self.set_up(&sandbox).await.map_err(|failure| failure.during("running the pod sandbox"))?;
         drop(turn);
-        self.sandboxes.lock().insert(id.clone(), sandbox);
+        self.sandboxes.lock().insert(id.clone(), Arc::clone(&sandbox));
         guard.disarm();
+        self.announce_sandbox(&sandbox, v1::ContainerEventType::ContainerStartedEvent);
         tracing::info!(sandbox = id, "pod sandbox runs");
         Ok(id)
     }
@@ -153,7 +154,9 @@ impl Runtime {
             release_run_dir(&me.paths.sandbox_run(&record.id))?;
             records::write(&me.paths.sandbox(&record.id), records::RECORD, &record)
         })
-        .await
+        .await?;
+        self.announce_sandbox(sandbox, v1::ContainerEventType::ContainerStoppedEvent);
+        Ok(())
     }
 
     /// Stops and forgets a sandbox with its containers. Unknown: nothing to do.
@@ -167,6 +170,7 @@ impl Runtime {
         let gone = Arc::clone(&sandbox);
         self.blocking(move |me| me.erase_sandbox(&gone)).await?;
         self.sandboxes.lock().remove(id);
+        self.announce_sandbox(&sandbox, v1::ContainerEventType::ContainerDeletedEvent);
         tracing::info!(sandbox = id, "pod sandbox removed");
         Ok(())
     }

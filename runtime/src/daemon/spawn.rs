@@ -154,6 +154,7 @@ impl Runtime {
                 }
             }
         }
+        self.announce_sandbox(sandbox, v1::ContainerEventType::ContainerStoppedEvent);
     }
 
     /// The exit of a container without a shim: what the shim wrote, else unknown. Nothing of it runs afterwards.

@@ -25,7 +25,10 @@ fn facts() -> Facts {
         shm: "/run/x/shm".into(),
         sandbox_files: vec![("/run/x/resolv.conf".into(), "/etc/resolv.conf".into())],
         pids_max: 100,
-        cgroup_views: vec![("/sys/fs/cgroup/memory/mainstay-t/pod1/c1".into(), "/sys/fs/cgroup/memory".into())],
+        cgroup_views: vec![(
+            "/sys/fs/cgroup/memory/mainstay-t/pod1/c1".into(),
+            "/sys/fs/cgroup/memory".into(),
+        )],
         files_max: 1 << 20,
         oom_score_min: -1000,
         ..Facts::default()
