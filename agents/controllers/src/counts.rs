@@ -22,7 +22,8 @@ fn without_empty(value: Value) -> Option<Value> {
         Value::Number(number) if number.as_f64() == Some(0.0) => None,
         Value::String(text) if text.is_empty() => None,
         Value::Array(items) => {
-            let items: Vec<Value> = items.into_iter().map(|item| without_empty(item).unwrap_or(Value::Null)).collect();
+            let items: Vec<Value> =
+                items.into_iter().map(|item| without_empty(item).unwrap_or(Value::Null)).collect();
             (!items.is_empty()).then_some(Value::Array(items))
         }
         Value::Object(fields) => {

@@ -18,8 +18,9 @@ pub(crate) fn check(folder: &str, plan: impl Fn(&Value) -> (Vec<Step>, Next)) {
     let mut wrong = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        let (world, expected) = text.split_once("\n---\n").unwrap_or((text.trim_end(), ""));
-        let value: Value = serde_yaml_ng::from_str(world).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let (world, expected) = text.split_once("\n---\n").unwrap_or_else(|| (text.trim_end(), ""));
+        let value: Value =
+            serde_yaml_ng::from_str(world).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let actual = render(&plan(&value));
         if actual == expected {
             continue;

@@ -15,6 +15,8 @@
 //! | `node_lifecycle`, `taint_eviction`, `pod_gc` | silent nodes are marked, their pods move |
 //! | `cluster_role_aggregation` | aggregated roles hold the rules of their parts |
 
+#![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "test builders read better with literals"))]
+
 mod cluster_role_aggregation;
 mod config;
 mod counts;

@@ -131,7 +131,9 @@ impl Cluster {
         let claimed = claim(&selector, controlled, Vec::new());
         let world = deployment::World::new(deployment, claimed, self.list("Pod"), by_name, self.now);
         let (steps, _) = deployment::plan(&world);
-        steps.iter().for_each(|step| self.apply(step));
+        for step in &steps {
+            self.apply(step);
+        }
         !steps.is_empty()
     }
 
@@ -144,7 +146,9 @@ impl Cluster {
             let pods = claim(&selector, pods.into_iter().filter(ours).collect(), Vec::new());
             let world = replica_set::World { replica_set, pods, now: self.now, nonce: self.revision };
             let (steps, _) = replica_set::plan(&world);
-            steps.iter().for_each(|step| self.apply(step));
+            for step in &steps {
+                self.apply(step);
+            }
             changed |= !steps.is_empty();
         }
         changed
@@ -194,7 +198,8 @@ impl Cluster {
             .list::<ReplicaSet>("ReplicaSet")
             .iter()
             .map(|one| {
-                let image = one.spec.template.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.clone();
+                let image =
+                    one.spec.template.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.clone();
                 (image.unwrap_or_default(), one.spec.replicas.unwrap())
             })
             .collect();
@@ -274,7 +279,8 @@ fn a_rolling_update_keeps_to_its_bounds() {
         assert!(cluster.ready_min >= ready_min, "{surge} {unavailable}: {} ready", cluster.ready_min);
         assert!(cluster.pods_max <= pods_max, "{surge} {unavailable}: {} pods", cluster.pods_max);
         assert_eq!(progressing(&cluster), ("True".to_owned(), "NewReplicaSetAvailable".to_owned()));
-        let revision = &cluster.deployment().metadata.annotations.clone().unwrap()["deployment.kubernetes.io/revision"];
+        let revision =
+            &cluster.deployment().metadata.annotations.clone().unwrap()["deployment.kubernetes.io/revision"];
         assert_eq!(revision, "2");
     }
 }

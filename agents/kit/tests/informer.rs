@@ -1,5 +1,7 @@
 //! Informers against the server in memory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
+
 mod fake_api;
 
 use std::sync::Arc;

@@ -6,6 +6,8 @@
 //! that fits nowhere gets its `PodScheduled` condition and a `FailedScheduling` event that counts the reasons by node,
 //! and waits until a change of the cluster could help it.
 
+#![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "test builders read better with literals"))]
+
 mod config;
 mod diagnosis;
 mod events;

@@ -64,7 +64,7 @@ impl Queue {
         match entry.place {
             Place::Unschedulable { backoff_until, .. } if backoff_until <= now => self.activate(queued),
             Place::Backoff(until) | Place::Unschedulable { backoff_until: until, .. } => {
-                self.delay(queued, until)
+                self.delay(queued, until);
             }
             Place::Active(_) => self.activate(queued),
         }

@@ -218,11 +218,14 @@ mod tests {
             let deployment: Deployment = golden::one(world, "deployment");
             let selector = selector_of(Some(&deployment.spec.selector)).unwrap();
             let all: Vec<Arc<ReplicaSet>> = golden::list(world, "replicaSets");
-            let (controlled, others): (Vec<_>, Vec<_>) =
-                all.iter().cloned().partition(|one| is_controlled_by(&one.metadata, uid(&deployment.metadata)));
+            let (controlled, others): (Vec<_>, Vec<_>) = all
+                .iter()
+                .cloned()
+                .partition(|one| is_controlled_by(&one.metadata, uid(&deployment.metadata)));
             let orphans = others.into_iter().filter(|one| controller_of(&one.metadata).is_none()).collect();
             let claimed = claim(&selector, controlled, orphans);
-            let by_name = |name: &str| all.iter().find(|one| one.metadata.name.as_deref() == Some(name)).cloned();
+            let by_name =
+                |name: &str| all.iter().find(|one| one.metadata.name.as_deref() == Some(name)).cloned();
             let pods = golden::list(world, "pods");
             let now = golden::one(world, "now");
             super::plan(&World::new(Arc::new(deployment), claimed, pods, by_name, now))

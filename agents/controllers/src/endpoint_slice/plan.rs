@@ -290,12 +290,15 @@ mod tests {
         let service = json!({"metadata": {"namespace": "default", "name": "web", "uid": "web"},
             "spec": {"clusterIP": "10.96.0.10", "selector": {"app": "web"}, "ports": [{"port": 80}]}});
         let mut world = world_of(&json!({ "service": service }));
-        world.pods = (0..250).map(|number| Arc::new(serde_json::from_value::<Pod>(pod(number)).unwrap())).collect();
+        world.pods =
+            (0..250).map(|number| Arc::new(serde_json::from_value::<Pod>(pod(number)).unwrap())).collect();
         let (steps, _) = plan(&world);
         let sizes: Vec<usize> = steps
             .iter()
             .map(|step| match step {
-                mainstay_agents_kit::step::Step::Create { body, .. } => body["endpoints"].as_array().unwrap().len(),
+                mainstay_agents_kit::step::Step::Create { body, .. } => {
+                    body["endpoints"].as_array().unwrap().len()
+                }
                 other => panic!("{other}"),
             })
             .collect();

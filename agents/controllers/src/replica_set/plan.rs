@@ -140,13 +140,19 @@ mod tests {
         golden::check("replica_set", |world| {
             let replica_set: k8s_openapi::api::apps::v1::ReplicaSet = golden::one(world, "replicaSet");
             let selector = selector_of(Some(&replica_set.spec.selector)).unwrap();
-            let (controlled, others): (Vec<Arc<k8s_openapi::api::core::v1::Pod>>, Vec<_>) = golden::list(world, "pods")
-                .into_iter()
-                .partition(|pod: &Arc<k8s_openapi::api::core::v1::Pod>| {
-                    is_controlled_by(&pod.metadata, uid(&replica_set.metadata))
-                });
+            let (controlled, others): (Vec<Arc<k8s_openapi::api::core::v1::Pod>>, Vec<_>) =
+                golden::list(world, "pods").into_iter().partition(
+                    |pod: &Arc<k8s_openapi::api::core::v1::Pod>| {
+                        is_controlled_by(&pod.metadata, uid(&replica_set.metadata))
+                    },
+                );
             let pods = claim(&selector, controlled, others);
-            super::plan(&World { replica_set: Arc::new(replica_set), pods, now: golden::one(world, "now"), nonce: 7 })
+            super::plan(&World {
+                replica_set: Arc::new(replica_set),
+                pods,
+                now: golden::one(world, "now"),
+                nonce: 7,
+            })
         });
     }
 }

@@ -16,6 +16,7 @@ use super::cache::Cache;
 use super::filter::Filter;
 use super::reader::Reader;
 use crate::ObjectKey;
+use crate::step::answer;
 
 /// Objects asked for in one page of a list.
 const PAGE_LIMIT: u32 = 500;
@@ -104,7 +105,7 @@ impl<K: Informed> Source<K> {
             let page = tokio::time::timeout(PAGE_DEADLINE, self.api.list(&params))
                 .await
                 .map_err(|_elapsed| format!("no answer within {PAGE_DEADLINE:?}"))?
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| answer(&error))?;
             objects.extend(page.items.into_iter().map(slim).map(Arc::new));
             if let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) {
                 params.continue_token = Some(token);
@@ -146,7 +147,7 @@ impl<K: Informed> Source<K> {
         let events = match opened {
             Ok(Ok(events)) => events,
             Ok(Err(error)) if is_expired(&error) => return Ended::Expired,
-            Ok(Err(error)) => return Ended::Failed(error.to_string()),
+            Ok(Err(error)) => return Ended::Failed(answer(&error)),
             Err(_elapsed) => return Ended::Failed(format!("no answer within {PAGE_DEADLINE:?}")),
         };
         pin_mut!(events);
@@ -154,7 +155,7 @@ impl<K: Informed> Source<K> {
             let event = match tokio::time::timeout(deadline, events.next()).await {
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) if is_expired(&error) => return Ended::Expired,
-                Ok(Some(Err(error))) => return Ended::Failed(error.to_string()),
+                Ok(Some(Err(error))) => return Ended::Failed(answer(&error)),
                 Ok(None) => return Ended::Closed,
                 Err(_elapsed) => return Ended::Failed("the watch went silent".to_owned()),
             };

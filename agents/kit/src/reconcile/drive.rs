@@ -1,7 +1,6 @@
 //! Runs a [`Reconciler`] until it is stopped.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::queue::{Outcome, WorkQueue};
-use super::reconciler::{Next, Reconciler};
+use super::reconciler::{Next, ObserveError, Reconciler};
 use super::watch::Watch;
 use crate::ObjectKey;
-use crate::step::{Actor, Kind, Written};
+use crate::step::{Actor, Kind, Written, answer};
 
 /// How long a run waits for the caches to show the key's own writes before it goes on with what they have.
 const OBSERVE_DEADLINE: Duration = Duration::from_secs(10);
@@ -176,7 +175,7 @@ impl<R: Reconciler> Shared<R> {
             Ok(Some(world)) => world,
             Ok(None) => return Outcome::Done,
             Err(error) => {
-                warn!(controller, %key, error = chain(&error), "observing failed");
+                warn!(controller, %key, %error, cause = cause(&error), "observing failed");
                 return Outcome::Failed;
             }
         };
@@ -187,13 +186,17 @@ impl<R: Reconciler> Shared<R> {
                 Next::After(delay) => Outcome::After(delay),
             };
         };
+        if error.is_namespace_terminating() {
+            debug!(controller, %key, "the namespace is being deleted: nothing can be created in it");
+            return Outcome::Done;
+        }
         if error.is_stale() {
-            debug!(controller, %key, error = chain(&error), "acted on a stale state: trying again");
+            debug!(controller, %key, %error, answer = error.answer(), "acted on a stale state: trying again");
         } else {
-            warn!(controller, %key, error = chain(&error), "acting failed");
+            warn!(controller, %key, %error, answer = error.answer(), "acting failed");
         }
         if let Err(error) = self.actor.act(&self.reconciler.failed(&world, &error), written).await {
-            debug!(controller, %key, error = chain(&error), "recording the failure failed");
+            debug!(controller, %key, %error, answer = error.answer(), "recording the failure failed");
         }
         Outcome::Failed
     }
@@ -217,17 +220,10 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
     }
 }
 
-/// The texts of an error and of its sources.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
+/// Why the world could not be read, in short.
+fn cause(error: &ObserveError) -> String {
+    match error.source.downcast_ref::<kube::Error>() {
+        Some(source) => answer(source),
+        None => error.source.to_string(),
     }
-    text
 }

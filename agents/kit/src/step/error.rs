@@ -50,8 +50,7 @@ impl ActError {
     /// The API server's message, or the error's own text where there is none.
     pub fn answer(&self) -> String {
         match self {
-            Self::Call { source: kube::Error::Api(status), .. } => status.message.clone(),
-            Self::Call { source, .. } => source.to_string(),
+            Self::Call { source, .. } => answer(source),
             other => other.to_string(),
         }
     }
@@ -70,4 +69,22 @@ impl ActError {
             .as_ref()
             .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
     }
+}
+
+/// The API server's message, or the client's own text with its causes where there is none.
+pub fn answer(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }

@@ -10,6 +10,6 @@ mod step_kind;
 mod target;
 
 pub use actor::{Actor, Written};
-pub use error::ActError;
+pub use error::{ActError, answer};
 pub use step_kind::{PatchKind, Propagation, Step};
 pub use target::{Kind, Target};

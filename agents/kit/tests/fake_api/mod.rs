@@ -2,6 +2,7 @@
 //! lists, resumable watches, and the faults that clients must live with.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "this is test code")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -55,7 +56,7 @@ fn place(path: &str) -> Place {
     let mut parts: Vec<&str> = path.trim_matches('/').split('/').skip(2).collect();
     let mut namespace = String::new();
     if parts.first() == Some(&"namespaces") && parts.len() > 2 {
-        namespace = parts[1].to_owned();
+        parts[1].clone_into(&mut namespace);
         parts.drain(..2);
     }
     let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
@@ -101,7 +102,8 @@ impl FakeApi {
         let mut state = self.state.lock();
         state.revision += 1;
         let meta = json!({"resourceVersion": state.revision.to_string()});
-        let event = json!({"type": "BOOKMARK", "object": {"kind": "X", "apiVersion": "v1", "metadata": meta}});
+        let event =
+            json!({"type": "BOOKMARK", "object": {"kind": "X", "apiVersion": "v1", "metadata": meta}});
         state.send(resource, &event);
         state.revision
     }
@@ -146,7 +148,12 @@ impl FakeApi {
     /// The names of all objects of a resource.
     pub fn names(&self, resource: &str) -> Vec<String> {
         let state = self.state.lock();
-        state.objects.keys().filter(|(have, _, _)| have == resource).map(|(_, _, name)| name.clone()).collect()
+        state
+            .objects
+            .keys()
+            .filter(|(have, _, _)| have == resource)
+            .map(|(_, _, name)| name.clone())
+            .collect()
     }
 
     /// How many watches of a resource are open.
@@ -194,7 +201,8 @@ impl FakeApi {
         for (field, value) in body["metadata"].as_object().into_iter().flatten() {
             present["metadata"][field] = value.clone();
         }
-        for (field, value) in body.as_object().into_iter().flatten().filter(|(field, _)| *field != "metadata") {
+        for (field, value) in body.as_object().into_iter().flatten().filter(|(field, _)| *field != "metadata")
+        {
             present[field] = value.clone();
         }
         object(200, &self.put(&at.resource, &at.namespace, &at.name, present))
