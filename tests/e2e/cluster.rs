@@ -119,14 +119,37 @@ impl Cluster {
         run(&mut self.kubectl_command(arguments), input)
     }
 
+    /// kubectl as whoever holds this bearer token.
+    #[track_caller]
+    pub fn kubectl_as(&self, token: &str, arguments: &[&str]) -> Output {
+        let mut command = self.bare_kubectl();
+        command.args(["--kubeconfig", "/dev/null", "--token", token]);
+        command.args(["--server", &format!("https://127.0.0.1:{}", self.port)]);
+        command.arg("--certificate-authority").arg(self.data_dir().join("pki/ca.crt"));
+        run(command.args(arguments), "")
+    }
+
     /// kubectl as a command to be started.
     pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
-        let kubectl = std::env::var_os("MAINSTAY_TEST_KUBECTL")
-            .expect("MAINSTAY_TEST_KUBECTL must give the path of kubectl 1.34 or later: run the tests with `make test`");
-        let mut command = Command::new(kubectl);
+        let mut command = self.bare_kubectl();
         command.arg("--kubeconfig").arg(self.data_dir().join("admin.kubeconfig")).args(arguments);
+        command
+    }
+
+    fn bare_kubectl(&self) -> Command {
+        let kubectl = std::env::var_os("MAINSTAY_TEST_KUBECTL").expect(
+            "MAINSTAY_TEST_KUBECTL must give the path of kubectl 1.34 or later: run the tests with `make test`",
+        );
+        let mut command = Command::new(kubectl);
         command.env("KUBECACHEDIR", self.dir.path().join("kubectl-cache"));
         command
+    }
+
+    /// The id in the names of everything that this cluster makes on the machine.
+    pub fn id(&self) -> String {
+        let text = fs::read_to_string(self.data_dir().join("cluster.json")).unwrap();
+        let cluster: serde_json::Value = serde_json::from_str(&text).unwrap();
+        cluster["id"].as_str().unwrap().to_owned()
     }
 
     /// Applies a manifest.

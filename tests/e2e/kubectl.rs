@@ -69,10 +69,7 @@ fn kubectl_discovers_explains_and_asks_for_rights() {
     let rights = k(&["auth", "can-i", "--list", "--as=system:serviceaccount:default:robot"]);
     assert!(rights.lines().any(|line| line.starts_with("pods ") && line.contains("[get list]")), "{rights}");
     let token = k(&["create", "token", "robot"]);
-    let as_robot = |arguments: &[&str]| {
-        let flags = ["--client-certificate=/dev/null", "--client-key=/dev/null", "--token", token.trim()];
-        cluster.kubectl(&[&["--user=nobody"], &flags[2..], arguments].concat())
-    };
+    let as_robot = |arguments: &[&str]| cluster.kubectl_as(token.trim(), arguments);
     assert_eq!(as_robot(&["get", "pods"]).ok(), "");
     let denied = as_robot(&["get", "secrets"]);
     assert!(

@@ -55,7 +55,7 @@ fn pods_find_services_by_name_and_the_host_reaches_them() {
         ("web", &service_ip),
         ("web.default.svc.cluster.local", &service_ip),
         ("headless", &pod_ip),
-        ("web-0.headless", &pod_ip),
+        ("web-0.headless.default.svc.cluster.local", &pod_ip),
     ] {
         let found = eventually(Duration::from_secs(15), || {
             let answer = cluster.kubectl(&["exec", "asks", "--", "nslookup", name]);

@@ -56,28 +56,33 @@ fn a_start_that_cannot_work_says_why_in_one_line_with_code_2_and_changes_nothing
 
 #[test]
 fn two_clusters_run_side_by_side_and_down_leaves_nothing() {
-    let before = footprint();
-    {
-        let (one, two) = (Cluster::start(), Cluster::start());
-        for cluster in [&one, &two] {
-            cluster.kubectl(&["run", "page", "--image=mainstay-hello:1", "--image-pull-policy=Never"]).ok();
-        }
-        for cluster in [&one, &two] {
-            cluster.kubectl(&["wait", "--for=condition=Ready", "pod/page", "--timeout=60s"]).ok();
-        }
-        assert_ne!(before, footprint(), "this test must see what a cluster makes");
-        one.mainstay(&["down"]).ok();
-        two.kubectl(&["exec", "page", "--", "true"]).ok();
-        two.mainstay(&["down"]).ok();
+    let (one, two) = (Cluster::start(), Cluster::start());
+    for cluster in [&one, &two] {
+        cluster.kubectl(&["run", "page", "--image=mainstay-hello:1", "--image-pull-policy=Never"]).ok();
     }
-    assert_eq!(before, footprint());
+    for cluster in [&one, &two] {
+        cluster.kubectl(&["wait", "--for=condition=Ready", "pod/page", "--timeout=60s"]).ok();
+    }
+    for sign in ["mountinfo", "cgroup", "link", "table", "run", "process"] {
+        assert!(footprint(&one.id()).contains(sign), "this test must see what a cluster makes: {sign}");
+    }
+    one.mainstay(&["down"]).ok();
+    assert_eq!(footprint(&one.id()), "");
+    two.kubectl(&["exec", "page", "--", "true"]).ok();
+    two.mainstay(&["down"]).ok();
+    assert_eq!(footprint(&two.id()), "");
 }
 
-/// What clusters make on a machine, as text.
-fn footprint() -> String {
-    let script = "grep -c mainstay /proc/self/mountinfo; find /sys/fs/cgroup -maxdepth 2 -type d -name 'mainstay-*' | sort; \
-                  ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | sort; nft list tables | sort; ls /run/mainstay 2>/dev/null; \
-                  pgrep -fc 'mainstay[^ ]* shim'";
-    let output = run(Command::new("sh").args(["-c", script]), "");
-    output.stdout
+/// What a cluster has made on this machine, one thing a line.
+fn footprint(id: &str) -> String {
+    let script = format!(
+        "grep {id} /proc/self/mountinfo | sed 's/^/mountinfo /'
+         find /sys/fs/cgroup -maxdepth 2 -type d -name '*{id}*' | sed 's/^/cgroup /'
+         ip -o link | grep {id} | sed 's/^/link /'
+         nft list tables | grep {id}
+         ls -d /run/mainstay/{id} 2>/dev/null | sed 's/^/run /'
+         grep -la {id} /proc/[0-9]*/cgroup 2>/dev/null | sed 's/^/process /'
+         true"
+    );
+    run(Command::new("sh").args(["-c", &script]), "").ok()
 }
