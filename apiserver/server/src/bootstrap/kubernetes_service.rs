@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 use super::seed::Seeder;
 
+/// How long until a failed attempt is made again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 const NAMESPACE: &str = "default";
 const NAME: &str = "kubernetes";
 
@@ -77,7 +79,8 @@ impl KubernetesService {
         loop {
             services.borrow_and_update();
             slices.borrow_and_update();
-            if let Err(error) = self.reconcile(&seeder).await {
+            let reconciled = self.reconcile(&seeder).await;
+            if let Err(error) = &reconciled {
                 warn!(error = %error.message, "the kubernetes service is not up to date");
             }
             let ended = tokio::select! {
@@ -85,6 +88,8 @@ impl KubernetesService {
                 () = stop.cancelled() => true,
                 changed = services.changed() => changed.is_err(),
                 changed = slices.changed() => changed.is_err(),
+                // The address may still be claimed by the deleted Service: nothing here changes when it is free.
+                () = tokio::time::sleep(RETRY), if reconciled.is_err() => false,
             };
             if ended {
                 return Ok(());

@@ -9,18 +9,22 @@ use crate::handlers::{self, Call};
 use crate::request::{RequestContext, RequestInfo};
 use crate::types::{Endpoint, Request, Response};
 
-/// Whether the resource is known, and whether the request stays open.
+/// Whether the path names something that is served (only then may its words become metric labels), and whether the
+/// request stays open.
 pub(super) fn classify(core: &Core, info: &RequestInfo) -> (bool, bool) {
-    if !info.resource_request {
+    let Some(kind) = core.kind(&info.api_group, &info.api_version, &info.resource) else {
         return (false, false);
-    }
+    };
     let endpoint = endpoint(core, info);
-    let known = endpoint.is_some() || core.kind(&info.api_group, &info.api_version, &info.resource).is_some();
+    let known =
+        endpoint.is_some() || info.subresource.is_empty() || kind.subresource(&info.subresource).is_some();
     let long_running = info.verb == "watch" || endpoint.is_some_and(|endpoint| endpoint.long_running());
-    (known, long_running)
+    (known, known && long_running)
 }
 
+/// The endpoint of a served version's resource.
 fn endpoint<'a>(core: &'a Core, info: &RequestInfo) -> Option<&'a Arc<dyn Endpoint>> {
+    core.kind(&info.api_group, &info.api_version, &info.resource)?;
     core.endpoint(&info.api_group, &info.resource, &info.subresource)
 }
 

@@ -66,6 +66,23 @@ async fn version_health_and_metrics_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn words_of_callers_never_become_labels() {
+    let server = TestServer::start().await;
+    let admin = server.admin();
+    for path in [
+        "/apis/made.up/v1/things?watch=1",
+        "/api/v7/namespaces/default/pods/p/exec",
+        "/api/v1/namespaces/default/pods/p/made-up",
+        "/api/v1/watch/namespaces/default/pods/p/made-up",
+    ] {
+        assert_eq!(admin.get(path).await.code, 404, "{path}");
+    }
+    let metrics = String::from_utf8(admin.get("/metrics").await.bytes.to_vec()).unwrap();
+    assert!(!metrics.contains("made") && !metrics.contains("v7"), "{metrics}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn audit_ids_are_kept_or_made() {
     let server = TestServer::start().await;
     let client = server.admin();
