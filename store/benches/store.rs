@@ -1,5 +1,5 @@
 //! How fast the embedded store is, and how much memory it takes. Prints medians of several rounds; run it on a quiet machine:
-//! `cargo bench -p mainstay-store --bench store`. An argument chooses sections by name.
+//! `cargo bench -p mainstay-store --bench store`. An argument chooses sections by name; `memory` and `idle` mean most when they run alone.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

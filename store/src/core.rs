@@ -110,7 +110,22 @@ impl Core {
             pool: pool.clone(),
             stop: Arc::clone(&stop),
         };
-        let member = Box::pin(Member::start(member_config, &log)).await?;
+        let member = match Box::pin(Member::start(member_config, &log)).await {
+            Ok(member) => member,
+            Err(error) => {
+                // What has started ends again, so that the directory can be opened once the cause is gone.
+                stop.close();
+                hub.close();
+                compactor.close();
+                queue.close().await;
+                if let Err(second) = log.close().await {
+                    tracing::warn!(error = %second, "the log did not close well");
+                }
+                pool.close();
+                tables.close();
+                return Err(error);
+            }
+        };
         Ok(Arc::new(Self {
             limits: config.limits,
             tables,
