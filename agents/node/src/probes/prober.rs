@@ -13,6 +13,16 @@ use super::tally::{Tally, Thresholds};
 use crate::agent::Agent;
 use crate::spec::containers;
 
+/// How long a container counts as just started, and the pauses between looks at it in that time.
+const EARLY_AGE: Duration = Duration::from_secs(1);
+const EARLY: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+    Duration::from_millis(320),
+];
+
 /// Which of a container's probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProbeKind {
@@ -68,12 +78,16 @@ impl ProbeTask {
             success: u32::try_from(self.number(self.probe.success_threshold, 1)).unwrap_or(1),
             failure: u32::try_from(self.number(self.probe.failure_threshold, 3)).unwrap_or(3),
         };
+        let mut early = self.early().await;
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut tally, mut told) = (Tally::default(), None);
         loop {
             ticks.tick().await;
-            let outcome = self.once().await;
+            let outcome = match early.take() {
+                Some(outcome) => outcome,
+                None => self.once().await,
+            };
             let ok = outcome == Outcome::Success;
             self.tell_failure(&outcome);
             let Some(verdict) = tally.observe(ok, thresholds) else { continue };
@@ -99,6 +113,22 @@ impl ProbeTask {
                 return;
             }
         }
+    }
+
+    /// A container that has only just started may not listen yet. Upstream's kubelet learns of the start up to a second
+    /// late; here it is known at once, so failures in that second are looked at again soon, and not counted.
+    async fn early(&self) -> Option<Outcome> {
+        for delay in EARLY {
+            if elapsed(self.started_at, self.agent.now()) > EARLY_AGE {
+                return None;
+            }
+            let outcome = self.once().await;
+            if outcome == Outcome::Success {
+                return Some(outcome);
+            }
+            tokio::time::sleep(delay).await;
+        }
+        None
     }
 
     /// Counted from the container's start, so that a restarted agent does not delay again.
