@@ -81,7 +81,9 @@ fn footprint(id: &str) -> String {
          ip -o link | grep {id} | sed 's/^/link /'
          nft list tables | grep {id}
          ls -d /run/mainstay/{id} 2>/dev/null | sed 's/^/run /'
-         grep -la {id} /proc/[0-9]*/cgroup 2>/dev/null | sed 's/^/process /'
+         for pid in $(grep -la {id} /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do
+             grep -q '^State:.Z' /proc/$pid/status || echo process $pid $(tr '\\0' ' ' < /proc/$pid/cmdline)
+         done 2>/dev/null
          true"
     );
     run(Command::new("sh").args(["-c", &script]), "").ok()

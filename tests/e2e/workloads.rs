@@ -98,12 +98,14 @@ fn logs_exec_cp_and_port_forward_reach_the_container() {
     let mut forward = cluster.kubectl_command(&["port-forward", &format!("pod/{pod}"), ":8080"]);
     let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(forward.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut said = BufReader::new(forward.stdout.take().unwrap()); // open until the end: kubectl says more
+    said.read_line(&mut line).unwrap();
     let port =
         line.split(" -> ").next().and_then(|from| from.rsplit(':').next()).and_then(|port| port.parse().ok());
     let page = port.and_then(|port| eventually(Duration::from_secs(10), || fetch("127.0.0.1", port)));
     forward.kill().unwrap();
     forward.wait().unwrap();
+    drop(said);
     assert!(page.as_ref().is_some_and(|page| page.contains(&pod)), "{line} {page:?}");
 }
 
