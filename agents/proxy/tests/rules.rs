@@ -4,8 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::fs;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
