@@ -4,17 +4,6 @@ mod balanced_allocation;
 mod image_locality;
 mod least_allocated;
 mod node_affinity;
+mod registry;
 mod taint_toleration;
-
-use crate::framework::Score;
-
-/// All score plugins.
-pub(crate) fn all() -> Vec<Box<dyn Score>> {
-    vec![
-        Box::new(taint_toleration::TaintToleration),
-        Box::new(node_affinity::NodeAffinity),
-        Box::new(least_allocated::LeastAllocated),
-        Box::new(balanced_allocation::BalancedAllocation),
-        Box::new(image_locality::ImageLocality),
-    ]
-}
+pub(crate) use registry::all;
