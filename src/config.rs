@@ -17,6 +17,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 /// What a data directory remembers of its cluster; written once, at the first start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(clippy::struct_field_names, reason = "cluster CIDR is Kubernetes' word for the addresses of pods")]
 pub(crate) struct Cluster {
     /// Version of this file's form.
     pub(crate) format_version: u32,

@@ -97,9 +97,9 @@ fn absent(path: &Path) -> anyhow::Result<Option<Cluster>> {
     match foreign {
         None => Ok(None),
         Some(entry) => Err(refuse(format!(
-            "{} holds {:?} but no cluster of mainstay: choose an empty --data-dir",
+            "{} holds {} but no cluster of mainstay: choose an empty --data-dir",
             path.display(),
-            entry.file_name()
+            entry.file_name().display()
         ))),
     }
 }

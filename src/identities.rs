@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -126,7 +126,7 @@ fn ensure_ca(folder: &Path, now: OffsetDateTime) -> anyhow::Result<Ca> {
     Ok(ca)
 }
 
-fn ensure_key(file: &PathBuf) -> anyhow::Result<String> {
+fn ensure_key(file: &Path) -> anyhow::Result<String> {
     if file.exists() {
         return read(file);
     }

@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::command::{Output, eventually, run, wait};
 
 /// The demo image's name.
-pub const IMAGE: &str = "docker.io/library/mainstay-hello:1";
+pub(crate) const IMAGE: &str = "docker.io/library/mainstay-hello:1";
 const START: Duration = Duration::from_secs(60);
 
 /// A running cluster; dropping it takes it down.
-pub struct Cluster {
+pub(crate) struct Cluster {
     dir: tempfile::TempDir,
     slot: Slot,
     port: u16,
@@ -45,7 +45,7 @@ impl Slot {
 
 impl Cluster {
     /// Starts a cluster with the demo image and waits until it is ready.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut cluster = Self::prepare();
         cluster.up();
         cluster.import_image();
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// A cluster that was not started yet.
-    pub fn prepare() -> Self {
+    pub(crate) fn prepare() -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests run containers: run them as root");
         let dir = tempfile::Builder::new().prefix("mainstay-e2e-").tempdir_in("/var/tmp").unwrap();
         Self { dir, slot: Slot::take(), port: free_port(), daemon: None }
@@ -61,7 +61,7 @@ impl Cluster {
 
     /// Starts the daemon and gives the line that it printed when it was ready.
     #[track_caller]
-    pub fn up(&mut self) -> String {
+    pub(crate) fn up(&mut self) -> String {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let before = fs::read_to_string(self.log()).unwrap().len();
         let mut command = self.up_command();
@@ -80,7 +80,7 @@ impl Cluster {
     }
 
     /// `mainstay up` with this cluster's flags.
-    pub fn up_command(&self) -> Command {
+    pub(crate) fn up_command(&self) -> Command {
         let number = self.slot.number;
         let mut command = Command::new(binary());
         command
@@ -95,7 +95,7 @@ impl Cluster {
 
     /// A signal to the daemon, which must end by it; its exit code.
     #[track_caller]
-    pub fn end_daemon(&mut self, signal: Signal) -> i32 {
+    pub(crate) fn end_daemon(&mut self, signal: Signal) -> i32 {
         let mut daemon = self.daemon.take().expect("the daemon does not run");
         kill_process(Pid::from_child(&daemon), signal).unwrap();
         wait(&mut daemon, "mainstay up")
@@ -103,25 +103,25 @@ impl Cluster {
 
     /// `mainstay COMMAND … --data-dir DIR`.
     #[track_caller]
-    pub fn mainstay(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn mainstay(&self, arguments: &[&str]) -> Output {
         run(Command::new(binary()).args(arguments).arg("--data-dir").arg(self.data_dir()), "")
     }
 
     /// kubectl as the administrator.
     #[track_caller]
-    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         self.kubectl_with(arguments, "")
     }
 
     /// As [`Cluster::kubectl`], with `input` on its standard input.
     #[track_caller]
-    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
         run(&mut self.kubectl_command(arguments), input)
     }
 
     /// kubectl as whoever holds this bearer token.
     #[track_caller]
-    pub fn kubectl_as(&self, token: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn kubectl_as(&self, token: &str, arguments: &[&str]) -> Output {
         let mut command = self.bare_kubectl();
         command.args(["--kubeconfig", "/dev/null", "--token", token]);
         command.args(["--server", &format!("https://127.0.0.1:{}", self.port)]);
@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     /// kubectl as a command to be started.
-    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare_kubectl();
         command.arg("--kubeconfig").arg(self.data_dir().join("admin.kubeconfig")).args(arguments);
         command
@@ -146,7 +146,7 @@ impl Cluster {
     }
 
     /// The id in the names of everything that this cluster makes on the machine.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let text = fs::read_to_string(self.data_dir().join("cluster.json")).unwrap();
         let cluster: serde_json::Value = serde_json::from_str(&text).unwrap();
         cluster["id"].as_str().unwrap().to_owned()
@@ -154,23 +154,23 @@ impl Cluster {
 
     /// Applies a manifest.
     #[track_caller]
-    pub fn apply(&self, manifest: &str) -> String {
+    pub(crate) fn apply(&self, manifest: &str) -> String {
         self.kubectl_with(&["apply", "-f", "-"], manifest).ok()
     }
 
     /// Imports the demo image.
     #[track_caller]
-    pub fn import_image(&self) {
+    pub(crate) fn import_image(&self) {
         self.mainstay(&["image", "import", image_archive().to_str().unwrap()]).ok();
     }
 
     /// The cluster's data directory.
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// The daemon's log.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.dir.path().join("log")
     }
 }
@@ -194,7 +194,7 @@ impl Drop for Cluster {
 }
 
 /// The binary under test.
-pub fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_mainstay"))
 }
 

@@ -10,16 +10,16 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What a program said and how it ended.
 #[derive(Debug)]
-pub struct Output {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Output {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Output {
     /// Standard output of a program that must have succeeded.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self.stdout
     }
@@ -27,7 +27,7 @@ impl Output {
 
 /// Runs to the end, with `input` on standard input.
 #[track_caller]
-pub fn run(command: &mut Command, input: &str) -> Output {
+pub(crate) fn run(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -54,21 +54,19 @@ fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
 
 /// Waits for the end; kills what does not end in time and fails.
 #[track_caller]
-pub fn wait(child: &mut Child, what: &str) -> i32 {
+pub(crate) fn wait(child: &mut Child, what: &str) -> i32 {
     let ended = eventually(DEADLINE, || child.try_wait().unwrap());
-    match ended {
-        Some(status) => status.code().unwrap_or(-1),
-        None => {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{what} did not end within {DEADLINE:?}");
-        }
-    }
+    let Some(status) = ended else {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("{what} did not end within {DEADLINE:?}");
+    };
+    status.code().unwrap_or(-1)
 }
 
 /// Looks until there is something, or the time is over.
 #[allow(clippy::disallowed_methods, reason = "a test waits for another process, which can only be looked at")]
-pub fn eventually<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn eventually<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = look() {

@@ -82,9 +82,10 @@ fn logs_exec_cp_and_port_forward_reach_the_container() {
             "'test -t 0 && echo a-terminal'"
         ])
     );
-    let kubectl = kubectl
-        .rsplit_once(" \"exec\"")
-        .map_or(kubectl.clone(), |(before, after)| format!("{before} exec{}", after.replace('"', "")));
+    let kubectl = kubectl.rsplit_once(" \"exec\"").map_or_else(
+        || kubectl.clone(),
+        |(before, after)| format!("{before} exec{}", after.replace('"', "")),
+    );
     let terminal = run(std::process::Command::new("script").args(["-qec", &kubectl, "/dev/null"]), "").ok();
     assert!(terminal.contains("a-terminal"), "{terminal}");
 
@@ -145,7 +146,7 @@ spec:
 }
 
 /// The body of `http://host:port/`, if it answers.
-pub fn fetch(host: &str, port: u16) -> Option<String> {
+pub(crate) fn fetch(host: &str, port: u16) -> Option<String> {
     let address = format!("{host}:{port}").parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
