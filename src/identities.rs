@@ -55,15 +55,15 @@ impl Identities {
             service_account_key_pem: ensure_key(&folder.join("sa.key"))?,
             apiserver: maker.ensure("apiserver", &server("kube-apiserver", api_names(config)))?,
             kubelet_client: maker
-                .ensure("apiserver-kubelet-client", &client("kube-apiserver-kubelet-client", &[]))?,
+                .ensure("apiserver-kubelet-client", &client("kube-apiserver-kubelet-client", None))?,
             kubelet_server: maker
                 .ensure("kubelet", &server(&format!("system:node:{node_name}"), node_names))?,
-            admin: maker.ensure("admin", &client("kubernetes-admin", &["system:masters"]))?,
-            scheduler: maker.ensure("scheduler", &client("system:kube-scheduler", &[]))?,
+            admin: maker.ensure("admin", &client("kubernetes-admin", Some("system:masters")))?,
+            scheduler: maker.ensure("scheduler", &client("system:kube-scheduler", None))?,
             controllers: maker
-                .ensure("controller-manager", &client("system:kube-controller-manager", &[]))?,
-            proxy: maker.ensure("proxy", &client("system:kube-proxy", &[]))?,
-            node: maker.ensure("node", &client(&format!("system:node:{node_name}"), &["system:nodes"]))?,
+                .ensure("controller-manager", &client("system:kube-controller-manager", None))?,
+            proxy: maker.ensure("proxy", &client("system:kube-proxy", None))?,
+            node: maker.ensure("node", &client(&format!("system:node:{node_name}"), Some("system:nodes")))?,
         })
     }
 }
@@ -94,10 +94,10 @@ fn api_names(config: &Config) -> Vec<SubjectName> {
     names
 }
 
-fn client(user: &str, groups: &[&str]) -> LeafRequest {
+fn client(user: &str, group: Option<&str>) -> LeafRequest {
     LeafRequest {
         common_name: user.to_owned(),
-        organizations: groups.iter().map(|group| (*group).to_owned()).collect(),
+        organization: group.map(str::to_owned),
         names: Vec::new(),
         usage: Usage::Client,
         validity: LEAF_VALIDITY,
@@ -107,7 +107,7 @@ fn client(user: &str, groups: &[&str]) -> LeafRequest {
 fn server(name: &str, names: Vec<SubjectName>) -> LeafRequest {
     LeafRequest {
         common_name: name.to_owned(),
-        organizations: Vec::new(),
+        organization: None,
         names,
         usage: Usage::Server,
         validity: LEAF_VALIDITY,
@@ -180,7 +180,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn maker_in(folder: &Path, ca: &Ca, now: OffsetDateTime) -> Leaf {
-        Maker { folder, ca, now }.ensure("x", &client("someone", &[])).unwrap()
+        Maker { folder, ca, now }.ensure("x", &client("someone", None)).unwrap()
     }
 
     #[test]

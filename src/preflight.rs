@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 
+use ipnet::Ipv4Net;
+
 use crate::config::Config;
 use crate::refusal::refuse;
 
@@ -14,7 +16,36 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     if let Some(problem) = machine.problem() {
         return Err(refuse(problem));
     }
+    if let Some(problem) = range_problem(config, &fs::read_to_string("/proc/net/route").unwrap_or_default()) {
+        return Err(refuse(problem));
+    }
     port_is_free(config)
+}
+
+/// Whether this machine already routes a part of the cluster's ranges elsewhere. `routes` is /proc/net/route.
+fn range_problem(config: &Config, routes: &str) -> Option<String> {
+    let own = format!("ms-{}", config.cluster.id);
+    for line in routes.lines().skip(1) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (Some(device), Some(network)) = (words.first(), route_network(&words)) else { continue };
+        for (flag, range) in
+            [("--cluster-cidr", config.cluster.cluster_cidr), ("--service-cidr", config.cluster.service_cidr)]
+        {
+            let overlap = range.contains(&network) || network.contains(&range);
+            if overlap && network.prefix_len() > 0 && *device != own {
+                return Some(format!(
+                    "{flag} {range} overlaps {network}, which this machine routes to {device}: choose another range and --data-dir"
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// Destination and mask of a line of /proc/net/route: hexadecimal, in the machine's byte order.
+fn route_network(words: &[&str]) -> Option<Ipv4Net> {
+    let number = |index: usize| u32::from_str_radix(words.get(index)?, 16).ok().map(u32::to_be);
+    Ipv4Net::with_netmask(number(1)?.into(), number(7)?.into()).ok()
 }
 
 fn port_is_free(config: &Config) -> anyhow::Result<()> {
@@ -82,6 +113,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Cluster;
 
     fn complete() -> Machine {
         Machine {
@@ -91,6 +123,29 @@ mod tests {
             namespaces: NAMESPACES.to_vec(),
             nft: true,
         }
+    }
+
+    #[test]
+    fn a_range_that_is_routed_elsewhere_is_refused() {
+        let config = Config {
+            cluster: Cluster {
+                format_version: 1,
+                id: "0123abcd".to_owned(),
+                node_name: "n".to_owned(),
+                cluster_cidr: "10.42.0.0/16".parse().unwrap(),
+                service_cidr: "10.43.0.0/16".parse().unwrap(),
+            },
+            data_dir: "/d".into(),
+            kubeconfig: "/k".into(),
+            bind: "0.0.0.0:6443".parse().unwrap(),
+            node_ip: "192.0.2.2".parse().unwrap(),
+        };
+        let head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+        let problem = |line: &str| range_problem(&config, &format!("{head}{line}\n"));
+        let other = problem("ms-other 00002A0A 00000000 0001 0 0 0 00FFFFFF 0 0 0").unwrap();
+        assert!(other.contains("10.42.0.0/24, which this machine routes to ms-other"), "{other}");
+        assert_eq!(problem("ms-0123abcd 00002A0A 00000000 0001 0 0 0 00FFFFFF 0 0 0"), None);
+        assert_eq!(problem("eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0"), None);
     }
 
     #[test]

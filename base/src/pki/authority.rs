@@ -64,8 +64,8 @@ pub enum SubjectName {
 pub struct LeafRequest {
     /// The user's or server's name.
     pub common_name: String,
-    /// The user's groups; Kubernetes reads them from `O`.
-    pub organizations: Vec<String>,
+    /// The user's group; Kubernetes reads it from `O`. One at most: rcgen keeps one value for each attribute.
+    pub organization: Option<String>,
     /// Names a server answers for; empty for clients.
     pub names: Vec<SubjectName>,
     /// Client, server or both.
@@ -91,7 +91,7 @@ impl Ca {
     pub fn generate(common_name: &str, now: OffsetDateTime, validity: Duration) -> Result<Self, PkiError> {
         let make = |source| PkiError::Make { name: common_name.to_owned(), source };
         let key = KeyPair::generate().map_err(make)?;
-        let mut params = params_for(common_name, &[], now, validity).map_err(make)?;
+        let mut params = params_for(common_name, None, now, validity).map_err(make)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -129,7 +129,8 @@ impl Ca {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, ca_key).map_err(PkiError::Read)?;
         let key = KeyPair::generate().map_err(make)?;
         let mut params =
-            params_for(&request.common_name, &request.organizations, now, request.validity).map_err(make)?;
+            params_for(&request.common_name, request.organization.as_deref(), now, request.validity)
+                .map_err(make)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
@@ -152,14 +153,14 @@ pub fn generate_key_pem() -> Result<String, PkiError> {
 
 fn params_for(
     common_name: &str,
-    organizations: &[String],
+    organization: Option<&str>,
     now: OffsetDateTime,
     validity: Duration,
 ) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     let mut name = DistinguishedName::new();
-    for organization in organizations {
-        name.push(DnType::OrganizationName, organization.as_str());
+    if let Some(organization) = organization {
+        name.push(DnType::OrganizationName, organization);
     }
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
@@ -198,7 +199,7 @@ mod tests {
     fn request() -> LeafRequest {
         LeafRequest {
             common_name: "system:node:a".to_owned(),
-            organizations: vec!["system:nodes".to_owned(), "second".to_owned()],
+            organization: Some("system:nodes".to_owned()),
             names: vec![
                 SubjectName::Dns("localhost".to_owned()),
                 SubjectName::Ip("127.0.0.1".parse().unwrap()),
@@ -225,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leaf_carries_every_group_and_the_user() {
+    fn a_leaf_carries_the_group_and_the_user() {
         let now = OffsetDateTime::now_utc();
         let leaf = Ca::generate("ca", now, YEAR).unwrap().issue(&request(), now).unwrap();
         let (_, pem) = parse_x509_pem(leaf.certificate_pem.as_bytes()).unwrap();
         let certificate = pem.parse_x509().unwrap();
         let subject = certificate.subject();
         let groups: Vec<_> = subject.iter_organization().map(|o| o.as_str().unwrap()).collect();
-        assert_eq!(groups, ["system:nodes", "second"]);
+        assert_eq!(groups, ["system:nodes"]);
         assert_eq!(subject.iter_common_name().next().unwrap().as_str().unwrap(), "system:node:a");
     }
 

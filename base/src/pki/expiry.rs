@@ -52,7 +52,7 @@ mod tests {
         let address = SubjectName::Ip("10.43.0.1".parse().unwrap());
         let request = LeafRequest {
             common_name: "kube-apiserver".to_owned(),
-            organizations: Vec::new(),
+            organization: None,
             names: vec![address.clone(), SubjectName::Dns("kubernetes".to_owned())],
             usage: Usage::Server,
             validity: Duration::from_secs(60),
