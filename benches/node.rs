@@ -10,7 +10,11 @@
     clippy::print_stdout,
     reason = "a bench prints and stops"
 )]
-#![allow(clippy::disallowed_methods, clippy::cast_precision_loss, reason = "a bench measures real time, as ratios")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a bench measures real time, as ratios"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
