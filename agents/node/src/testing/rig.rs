@@ -31,7 +31,7 @@ pub(super) struct Rig {
 pub(super) fn leaf(ca: &Ca, name: &str, usage: Usage) -> Leaf {
     let request = LeafRequest {
         common_name: name.to_owned(),
-        organizations: Vec::new(),
+        organization: None,
         names: vec![SubjectName::Ip("127.0.0.1".parse().unwrap())],
         usage,
         validity: Duration::from_secs(3600),

@@ -39,9 +39,10 @@ pub(crate) struct Server {
 }
 
 fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
+    assert!(groups.len() < 2, "a certificate carries one group");
     let request = LeafRequest {
         common_name: name.to_owned(),
-        organizations: groups.iter().map(|g| (*g).to_owned()).collect(),
+        organization: groups.first().map(|group| (*group).to_owned()),
         names: if usage == Usage::Client { vec![] } else { vec![SubjectName::Ip(LOCALHOST)] },
         usage,
         validity: HOUR,

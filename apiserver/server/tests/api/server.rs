@@ -43,9 +43,10 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A certificate of `ca`.
 pub(crate) fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
     let names = if usage == Usage::Client { vec![] } else { vec![SubjectName::Ip(LOCALHOST)] };
+    assert!(groups.len() < 2, "a certificate carries one group");
     let request = LeafRequest {
         common_name: name.to_owned(),
-        organizations: groups.iter().map(|g| (*g).to_owned()).collect(),
+        organization: groups.first().map(|group| (*group).to_owned()),
         names,
         usage,
         validity: Duration::from_secs(3600),
