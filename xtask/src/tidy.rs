@@ -84,12 +84,11 @@ fn leftovers(path: &Path, text: &str) -> Vec<String> {
     let marks = ["TODO", "FIXME", "XXX:", "allow(dead_code"];
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        found.extend(
-            marks
-                .iter()
-                .filter(|mark| line.contains(**mark))
-                .map(|mark| format!("line {}: `{mark}`", index + 1)),
-        );
+        for mark in marks.iter().filter(|mark| line.contains(**mark)) {
+            if !(in_tests(path) && mark.starts_with("allow")) {
+                found.push(format!("line {}: `{mark}`", index + 1));
+            }
+        }
     }
     found
 }
