@@ -59,6 +59,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
 
 /// The workspace's folder: the parent of this package's.
 fn root() -> anyhow::Result<PathBuf> {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // Asked when it runs: checkouts that share a build cache share this program too.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = own.context("CARGO_MANIFEST_DIR is not set: run it as `cargo xtask`")?;
     own.parent().map(PathBuf::from).context("xtask has no parent folder")
 }
