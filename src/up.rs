@@ -1,7 +1,6 @@
 //! `mainstay up`: a whole node in the foreground.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -101,11 +100,14 @@ fn host_name() -> String {
 
 fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::Result<()> {
     let text = kubeconfig::render(&config.api_url(), &identities.ca_pem, "admin", &identities.admin);
-    let held = std::fs::read_to_string(&config.kubeconfig).unwrap_or_default();
-    if held == text {
-        return Ok(());
+    // The data directory always holds one, where `mainstay status` looks; --kubeconfig names one more.
+    for file in [&config.data_dir.join("admin.kubeconfig"), &config.kubeconfig] {
+        let held = std::fs::read_to_string(file).unwrap_or_default();
+        if held != text {
+            write_atomically(file, text.as_bytes(), 0o600)?;
+        }
     }
-    write_atomically(Path::new(&config.kubeconfig), text.as_bytes(), 0o600)
+    Ok(())
 }
 
 async fn wait_for_stop() -> anyhow::Result<()> {
