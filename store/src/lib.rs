@@ -6,7 +6,9 @@
     reason = "sizes and counts are far below the limits of their types; i64 revisions are never negative"
 )]
 
+mod acting;
 mod api;
+mod auth;
 mod checkpoint;
 mod compactor;
 mod core;
@@ -25,5 +27,6 @@ mod watch;
 mod worker_pool;
 
 pub use api::*;
+pub use auth::Auth;
 pub use store::Store;
 pub use watch::Watch;

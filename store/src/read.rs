@@ -24,6 +24,12 @@ impl Core {
         })
     }
 
+    /// Resolves when this member has applied all that was acknowledged before the call: at once, on a member alone.
+    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask")]
+    pub(crate) async fn read_barrier(self: &Arc<Self>) -> Result<(), RangeError> {
+        self.check_read()
+    }
+
     /// The revision to read at, if the request's can be read.
     fn at(&self, asked: Option<Revision>) -> Result<Revision, RangeError> {
         // The floor first: it never passes a revision that was current later.

@@ -7,10 +7,11 @@ use futures::{Stream, stream};
 use tokio::time::Instant;
 
 use crate::api::{
-    CloseError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, KeyValue, Lease, LeaseError,
-    LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse, RangeError, RangeRequest,
-    RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest, WriteError,
+    Caller, CloseError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, KeyValue, Lease,
+    LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse, RangeError,
+    RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchError, WatchRequest, WriteError,
 };
+use crate::auth::AuthState;
 use crate::core::Core;
 use crate::mvcc::{Command, Reply, check_delete, check_put, check_txn, is_read_only};
 use crate::watch::Watch;
@@ -21,6 +22,7 @@ use crate::watch::Watch;
 #[derive(Clone, Debug)]
 pub struct Store {
     handle: Arc<CloseOnDrop>,
+    pub(crate) caller: Option<Caller>,
 }
 
 #[derive(Debug)]
@@ -49,10 +51,10 @@ impl Store {
     /// Each [`OpenError`] says in one line what is wrong with the directory or the configuration. Nothing was changed then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let core = Box::pin(Core::open(config)).await?;
-        Ok(Self { handle: Arc::new(CloseOnDrop(core)) })
+        Ok(Self { handle: Arc::new(CloseOnDrop(core)), caller: None })
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.handle.0
     }
 
@@ -61,7 +63,7 @@ impl Store {
     /// # Errors
     /// [`RangeError::Compacted`] and [`RangeError::FutureRevision`] if the revision asked for cannot be read.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, RangeError> {
-        self.core().range(request).await
+        self.guarded(Self::range_check(&request), self.core().range(request)).await
     }
 
     /// Reads a range page by page in constant memory, all of it as it was when the stream was first polled (or at `request.revision`).
@@ -72,12 +74,13 @@ impl Store {
         &self,
         request: RangeRequest,
     ) -> impl Stream<Item = Result<RangeResponse, RangeError>> + Send + use<> {
-        let core = Arc::clone(self.core());
+        let store = self.clone();
         stream::try_unfold(Some(request), move |rest| {
-            let core = Arc::clone(&core);
+            let store = store.clone();
             async move {
                 let Some(request) = rest else { return Ok(None) };
-                let (page, rest) = core.range_page(request).await?;
+                let check = Self::range_check(&request);
+                let (page, rest) = store.guarded(check, store.core().range_page(request)).await?;
                 Ok(Some((page, rest)))
             }
         })
@@ -89,7 +92,8 @@ impl Store {
         if key.is_empty() {
             return Err(RangeError::EmptyKey);
         }
-        self.core().get(key).await
+        let check = Self::range_check(&RangeRequest::key(key.clone()));
+        self.guarded(check, self.core().get(key)).await
     }
 
     /// Sets one key.
@@ -107,7 +111,7 @@ impl Store {
     /// Dropping the future does not take the write back: it may or may not happen. So it is for all writes.
     pub async fn put_with(&self, request: PutRequest) -> Result<PutResponse, WriteError> {
         check_put(&request, &self.core().limits)?;
-        match self.core().propose(Command::Put(request)).await? {
+        match self.propose(Command::Put(request)).await? {
             Reply::Put(response) => Ok(response),
             other => Err(unexpected(&other)),
         }
@@ -121,7 +125,7 @@ impl Store {
     /// Deletes a range of keys in one revision. If nothing matches, nothing is written.
     pub async fn delete_range(&self, request: DeleteRangeRequest) -> Result<DeleteRangeResponse, WriteError> {
         check_delete(&request, &self.core().limits)?;
-        match self.core().propose(Command::DeleteRange(request)).await? {
+        match self.propose(Command::DeleteRange(request)).await? {
             Reply::Delete(response) => Ok(response),
             other => Err(unexpected(&other)),
         }
@@ -131,9 +135,12 @@ impl Store {
     pub async fn txn(&self, txn: Txn) -> Result<TxnResponse, WriteError> {
         check_txn(&txn, &self.core().limits)?;
         if is_read_only(&txn) {
-            return self.core().read_txn(txn).await;
+            let asked = txn.clone();
+            let check =
+                move |state: &AuthState, caller: &Caller| state.check_txn(caller, &asked, &|_| Vec::new());
+            return self.guarded(check, self.core().read_txn(txn)).await;
         }
-        match self.core().propose(Command::Txn(txn)).await? {
+        match self.propose(Command::Txn(txn)).await? {
             Reply::Txn(response) => Ok(response),
             other => Err(unexpected(&other)),
         }
@@ -142,12 +149,9 @@ impl Store {
     /// Follows changes. Whatever is wrong with the request (a start that is compacted) shows at the first [`Watch::next`].
     ///
     /// A write that is acknowledged after this returns is seen by a watch without start.
-    #[allow(
-        clippy::unused_async,
-        reason = "members other than the leader will have to ask; callers should not change then"
-    )]
     pub async fn watch(&self, request: WatchRequest) -> Watch {
-        Watch::open(Arc::clone(&self.core().hub), request)
+        let allowed = self.check_watch(&request).await;
+        Watch::open(Arc::clone(&self.core().hub), request, allowed.err().map(WatchError::Auth))
     }
 
     /// Grants a lease, with an identifier of the caller's or a new one. `ttl` is rounded up to whole seconds, at least one.
@@ -162,7 +166,7 @@ impl Store {
         loop {
             let id = asked.unwrap_or_else(|| LeaseId((crate::data_dir::random("lease") >> 1).max(1) as i64));
             let command = Command::LeaseGrant { id, ttl_seconds, leases_max: limits.leases_max };
-            match self.core().propose(command).await? {
+            match self.propose(command).await? {
                 Reply::LeaseGranted { revision } => {
                     return Ok(LeaseGrant { id, ttl: Duration::from_secs(ttl_seconds), revision });
                 }
@@ -176,7 +180,7 @@ impl Store {
 
     /// Ends a lease and deletes its keys in one revision, which is returned.
     pub async fn lease_revoke(&self, id: LeaseId) -> Result<Revision, LeaseError> {
-        match self.core().propose(Command::LeaseRevoke(id)).await {
+        match self.propose(Command::LeaseRevoke(id)).await {
             Ok(Reply::LeaseRevoked { revision }) => Ok(revision),
             Ok(other) => Err(unexpected(&other).into()),
             Err(WriteError::LeaseNotFound(id)) => Err(LeaseError::NotFound(id)),
@@ -185,38 +189,46 @@ impl Store {
     }
 
     /// Starts the lease's time anew and returns it. Nothing is written: after a restart of the store every lease begins a whole time to live.
-    #[allow(
-        clippy::unused_async,
-        reason = "members other than the leader will have to ask; callers should not change then"
-    )]
     pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<Duration, LeaseError> {
         self.core().check()?;
+        if self.caller.is_some() {
+            let keys = self.core().leases.keys(id);
+            self.allowed(|state, caller| state.check_lease_write(caller, &keys))
+                .await
+                .map_err(WriteError::from)?;
+        }
         self.core().leases.keep_alive(id, Instant::now()).ok_or(LeaseError::NotFound(id))
     }
 
     /// What is left of a lease; its keys only if they are asked for.
-    #[allow(
-        clippy::unused_async,
-        reason = "members other than the leader will have to ask; callers should not change then"
-    )]
     pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive, LeaseError> {
         self.core().check()?;
+        if self.caller.is_some() {
+            let keys = if keys { self.core().leases.keys(id) } else { Vec::new() };
+            self.allowed(|state, caller| state.check_lease_read(caller, &keys))
+                .await
+                .map_err(WriteError::from)?;
+        }
         self.core().leases.time_to_live(id, keys, Instant::now()).ok_or(LeaseError::NotFound(id))
     }
 
     /// All leases, by identifier.
-    #[allow(
-        clippy::unused_async,
-        reason = "members other than the leader will have to ask; callers should not change then"
-    )]
     pub async fn leases(&self) -> Result<Vec<Lease>, LeaseError> {
         self.core().check()?;
-        Ok(self.core().leases.list())
+        let leases = self.core().leases.list();
+        if self.caller.is_some() {
+            let keys: Vec<Bytes> =
+                leases.iter().flat_map(|lease| self.core().leases.keys(lease.id)).collect();
+            self.allowed(|state, caller| state.check_lease_read(caller, &keys))
+                .await
+                .map_err(WriteError::from)?;
+        }
+        Ok(leases)
     }
 
     /// Makes `revision` the oldest that can be read. Returns once that holds; the space comes back in the background.
     pub async fn compact(&self, revision: Revision) -> Result<(), CompactError> {
-        match self.core().propose(Command::Compact(revision)).await? {
+        match self.propose(Command::Compact(revision)).await? {
             Reply::Compact => Ok(()),
             Reply::CompactRefused { current, .. } if revision > current => {
                 Err(CompactError::FutureRevision { wanted: revision, current })

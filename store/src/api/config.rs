@@ -30,6 +30,8 @@ pub struct Config {
     pub watch_progress_interval: Duration,
     /// The space on the disk that is kept free, in bytes: writes are refused below it, reads go on.
     pub disk_reserve_bytes: u64,
+    /// How the identity of callers is established, once authentication is enabled.
+    pub auth: super::AuthOptions,
     /// Whether an acknowledged write is on disk. Without it a crash of the *machine* may lose acknowledged writes: for tests and caches.
     pub sync: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             watch_ring_bytes: 16 << 20,
             watch_progress_interval: Duration::from_secs(60),
             disk_reserve_bytes: 64 << 20,
+            auth: super::AuthOptions::default(),
             sync: true,
         }
     }

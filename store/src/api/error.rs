@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{LeaseId, Revision};
+use super::{AuthError, LeaseId, Revision};
 
 /// Why a data directory was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,9 @@ pub enum RangeError {
         /// The store's.
         current: Revision,
     },
+    /// The caller may not do this.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// An empty key.
     #[error("the key is empty")]
     EmptyKey,
@@ -120,6 +123,9 @@ pub enum RangeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
+    /// The caller may not do this.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// An empty key.
     #[error("the key is empty")]
     EmptyKey,
@@ -261,6 +267,9 @@ pub enum WatchError {
         /// The oldest revision that can be watched from.
         floor: Revision,
     },
+    /// The caller may not do this.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// There are too many watches.
     #[error("{max} watches are open already, which is the limit")]
     TooMany {

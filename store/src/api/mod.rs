@@ -1,4 +1,5 @@
 //! The public vocabulary of the store: requests, responses, errors. Plain data, no behaviour that needs the engine.
+mod auth;
 mod config;
 mod error;
 mod key_value;
@@ -10,6 +11,7 @@ mod txn;
 mod watch;
 mod write;
 
+pub use auth::{Access, AuthCallError, AuthError, AuthOptions, AuthStatus, Caller, Permission};
 pub use config::{Config, Limits};
 pub use error::{CloseError, CompactError, Halt, LeaseError, OpenError, RangeError, WatchError, WriteError};
 pub use key_value::{Event, EventKind, KeyValue};

@@ -4,6 +4,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 use super::version_record::VersionRecord;
 use super::{EngineError, Tables, table_key};
 use crate::api::{EventKind, Revision};
+use crate::auth::{AuthRow, encode_mark, encode_role, encode_user};
 use crate::mvcc::{Effects, LeaseEffect};
 
 /// How far the log has been applied, and what the store's counters are there.
@@ -87,6 +88,16 @@ impl Group {
             }
             Some(LeaseEffect::Revoke(id)) => self.batch.delete(table_key::lease(id)),
             None => {}
+        }
+        let Some(auth) = &effects.auth else { return };
+        self.batch.put(table_key::AUTH, encode_mark(&auth.state));
+        for row in &auth.rows {
+            match row {
+                AuthRow::User(name, Some(user)) => self.batch.put(table_key::user(name), encode_user(user)),
+                AuthRow::User(name, None) => self.batch.delete(table_key::user(name)),
+                AuthRow::Role(name, Some(role)) => self.batch.put(table_key::role(name), encode_role(role)),
+                AuthRow::Role(name, None) => self.batch.delete(table_key::role(name)),
+            }
         }
     }
 

@@ -7,6 +7,8 @@
 //! | `l` | lease | its time to live |
 //! | `a` | lease, key | nothing: the key is attached |
 //! | `m` | a name | the state of the whole store |
+//! | `p` | role | its permissions |
+//! | `u` | user | hash of the password, roles |
 use std::borrow::Cow;
 
 use crate::api::{LeaseId, Revision};
@@ -21,6 +23,11 @@ pub(super) const VERSIONS_END: &[u8] = b"l";
 pub(super) const APPLIED: &[u8] = b"mapplied";
 pub(super) const MEMBERSHIP: &[u8] = b"mmembership";
 pub(super) const COMPACTED: &[u8] = b"mcompacted";
+pub(super) const AUTH: &[u8] = b"mauth";
+pub(super) const ROLES: &[u8] = b"p";
+pub(super) const ROLES_END: &[u8] = b"q";
+pub(super) const USERS: &[u8] = b"u";
+pub(super) const USERS_END: &[u8] = b"v";
 
 /// Zeros are escaped, so that the end mark orders a key before all its extensions.
 fn escape(key: &[u8], out: &mut Vec<u8>) {
@@ -132,6 +139,19 @@ pub(super) fn attachment(id: LeaseId, key: &[u8]) -> Vec<u8> {
     let mut out = prefixed(b'a', id).to_vec();
     out.extend_from_slice(key);
     out
+}
+
+pub(super) fn role(name: &str) -> Vec<u8> {
+    [ROLES, name.as_bytes()].concat()
+}
+
+pub(super) fn user(name: &str) -> Vec<u8> {
+    [USERS, name.as_bytes()].concat()
+}
+
+/// The name of a user or role.
+pub(super) fn split_name(row: &[u8]) -> Option<&str> {
+    std::str::from_utf8(row.get(1..)?).ok()
 }
 
 pub(super) fn split_attachment(row: &[u8]) -> Option<(LeaseId, &[u8])> {

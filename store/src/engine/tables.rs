@@ -1,5 +1,6 @@
 //! The handle on the tables, and the view of them that decisions get.
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::commit::AppliedMark;
 use super::version_record::VersionRecord;
 use super::{EngineError, open, table_key};
 use crate::api::{Config, KeyValue, LeaseId, Revision};
+use crate::auth::{AuthState, AuthTable, decode_mark, decode_role, decode_user};
 use crate::lease::LeaseTable;
 use crate::mvcc::{KeyRange, View, ViewError, Visitor};
 
@@ -28,6 +30,7 @@ pub(crate) struct Tables {
     /// The newest revision that readers may see.
     revision: AtomicI64,
     floor: AtomicI64,
+    auth: AuthTable,
     path: PathBuf,
     write_buffer_bytes: u64,
 }
@@ -49,11 +52,13 @@ impl Tables {
             db: RwLock::new(Some(db)),
             revision: AtomicI64::new(Revision::INITIAL.0),
             floor: AtomicI64::new(0),
+            auth: AuthTable::new(AuthState::default(), config.auth),
             path: path.to_path_buf(),
             write_buffer_bytes: config.write_buffer_bytes as u64,
         };
         let mark = tables.read_mark(ReadTier::All)?;
         tables.publish(mark.revision, mark.floor);
+        tables.load_auth()?;
         Ok((tables, mark))
     }
 
@@ -169,6 +174,31 @@ impl Tables {
         Ok(StoredLeases { leases, attachments })
     }
 
+    /// Users, roles and permissions in force.
+    pub(crate) fn auth(&self) -> &AuthTable {
+        &self.auth
+    }
+
+    /// Puts in force what the rows say: when the tables were opened or replaced.
+    pub(crate) fn load_auth(&self) -> Result<(), EngineError> {
+        let attempt = "loading users and roles";
+        let damaged = |error: crate::mvcc::DecodeError| EngineError::damaged(attempt, error.to_string());
+        let mut state = AuthState::default();
+        if let Some(mark) = self.db()?.get_pinned(table_key::AUTH).map_err(EngineError::rocksdb(attempt))? {
+            (state.enabled, state.revision) = decode_mark(&mark).map_err(damaged)?;
+        }
+        self.each_row(table_key::ROLES, table_key::ROLES_END, attempt, |row, value| {
+            state.set_role(name_of(row)?, Some(decode_role(value).map_err(damaged)?));
+            Ok(())
+        })?;
+        self.each_row(table_key::USERS, table_key::USERS_END, attempt, |row, value| {
+            state.set_user(name_of(row)?, Some(decode_user(value).map_err(damaged)?));
+            Ok(())
+        })?;
+        self.auth.replace(state);
+        Ok(())
+    }
+
     fn each_row(
         &self,
         from: &[u8],
@@ -195,6 +225,12 @@ impl Tables {
             db.cancel_all_background_work(true);
         }
     }
+}
+
+/// Whose row it is.
+fn name_of(row: &[u8]) -> Result<&str, EngineError> {
+    table_key::split_name(row)
+        .ok_or_else(|| EngineError::damaged("loading users and roles", "a name is damaged"))
 }
 
 /// The tables and leases at one revision: for the apply thread, all that has been applied.
@@ -245,5 +281,9 @@ impl View for EngineView<'_> {
 
     fn lease_keys(&self, id: LeaseId) -> Vec<Bytes> {
         self.leases.keys(id)
+    }
+
+    fn auth(&self) -> Arc<AuthState> {
+        self.tables.auth.state()
     }
 }

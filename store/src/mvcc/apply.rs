@@ -6,10 +6,11 @@ use bytes::Bytes;
 use super::scratch::Scratch;
 use super::{Command, KeyRange, View, ViewError};
 use crate::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind, KeyValue, LeaseId,
-    Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse,
-    WriteError,
+    AuthError, Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind,
+    KeyValue, LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn,
+    TxnResponse, WriteError,
 };
+use crate::auth::{AuthEffect, check, decide};
 
 /// One key's change. The position in [`Effects::changes`] is its sub-revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub(crate) struct Effects {
     pub(crate) revision: Revision,
     pub(crate) changes: Vec<Change>,
     pub(crate) lease: Option<LeaseEffect>,
+    pub(crate) auth: Option<AuthEffect>,
     pub(crate) floor: Option<Revision>,
     pub(crate) applied: Applied,
 }
@@ -55,6 +57,8 @@ pub(crate) enum Reply {
     LeaseRevoked {
         revision: Revision,
     },
+    /// Users, roles or permissions were changed, or left as they were.
+    Auth,
     /// A log entry without command.
     Nothing,
 }
@@ -63,8 +67,24 @@ pub(crate) type Applied = Result<Reply, WriteError>;
 
 /// Decides what `command` does to the state that `view` shows.
 pub(crate) fn apply(view: &impl View, command: &Command) -> Result<Effects, ViewError> {
+    let Command::As { caller, command } = command else { return run_command(view, command) };
+    match check(&view.auth(), caller, command, &|lease| view.lease_keys(lease)) {
+        Ok(()) => run_command(view, command),
+        Err(refused) => Ok(Effects {
+            revision: view.revision(),
+            changes: Vec::new(),
+            lease: None,
+            auth: None,
+            floor: None,
+            applied: Err(refused.into()),
+        }),
+    }
+}
+
+fn run_command(view: &impl View, command: &Command) -> Result<Effects, ViewError> {
     let mut scratch = Scratch::new(view);
     let mut lease = None;
+    let mut auth = None;
     let mut floor = None;
     let applied = match command {
         Command::Put(put) => put_alone(&mut scratch, put)?,
@@ -93,8 +113,17 @@ pub(crate) fn apply(view: &impl View, command: &Command) -> Result<Effects, View
                 Err(WriteError::LeaseNotFound(*id))
             }
         }
+        Command::Auth(command) => match decide(&view.auth(), command) {
+            Ok(effect) => {
+                auth = Some(effect);
+                Ok(Reply::Auth)
+            }
+            Err(refused) => Err(refused.into()),
+        },
+        // One caller, whom nobody inside can change; the codec does not nest either.
+        Command::As { .. } => Err(AuthError::PermissionDenied.into()),
     };
-    Ok(Effects { revision: scratch.revision(), changes: scratch.into_changes(), lease, floor, applied })
+    Ok(Effects { revision: scratch.revision(), changes: scratch.into_changes(), lease, auth, floor, applied })
 }
 
 fn compact(view: &impl View, wanted: Revision, floor: &mut Option<Revision>) -> Reply {

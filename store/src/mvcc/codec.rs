@@ -6,12 +6,17 @@ use crate::api::{
     Compare, CompareOp, CompareTarget, DeleteRangeRequest, LeaseId, Op, PutRequest, RangeRequest, Revision,
     Txn,
 };
+use crate::auth::{decode_auth_command, decode_caller, encode_auth_command, encode_caller};
 
 /// The version that is written; it is the first byte of each command.
 const VERSION: u8 = 1;
 
 /// Deeper nesting is not decoded, whatever the limits were when it was written.
 const DEPTH_MAX: usize = 64;
+
+const AUTH: u8 = 32;
+/// Stands before another command; it does not nest.
+const AS: u8 = 33;
 
 /// The bytes are no command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +33,10 @@ pub(crate) enum DecodeError {
 
 pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
     out.push(VERSION);
+    encode_body(command, out);
+}
+
+fn encode_body(command: &Command, out: &mut Vec<u8>) {
     match command {
         Command::Put(put) => {
             out.push(1);
@@ -55,6 +64,15 @@ pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
             out.push(6);
             put_i64(id.0, out);
         }
+        Command::Auth(command) => {
+            out.push(AUTH);
+            encode_auth_command(command, out);
+        }
+        Command::As { caller, command } => {
+            out.push(AS);
+            encode_caller(caller, out);
+            encode_body(command, out);
+        }
     }
 }
 
@@ -65,9 +83,22 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
         return Err(DecodeError::Unknown { what: "command version", found: version.into() });
     }
     let command = match reader.u8()? {
-        1 => Command::Put(decode_put(&mut reader)?),
-        2 => Command::DeleteRange(decode_delete(&mut reader)?),
-        3 => Command::Txn(decode_txn(&mut reader, 0)?),
+        AS => {
+            let caller = decode_caller(&mut reader)?;
+            let tag = reader.u8()?;
+            Command::As { caller, command: Box::new(decode_body(tag, &mut reader)?) }
+        }
+        tag => decode_body(tag, &mut reader)?,
+    };
+    reader.finish()?;
+    Ok(command)
+}
+
+fn decode_body(tag: u8, reader: &mut Reader<'_>) -> Result<Command, DecodeError> {
+    Ok(match tag {
+        1 => Command::Put(decode_put(reader)?),
+        2 => Command::DeleteRange(decode_delete(reader)?),
+        3 => Command::Txn(decode_txn(reader, 0)?),
         4 => Command::Compact(Revision(reader.i64()?)),
         5 => Command::LeaseGrant {
             id: LeaseId(reader.i64()?),
@@ -75,10 +106,9 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
             leases_max: usize::try_from(reader.u64()?).unwrap_or(usize::MAX),
         },
         6 => Command::LeaseRevoke(LeaseId(reader.i64()?)),
+        AUTH => Command::Auth(decode_auth_command(reader)?),
         found => return Err(DecodeError::Unknown { what: "command", found: found.into() }),
-    };
-    reader.finish()?;
-    Ok(command)
+    })
 }
 
 fn encode_put(put: &PutRequest, out: &mut Vec<u8>) {
@@ -339,11 +369,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::{Access, Caller, Permission};
+    use crate::auth::AuthCommand;
     use crate::mvcc::model::command_strategy;
 
     proptest! {
         #[test]
         fn a_command_comes_back_as_it_was(command in command_strategy()) {
+            let mut bytes = Vec::new();
+            encode_command(&command, &mut bytes);
+            prop_assert_eq!(decode_command(&bytes), Ok(command));
+        }
+
+        #[test]
+        fn a_command_on_behalf_of_somebody_comes_back_as_it_was(command in command_strategy(), user in "[a-zäö]{0,9}", auth_revision in any::<u64>()) {
+            let caller = if user.is_empty() {
+                Caller::Anonymous
+            } else {
+                Caller::User { name: user.into(), auth_revision }
+            };
+            let command = Command::As { caller, command: Box::new(command) };
             let mut bytes = Vec::new();
             encode_command(&command, &mut bytes);
             prop_assert_eq!(decode_command(&bytes), Ok(command));
@@ -373,5 +418,21 @@ mod tests {
             .otherwise([RangeRequest::key("k")]);
         encode_command(&Command::Txn(txn), &mut bytes);
         crate::golden::check("command-v1.hex", &crate::golden::hex(&bytes));
+    }
+
+    #[test]
+    fn the_bytes_of_commands_on_behalf_of_somebody_stay_as_they_are() {
+        let grant = AuthCommand::RoleGrant {
+            role: "editor".into(),
+            permission: Permission {
+                access: Access::ReadWrite,
+                key: "a".into(),
+                range_end: Some("b".into()),
+            },
+        };
+        let caller = Caller::User { name: "root".into(), auth_revision: 7 };
+        let mut bytes = Vec::new();
+        encode_command(&Command::As { caller, command: Box::new(Command::Auth(grant)) }, &mut bytes);
+        crate::golden::check("command-auth-v1.hex", &crate::golden::hex(&bytes));
     }
 }

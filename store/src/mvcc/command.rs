@@ -1,5 +1,6 @@
 //! What goes into the Raft log.
-use crate::api::{DeleteRangeRequest, LeaseId, PutRequest, Revision, Txn};
+use crate::api::{Caller, DeleteRangeRequest, LeaseId, PutRequest, Revision, Txn};
+use crate::auth::AuthCommand;
 
 /// One proposal. The request types of the API are stored as they came, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,8 +9,18 @@ pub(crate) enum Command {
     DeleteRange(DeleteRangeRequest),
     Txn(Txn),
     Compact(Revision),
-    LeaseGrant { id: LeaseId, ttl_seconds: u64, leases_max: usize },
+    LeaseGrant {
+        id: LeaseId,
+        ttl_seconds: u64,
+        leases_max: usize,
+    },
     LeaseRevoke(LeaseId),
+    Auth(AuthCommand),
+    /// A command on behalf of somebody, who is checked where it is applied. Without this a command is the embedder's own.
+    As {
+        caller: Caller,
+        command: Box<Command>,
+    },
 }
 
 impl Command {
@@ -21,6 +32,8 @@ impl Command {
             Self::Compact(_) => "compact",
             Self::LeaseGrant { .. } => "lease grant",
             Self::LeaseRevoke(_) => "lease revoke",
+            Self::Auth(_) => "auth",
+            Self::As { command, .. } => command.name(),
         }
     }
 }

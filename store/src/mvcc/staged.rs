@@ -1,12 +1,14 @@
 //! The state between two writes to the engine: commands of one group see each other's effects before these are in the tables.
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::view::Visitor;
 use super::{Effects, KeyRange, LeaseEffect, Row, View, ViewError};
 use crate::api::{KeyValue, LeaseId, Revision};
+use crate::auth::AuthState;
 
 /// A view with changes on top of it that are not in it yet.
 pub(crate) struct Staged<'v, V> {
@@ -21,6 +23,8 @@ pub(crate) struct Staged<'v, V> {
     attached: HashMap<LeaseId, BTreeMap<Bytes, bool>>,
     /// Revisions made here, so that reads of the past inside the group see them.
     history: Vec<(Revision, Heads)>,
+    /// Users, roles and permissions, if they changed here.
+    auth: Option<Arc<AuthState>>,
 }
 
 /// Keys and what they are now; none is deleted.
@@ -37,6 +41,7 @@ impl<'v, V: View> Staged<'v, V> {
             lease_count: view.lease_count(),
             attached: HashMap::new(),
             history: Vec::new(),
+            auth: None,
         }
     }
 
@@ -61,6 +66,9 @@ impl<'v, V: View> Staged<'v, V> {
         }
         if !made.is_empty() {
             self.history.push((effects.revision, made));
+        }
+        if let Some(auth) = &effects.auth {
+            self.auth = Some(Arc::clone(&auth.state));
         }
         match effects.lease {
             Some(LeaseEffect::Grant { id, .. }) => {
@@ -127,6 +135,10 @@ impl<V: View> View for Staged<'_, V> {
         let mut keys: BTreeMap<Bytes, bool> = base.into_iter().map(|key| (key, true)).collect();
         keys.extend(changed.iter().map(|(key, on)| (key.clone(), *on)));
         keys.into_iter().filter_map(|(key, on)| on.then_some(key)).collect()
+    }
+
+    fn auth(&self) -> Arc<AuthState> {
+        self.auth.clone().unwrap_or_else(|| self.view.auth())
     }
 }
 

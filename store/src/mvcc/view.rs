@@ -1,10 +1,12 @@
 //! What a decision may look at.
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::KeyRange;
 use crate::api::{KeyValue, LeaseId, Revision};
+use crate::auth::AuthState;
 
 /// The tables could not be read. Nothing can be decided; the store stops.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -75,4 +77,7 @@ pub(crate) trait View {
 
     /// The keys attached to a lease, in order.
     fn lease_keys(&self, id: LeaseId) -> Vec<Bytes>;
+
+    /// Users, roles and permissions.
+    fn auth(&self) -> Arc<AuthState>;
 }

@@ -222,7 +222,11 @@ impl Applier {
     /// Leases, then reads, then watchers; answers come after.
     fn make_visible(&self, all: Vec<Effects>, mark: AppliedMark) {
         let floor_before = self.tables.floor();
+        // Permissions before data: who reads the data is checked against permissions at least as new.
         for effects in &all {
+            if let Some(auth) = &effects.auth {
+                self.tables.auth().absorb(auth, tokio::time::Instant::now());
+            }
             self.leases.absorb(effects);
         }
         self.tables.publish(mark.revision, mark.floor);

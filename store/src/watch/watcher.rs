@@ -36,7 +36,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn open(hub: Arc<Hub>, mut request: WatchRequest) -> Self {
+    pub(crate) fn open(hub: Arc<Hub>, mut request: WatchRequest, refused: Option<WatchError>) -> Self {
         request.start = request.start.filter(|start| start.0 > 0);
         let slot = Arc::new(Slot::default());
         let next_progress = Instant::now() + hub.progress_interval;
@@ -53,6 +53,7 @@ impl Watch {
             next_progress,
         };
         match registered {
+            _ if refused.is_some() => watch.refused = refused,
             None => watch.refused = Some(WatchError::TooMany { max: watch.hub.watches_max() }),
             Some((_, newest)) => match watch.request.start {
                 None => watch.cursor = newest.next(),
