@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
-    KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::pki::Leaf;
@@ -175,6 +175,7 @@ fn server_config(
         cluster_cidr: Some(IpNet::V4(config.cluster.cluster_cidr)),
         node_ports: 30_000..=32_767,
         anonymous: true, // upstream's default; RBAC gives it health and version only
+        admission: AdmissionConfig::default(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

@@ -2,8 +2,11 @@
 //! many short runs, since machines are noisy.
 
 use mainstay_apiserver_machinery::json::{self, Strictness};
+use mainstay_apiserver_machinery::object::MetaMut;
+use mainstay_apiserver_machinery::ownership::{self, Application, FieldSet, Shape, Writing};
 use mainstay_apiserver_machinery::protobuf::{self, Identity};
 use mainstay_apiserver_machinery::schema::{self, Type};
+use mainstay_apiserver_machinery::value::Value;
 use mainstay_apiserver_machinery::{defaults, patch};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -100,6 +103,52 @@ fn run(ty: &'static Type) -> Result<(), Box<dyn std::error::Error>> {
         POD.len(),
         median(|| {
             black_box(patch::strategic_merge(&pod, &change, ty).is_ok());
+        }),
+    );
+    owners(ty, &pod)
+}
+
+/// What following field owners costs a write.
+fn owners(ty: &'static Type, pod: &Value) -> Result<(), Box<dyn std::error::Error>> {
+    let shape = Shape::of(ty);
+    let reset = FieldSet::of_names(&[&["status"]]);
+    let none = FieldSet::new();
+    let writing = |subresource, reset| Writing {
+        manager: "bench",
+        api_version: "v1",
+        subresource,
+        now: "2026-11-26T12:00:00Z",
+        reset,
+    };
+    let mut labelled = pod.clone();
+    labelled.set_path(&["metadata", "labels", "bench"], "x");
+    let mut reported = pod.clone();
+    reported.set_path(&["status", "phase"], "Failed");
+    for (what, new, reset, subresource) in [
+        ("owners: nothing changes", pod, &reset, ""),
+        ("owners: a label changes", &labelled, &reset, ""),
+        ("owners: a status changes", &reported, &none, "status"),
+    ] {
+        let mut target = new.clone();
+        report(
+            what,
+            POD.len(),
+            median(|| {
+                drop(MetaMut::new(&mut target).remove("managedFields"));
+                ownership::track_update(shape, black_box(pod), &mut target, &writing(subresource, reset));
+            }),
+        );
+    }
+    let config = json::decode_free(
+        br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"a":"b"}},"spec":{"containers":[{"name":"web","image":"i"}]}}"#,
+    )?;
+    let application =
+        Application { shape, live: pod, config: &config, writing: writing("", &reset), force: true };
+    report(
+        "owners: an apply",
+        POD.len(),
+        median(|| {
+            black_box(ownership::apply(application).is_ok());
         }),
     );
     Ok(())

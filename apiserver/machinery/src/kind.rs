@@ -3,6 +3,7 @@
 //! as data. A rule sees one object and its old state; a rule that needs another object belongs to admission.
 
 use crate::object::Meta;
+use crate::pipeline::Target;
 use crate::schema::{self, Type};
 use crate::validation::ErrorList;
 use crate::value::Value;
@@ -288,6 +289,15 @@ pub trait Rules: Sync {
 
     /// Checks an update of a [`Action::Part`] subresource.
     fn validate_subresource(&self, _name: &str, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
+
+    /// Paths of what a write of `target` cannot change, so that no writer comes to own it through that write.
+    fn reset_fields(&self, target: Target<'_>) -> &'static [&'static [&'static str]] {
+        match target {
+            Target::Object => &[&["status"]],
+            Target::Status => &[&["spec"]],
+            Target::Part(_) => &[],
+        }
+    }
 
     /// Texts for `Warning` headers; `old` is absent on a create.
     fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {

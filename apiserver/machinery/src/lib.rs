@@ -14,6 +14,7 @@ pub mod json;
 pub mod kind;
 pub mod object;
 pub mod openapi;
+pub mod ownership;
 pub mod patch;
 pub mod pipeline;
 pub mod protobuf;

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use mainstay_base::lifecycle::Clock;
 use tokio::sync::watch;
 
+use crate::admission::pod_security::Exemptions;
+
 /// A certificate chain and its key, PEM, as read from disk.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PemPair {
@@ -136,6 +138,13 @@ impl Randomness for SystemRandomness {
     }
 }
 
+/// Settings of admission steps.
+#[derive(Debug, Clone, Default)]
+pub struct AdmissionConfig {
+    /// Who and what `PodSecurity` holds to no standard.
+    pub pod_security: Exemptions,
+}
+
 /// Configuration of one API server.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -161,6 +170,8 @@ pub struct ServerConfig {
     pub node_ports: RangeInclusive<u16>,
     /// Whether requests without credentials run as `system:anonymous`.
     pub anonymous: bool,
+    /// Settings of admission steps.
+    pub admission: AdmissionConfig,
     /// Bounds.
     pub limits: Limits,
     /// Time.

@@ -3,6 +3,8 @@
 use crate::defaults;
 use crate::kind::Kind;
 use crate::object::{Meta, MetaMut};
+use crate::ownership::ENTRIES_MAX;
+use crate::validation::{ErrorList, Path};
 use crate::value::Value;
 use mainstay_proto_api::Status;
 
@@ -20,15 +22,27 @@ pub fn accept(kind: &Kind, object: &mut Value, namespace: &str) -> Result<(), St
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
+    check_owners(kind, object)?;
     let mut meta = MetaMut(object);
     meta.set_type(&kind.api_version(), kind.kind);
     meta.set_namespace(expected);
-    for name in ["managedFields", "selfLink"] {
-        meta.remove(name);
+    meta.remove("selfLink");
+    if !kind.is_stored() {
+        meta.remove("managedFields");
     }
     defaults::apply(object, kind.schema());
     kind.rules.default(object);
     Ok(())
+}
+
+/// Bounds the field owners that a client sends.
+fn check_owners(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let count = Meta(object).managed_fields().len();
+    let mut errors = ErrorList::new();
+    if count > ENTRIES_MAX {
+        errors.too_many(&Path::new("metadata").child("managedFields"), count, ENTRIES_MAX);
+    }
+    errors.into_result(kind.group, kind.kind, Meta(object).name())
 }
 
 fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {

@@ -34,13 +34,7 @@ pub fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creation<'_>) 
             let generated = name::generate(meta.read().generate_name(), creation.name_suffix);
             meta.set_name(&generated);
         }
-        for name in [
-            "managedFields",
-            "selfLink",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "resourceVersion",
-        ] {
+        for name in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
             meta.remove(name);
         }
         meta.set_uid(creation.uid);

@@ -3,6 +3,7 @@
 
 use crate::kind::{Kind, restore_meta};
 use crate::object::{Meta, MetaMut};
+use crate::ownership;
 use crate::validation::{ErrorList, validate_meta_update};
 use crate::value::Value;
 use mainstay_proto_api::Status;
@@ -34,9 +35,7 @@ pub fn prepare_update(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Va
         return Err(Status::conflict(kind.group, kind.plural, before.name(), text));
     }
     let mut meta = MetaMut(new);
-    for name in ["managedFields", "selfLink"] {
-        meta.remove(name);
-    }
+    meta.remove("selfLink");
     meta.set_uid(before.uid());
     meta.set_resource_version(before.resource_version());
     restore_meta(new, old, "creationTimestamp");
@@ -101,9 +100,10 @@ pub fn validate_update(
     Ok(if target == Target::Object { kind.rules.warnings(new, Some(old)) } else { Vec::new() })
 }
 
-/// Whether an update changes nothing, so that nothing is stored and the resource version stays.
+/// Whether an update changes nothing but the times of field owners, so that nothing is stored and the resource version
+/// stays.
 pub fn is_unchanged(new: &Value, old: &Value) -> bool {
-    new == old
+    new == old || ownership::differ_in_time_only(new, old)
 }
 
 /// Whether an update takes away the last thing that kept a deleted object, so that it is removed in place of

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use mainstay_apiserver_server::config::{
-    KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_apiserver_server::{ApiServer, start};
 use mainstay_base::lifecycle::{SystemClock, Tasks};
@@ -80,6 +80,7 @@ impl Server {
             cluster_cidr: None,
             node_ports: 30000..=32767,
             anonymous: true,
+            admission: AdmissionConfig::default(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -30,6 +30,12 @@ impl Admit for Chain {
             for step in &self.steps {
                 step.mutate(request).await?;
             }
+            if std::mem::take(&mut request.reinvocation.is_wanted) {
+                request.reinvocation.is_again = true;
+                for step in self.steps.iter().filter(|step| step.runs_again()) {
+                    step.mutate(request).await?;
+                }
+            }
             Ok(())
         })
     }
@@ -43,10 +49,10 @@ impl Admit for Chain {
         })
     }
 
-    fn settled<'a>(&'a self, request: &'a AdmissionRequest, _stored: bool) -> BoxFuture<'a, ()> {
+    fn settled<'a>(&'a self, request: &'a AdmissionRequest, stored: bool) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             for step in &self.steps {
-                step.settled(request).await;
+                step.settled(request, stored).await;
             }
         })
     }

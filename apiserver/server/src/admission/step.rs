@@ -17,8 +17,13 @@ pub trait Step: Send + Sync {
         Box::pin(ready(Ok(())))
     }
 
-    /// Runs after the write ended, however it ended.
-    fn settled<'a>(&'a self, _request: &'a AdmissionRequest) -> BoxFuture<'a, ()> {
+    /// Whether the step mutates once more when a webhook changed the object. Steps that allocate do it once.
+    fn runs_again(&self) -> bool {
+        true
+    }
+
+    /// Runs after the write ended; `stored` says whether what was asked for has happened.
+    fn settled<'a>(&'a self, _request: &'a AdmissionRequest, _stored: bool) -> BoxFuture<'a, ()> {
         Box::pin(ready(()))
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mainstay_apiserver_kinds::{
-    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW,
+    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, by_gvr,
 };
 use mainstay_base::lifecycle::Tasks;
 use mainstay_proto_api::Status;
@@ -21,9 +21,11 @@ use crate::admission::default_tolerations::DefaultTolerations;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::node_taint::NodeTaint;
+use crate::admission::pod_security::PodSecurity;
 use crate::admission::priority::Priority;
 use crate::admission::rbac_escalation::RbacEscalation;
 use crate::admission::service_account::ServiceAccountStep;
+use crate::admission::webhook::{Caller, MutatingWebhooks, ValidatingWebhooks};
 use crate::admission::{Chain, Step};
 use crate::authn::anonymous::Anonymous;
 use crate::authn::certificate::{CertificateAuthenticator, VerifierError};
@@ -69,6 +71,9 @@ pub enum AssembleError {
     /// The way to node agents.
     #[error("preparing the connection to node agents")]
     Backend(#[from] BackendError),
+    /// The steps that ask webhooks.
+    #[error("preparing admission webhooks: {0}")]
+    Webhooks(String),
 }
 
 /// A start that cannot go on.
@@ -117,7 +122,12 @@ pub fn assemble(
         node_ports: config.node_ports.clone(),
         randomness: Arc::clone(&config.randomness),
     })?);
-    let admission: Arc<dyn Admit> = Arc::new(chain(config, registry, &authorizer, &allocator));
+    let mut steps = in_tree(config, registry);
+    steps.extend(webhooks(config, registry, tasks)?);
+    // Upstream has these two in the storage layer, after admission.
+    steps.push(Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone())));
+    steps.push(Arc::clone(&allocator) as Arc<dyn Step>);
+    let admission: Arc<dyn Admit> = Arc::new(Chain::new(steps));
     let writer = Writer::new(
         registry.clone(),
         Arc::clone(&admission),
@@ -252,25 +262,41 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
     ]
 }
 
-/// The chain in upstream's order.
-fn chain(
-    config: &ServerConfig,
-    registry: &Registry,
-    authorizer: &Authorizer,
-    allocator: &Arc<ServiceAllocator>,
-) -> Chain {
-    let steps: Vec<Arc<dyn Step>> = vec![
+/// The steps of the server's own, in upstream's order.
+fn in_tree(config: &ServerConfig, registry: &Registry) -> Vec<Arc<dyn Step>> {
+    vec![
         Arc::new(NamespaceLifecycle::new(registry.clone())),
         Arc::new(ServiceAccountStep::new(registry.clone(), Arc::clone(&config.randomness))),
         Arc::new(NodeRestriction::new(registry.clone())),
         Arc::new(NodeTaint),
+        Arc::new(PodSecurity::new(registry.clone(), config.admission.pod_security.clone())),
         Arc::new(Priority::new(registry.clone())),
         Arc::new(DefaultTolerations),
-        // Upstream has these two in the storage layer, after admission.
-        Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone())),
-        Arc::clone(allocator) as Arc<dyn Step>,
-    ];
-    Chain::new(steps)
+    ]
+}
+
+/// The steps that ask webhooks, where their configurations are served.
+fn webhooks(
+    config: &ServerConfig,
+    registry: &Registry,
+    tasks: &Tasks,
+) -> Result<Vec<Arc<dyn Step>>, AssembleError> {
+    let failed = |status: Status| AssembleError::Webhooks(status.message);
+    let caller = Caller::new(registry.clone(), tasks.clone());
+    let kinds = mainstay_apiserver_kinds::all();
+    let configurations = |plural| by_gvr("admissionregistration.k8s.io", "v1", plural);
+    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    if let Some(kind) = configurations("mutatingwebhookconfigurations") {
+        let randomness = Arc::clone(&config.randomness);
+        let step = MutatingWebhooks::new(registry, kind, caller.clone(), randomness, kinds);
+        steps.push(Arc::new(step.map_err(failed)?));
+    }
+    if let Some(kind) = configurations("validatingwebhookconfigurations") {
+        let randomness = Arc::clone(&config.randomness);
+        let step = ValidatingWebhooks::new(registry, kind, caller, randomness, kinds);
+        steps.push(Arc::new(step.map_err(failed)?));
+    }
+    Ok(steps)
 }
 
 fn issuer(config: &ServerConfig) -> Result<TokenIssuer, AssembleError> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::authn::user::MASTERS;
-use crate::handlers::{WriteRequest, Writer};
+use crate::handlers::{FieldOwner, WriteRequest, Writer};
 use crate::registry::Registry;
 use crate::types::UserInfo;
 
@@ -50,6 +50,7 @@ impl Seeder {
             user: UserInfo::new("system:apiserver", [MASTERS]),
             dry_run: false,
             options: Value::Null,
+            owner: FieldOwner::Manager("kube-apiserver".into()),
         }
     }
 

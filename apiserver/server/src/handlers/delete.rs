@@ -9,7 +9,7 @@ use mainstay_proto_api::Status;
 use super::get::namespace;
 use super::list_options::ListOptions;
 use super::options::{add_warnings, delete_options};
-use super::{Call, Deletion, WriteRequest, list};
+use super::{Call, Deletion, FieldOwner, WriteRequest, list};
 use crate::encoding::{
     Allow, ListMeta, ListSource, list_body, list_response, object_response, value_response,
 };
@@ -53,6 +53,7 @@ fn request(call: &Call<'_>, name: &str, options: &DeleteOptions, tree: Value) ->
         user: call.context.user().clone(),
         dry_run: options.dry_run,
         options: tree,
+        owner: FieldOwner::Nobody,
     }
 }
 

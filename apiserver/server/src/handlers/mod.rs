@@ -17,4 +17,4 @@ mod writer;
 
 pub(crate) use verbs::method_not_allowed;
 pub use verbs::{Call, handle};
-pub use writer::{Deletion, Outcome, WriteRequest, Writer};
+pub use writer::{Deletion, FieldOwner, Outcome, WriteRequest, Writer};

@@ -1,56 +1,72 @@
-//! PATCH: JSON patch, merge patch, strategic merge patch.
+//! PATCH: JSON patch, merge patch, strategic merge patch, server-side apply.
 
 use http::header::CONTENT_TYPE;
 use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_apiserver_machinery::patch;
-use mainstay_apiserver_machinery::pipeline::Target;
+use mainstay_apiserver_machinery::object::Meta;
+use mainstay_apiserver_machinery::pipeline::{self, Author, Target};
 use mainstay_apiserver_machinery::schema::Type;
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::{patch, yaml};
 use mainstay_proto_api::{PatchType, Status};
 
 use super::options::WriteOptions;
-use super::{Call, update};
+use super::{Call, FieldOwner, update};
+use crate::authz::forbidden;
 use crate::encoding::Allow;
 use crate::types::{Body, Response};
 
-/// The patch types that are built.
-const BUILT: [PatchType; 3] = [PatchType::Json, PatchType::Merge, PatchType::StrategicMerge];
-
 /// A patch that is read, ready to be applied again and again.
 pub(super) struct Patch {
-    patch_type: PatchType,
-    value: Value,
+    form: PatchType,
+    pub(super) value: Value,
+    /// Sentences about the patch itself.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Patch {
-    /// Reads a patch by the request's content type.
-    pub(super) fn read(call: &Call<'_>, body: &[u8]) -> Result<Self, Status> {
+    /// The type that the request's content type names.
+    pub(super) fn type_of(call: &Call<'_>) -> Result<PatchType, Status> {
         let header = call.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let utf8 = !header.to_ascii_lowercase().contains("charset=utf-16");
-        let patch_type = PatchType::from_content_type(header).filter(|t| BUILT.contains(t) && utf8);
-        let patch_type =
-            patch_type.ok_or_else(|| Status::unsupported_media_type(&BUILT.map(PatchType::content_type)))?;
-        let value = json::decode_free(body)
-            .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+        let patch_type = PatchType::from_content_type(header).filter(|_| utf8);
+        patch_type.ok_or_else(|| Status::unsupported_media_type(&PatchType::ALL.map(PatchType::content_type)))
+    }
+
+    /// Reads a patch of that type.
+    pub(super) fn read(patch_type: PatchType, body: &[u8], strictness: Strictness) -> Result<Self, Status> {
+        let refused =
+            |error: json::DecodeError| Status::bad_request(format!("error decoding patch: {error}"));
+        let (value, warnings) = if patch_type == PatchType::Apply {
+            let decoded = yaml::decode(body, None, Strictness::Warn).map_err(refused)?;
+            match strictness {
+                Strictness::Ignore => (decoded.value, Vec::new()),
+                Strictness::Strict if !decoded.warnings.is_empty() => {
+                    let text = decoded.warnings.join(", ");
+                    return Err(Status::bad_request(format!("error strict decoding patch: {text}")));
+                }
+                Strictness::Warn | Strictness::Strict => (decoded.value, decoded.warnings),
+            }
+        } else {
+            (json::decode_free(body).map_err(refused)?, Vec::new())
+        };
         if patch_type != PatchType::Json && value.as_map().is_none() {
             return Err(Status::bad_request(format!(
                 "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
                 value.json_kind()
             )));
         }
-        Ok(Self { patch_type, value })
+        Ok(Self { form: patch_type, value, warnings })
     }
 
-    /// The patched object, before its fields are checked.
+    /// The patched object, before its fields are checked. An apply is no change of an object alone: see
+    /// [`pipeline::apply`].
     pub(super) fn apply(&self, old: &Value, schema: &'static Type) -> Result<Value, Status> {
-        let patched = match self.patch_type {
+        let patched = match self.form {
             PatchType::Json => patch::json_patch(old, &self.value),
             PatchType::Merge => patch::merge_patch(old, &self.value),
             PatchType::StrategicMerge => patch::strategic_merge(old, &self.value, schema),
-            PatchType::Apply => {
-                return Err(Status::unsupported_media_type(&BUILT.map(PatchType::content_type)));
-            }
+            PatchType::Apply => return Err(Status::internal("an apply without owners")),
         };
         patched.map_err(|error| error.to_status())
     }
@@ -58,22 +74,58 @@ impl Patch {
 
 pub(super) async fn object(call: &Call<'_>, target: Target<'_>, body: Body) -> Result<Response, Status> {
     let accepted = call.accept(Allow::OBJECTS)?;
-    let options = WriteOptions::read(call, "PatchOptions")?;
+    let patch_type = Patch::type_of(call)?;
+    let options = WriteOptions::of_patch(call, patch_type)?;
     let body = call.body(body).await?;
-    let patch = Patch::read(call, &body)?;
-    let request = options.request(call, &call.info().name);
+    let patch = Patch::read(patch_type, &body, options.strictness)?;
+    let mut request = options.request(call, &call.info().name);
+    if patch_type == PatchType::Apply {
+        request.owner = FieldOwner::Stated { creates: true };
+    }
     let mut warnings = Vec::new();
     let change = |old: &Value| {
-        if old.is_null() {
+        let (object, found) = if patch_type == PatchType::Apply {
+            (applied(call, target, &patch, &options, old)?, patch.warnings.clone())
+        } else if old.is_null() {
             return Err(call.not_found());
-        }
-        let patched = patch.apply(old, call.kind.schema())?;
-        let (object, found) = check_fields(call.kind, &patched, options.strictness)?;
+        } else {
+            check_fields(call.kind, &patch.apply(old, call.kind.schema())?, options.strictness)?
+        };
         warnings = found;
         Ok(object)
     };
     let outcome = call.core.writer.update(&request, target, change).await?;
     update::respond(call, accepted, &outcome, &warnings)
+}
+
+/// What an apply makes of the stored object, or of nothing; creating needs the right to create.
+fn applied(
+    call: &Call<'_>,
+    target: Target<'_>,
+    patch: &Patch,
+    options: &WriteOptions,
+    old: &Value,
+) -> Result<Value, Status> {
+    let author = Author { manager: &options.manager, now: call.core.clock.wall() };
+    if !old.is_null() {
+        return pipeline::apply(call.kind, target, old, &patch.value, author, options.force);
+    }
+    let mut attributes = call.info().attributes();
+    attributes.verb = "create".into();
+    let decision = call.core.authorizer.authorize(call.context.user(), &attributes);
+    if !decision.is_allowed() {
+        let why = forbidden::message(call.context.user(), &attributes, decision.reason());
+        return Err(Status::forbidden(call.kind.group, call.kind.plural, &call.info().name, why));
+    }
+    let object = pipeline::apply(call.kind, target, &Value::map(), &patch.value, author, options.force)?;
+    let uid = Meta(&object).uid();
+    if !uid.is_empty() {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        );
+        return Err(Status::conflict(call.kind.group, call.kind.plural, &call.info().name, why));
+    }
+    Ok(object)
 }
 
 /// Reads a patched tree as if it had been sent: types are checked, unknown fields are found.

@@ -1,19 +1,20 @@
 //! The `scale` subresource: an autoscaling/v1 Scale as a view of the object.
 
 use http::StatusCode;
-use mainstay_apiserver_machinery::json;
+use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::ScalePaths;
 use mainstay_apiserver_machinery::object::Meta;
-use mainstay_apiserver_machinery::pipeline::Target;
+use mainstay_apiserver_machinery::ownership;
+use mainstay_apiserver_machinery::pipeline::{self, Target};
 use mainstay_apiserver_machinery::schema::{self, Type};
 use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::{self, Value};
-use mainstay_proto_api::{Status, label};
+use mainstay_proto_api::{PatchType, Status, label};
 
-use super::Call;
 use super::get::namespace;
 use super::options::{WriteOptions, add_warnings};
 use super::patch::Patch;
+use super::{Call, FieldOwner};
 use crate::encoding::{Allow, value_response};
 use crate::request::decode_object;
 use crate::types::{Body, Response};
@@ -43,21 +44,76 @@ async fn update(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Respon
     let body = call.body(body).await?;
     let decoded = decode_object(call.headers(), &body, scale_schema()?, SCALE, options.strictness)?;
     let wanted = decoded.object;
-    write(call, paths, &options, &decoded.warnings, |_current| Ok(wanted.clone())).await
+    write(call, paths, &options, &decoded.warnings, |current| {
+        Ok(owned(call, &options, current, wanted.clone()))
+    })
+    .await
 }
 
 async fn patch(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Response, Status> {
-    let options = WriteOptions::read(call, "PatchOptions")?;
+    let patch_type = Patch::type_of(call)?;
+    let options = WriteOptions::of_patch(call, patch_type)?;
     let body = call.body(body).await?;
-    let patch = Patch::read(call, &body)?;
+    let patch = Patch::read(patch_type, &body, options.strictness)?;
     let schema = scale_schema()?;
     let strictness = options.strictness;
-    write(call, paths, &options, &[], |current| {
+    write(call, paths, &options, &patch.warnings, |current| {
+        if patch_type == PatchType::Apply {
+            return applied(call, &options, current, &patch.value);
+        }
         let decoded = json::conform(&patch.apply(current, schema)?, schema, strictness)
             .map_err(|error| Status::bad_request(format!("the patched Scale cannot be read: {error}")))?;
-        Ok(decoded.value)
+        Ok(owned(call, &options, current, decoded.value))
     })
     .await
+}
+
+/// The wanted Scale with its owners, after an update or patch.
+fn owned(call: &Call<'_>, options: &WriteOptions, current: &Value, mut wanted: Value) -> Value {
+    let now = pipeline::timestamp(call.core.clock.wall());
+    let reset = ownership::FieldSet::of_names(&[&["status"]]);
+    if let Ok(schema) = scale_schema() {
+        let writing = writing(options, &now, &reset);
+        ownership::track_update(ownership::Shape::of(schema), current, &mut wanted, &writing);
+    }
+    wanted
+}
+
+/// The Scale that an apply makes of the current one.
+fn applied(
+    call: &Call<'_>,
+    options: &WriteOptions,
+    current: &Value,
+    config: &Value,
+) -> Result<Value, Status> {
+    let stated = Meta(config);
+    if (stated.api_version(), stated.kind()) != ("autoscaling/v1", "Scale") {
+        let text = format!("invalid object type: {}, Kind={}", stated.api_version(), stated.kind());
+        return Err(Status::bad_request(text));
+    }
+    let now = pipeline::timestamp(call.core.clock.wall());
+    let reset = ownership::FieldSet::of_names(&[&["status"]]);
+    let schema = scale_schema()?;
+    let application = ownership::Application {
+        shape: ownership::Shape::of(schema),
+        live: current,
+        config,
+        writing: writing(options, &now, &reset),
+        force: options.force,
+    };
+    let merged = ownership::apply(application).map_err(|error| error.to_status())?;
+    json::conform(&merged, schema, Strictness::Ignore)
+        .map(|decoded| decoded.value)
+        .map_err(|error| Status::bad_request(format!("the applied Scale cannot be read: {error}")))
+}
+
+fn writing<'a>(
+    options: &'a WriteOptions,
+    now: &'a str,
+    reset: &'a ownership::FieldSet,
+) -> ownership::Writing<'a> {
+    let manager = options.manager.as_str();
+    ownership::Writing { manager, api_version: "autoscaling/v1", subresource: "scale", now, reset }
 }
 
 async fn write(
@@ -67,14 +123,23 @@ async fn write(
     warnings: &[String],
     mut wanted: impl FnMut(&Value) -> Result<Value, Status> + Send,
 ) -> Result<Response, Status> {
-    let request = options.request(call, &call.info().name);
+    let mut request = options.request(call, &call.info().name);
+    request.owner = FieldOwner::Stated { creates: false };
+    let version = call.kind.api_version();
     let change = |old: &Value| {
         if old.is_null() {
             return Err(call.not_found());
         }
-        let scale = wanted(&view(old, paths)?)?;
+        let scale = wanted(&owned_view(call, old, paths)?)?;
         check(call, &scale)?;
         let mut new = old.clone();
+        let owners = ownership::from_scale(
+            Meta(old).managed_fields(),
+            Meta(&scale).managed_fields(),
+            &version,
+            paths.replicas,
+        );
+        new.set_path(&["metadata", "managedFields"], owners);
         new.set_path(paths.replicas, scale.path_i64(&["spec", "replicas"]).unwrap_or(0));
         // A Scale's resource version and uid are preconditions on the object.
         for field in ["resourceVersion", "uid"] {
@@ -104,6 +169,17 @@ fn check(call: &Call<'_>, scale: &Value) -> Result<(), Status> {
         errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
     }
     errors.into_result("autoscaling", "Scale", name)
+}
+
+/// The Scale of an object with the owners of its count, which answers do not show.
+fn owned_view(call: &Call<'_>, object: &Value, paths: ScalePaths) -> Result<Value, Status> {
+    let mut scale = view(object, paths)?;
+    let owners = Meta(object).managed_fields();
+    let owners = ownership::to_scale(owners, &call.kind.api_version(), paths.replicas);
+    if !owners.is_empty() {
+        scale.set_path(&["metadata", "managedFields"], owners);
+    }
+    Ok(scale)
 }
 
 /// The Scale of an object.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::pipeline::deletion::{self, DeleteOptions, DeletePlan};
-use mainstay_apiserver_machinery::pipeline::{self, Creation, NAME_SUFFIX_LENGTH, Target};
+use mainstay_apiserver_machinery::pipeline::{self, Author, Creation, NAME_SUFFIX_LENGTH, Target};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 use crate::cache::Cached;
 use crate::config::Randomness;
 use crate::registry::{Registry, Stored, Written};
-use crate::types::{AdmissionRequest, Admit, Operation, UserInfo};
+use crate::types::{AdmissionRequest, Admit, Marks, Operation, Reinvocation, UserInfo, Warnings};
 
 /// Names tried for one `generateName`, as upstream does.
 const GENERATED_NAMES_MAX: usize = 8;
@@ -46,6 +46,23 @@ pub struct WriteRequest {
     pub dry_run: bool,
     /// The options as admission sees them.
     pub options: Value,
+    /// Who comes to own the fields that the write changes.
+    pub owner: FieldOwner,
+}
+
+/// Who comes to own the fields that a write changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FieldOwner {
+    /// The server itself; nobody is told as the owner.
+    #[default]
+    Nobody,
+    /// The manager of that name.
+    Manager(SmolStr),
+    /// The wanted state says it already (an apply, a scale). An apply creates what is not there.
+    Stated {
+        /// Whether the write creates an absent object.
+        creates: bool,
+    },
 }
 
 /// A finished create or update.
@@ -101,11 +118,12 @@ impl Writer {
         if !request.name.is_empty() {
             pipeline::check_identity(&object, &request.name, &request.namespace)?;
         }
+        self.track(request, Target::Object, &mut object, &Value::map());
         let mut admission = Self::admission_request(request, "", Operation::Create, object, None);
         self.admission.mutate(&mut admission).await?;
         let result = self.create_admitted(&mut admission).await;
         self.admission.settled(&admission, result.is_ok() && !request.dry_run).await;
-        result.map(|stored| Outcome { stored, created: true, warnings: admission.warnings })
+        result.map(|stored| Outcome { stored, created: true, warnings: admission.warnings.into_vec() })
     }
 
     async fn create_admitted(&self, admission: &mut AdmissionRequest) -> Result<Stored, Status> {
@@ -121,7 +139,7 @@ impl Writer {
             let creation = Creation { now: self.clock.wall(), uid: &uid, name_suffix: &suffix };
             pipeline::prepare_create(kind, &mut admission.object, &creation)?;
             admission.name = Meta(&admission.object).name().into();
-            let mut warnings = pipeline::validate_create(kind, &admission.object)?;
+            let warnings = pipeline::validate_create(kind, &admission.object)?;
             self.admission.validate(admission).await?;
             let result = self.store_new(admission).await;
             match result {
@@ -138,7 +156,7 @@ impl Writer {
                 }
                 other => {
                     if attempts == 1 || other.is_ok() {
-                        admission.warnings.append(&mut warnings);
+                        admission.warnings.extend(warnings);
                     }
                     return other;
                 }
@@ -172,7 +190,8 @@ impl Writer {
         let mut current = self.registry.get_fresh(kind, &request.namespace, &request.name).await?;
         for _round in 0..ROUNDS_MAX {
             let Some(cached) = current else {
-                if target == Target::Object && kind.rules.create_on_update() {
+                let creates = request.owner == FieldOwner::Stated { creates: true };
+                if target == Target::Object && (creates || kind.rules.create_on_update()) {
                     let mut object = change(&Value::Null)?;
                     MetaMut(&mut object).set_resource_version("");
                     return self.create(request, object).await;
@@ -201,6 +220,7 @@ impl Writer {
         let kind = request.kind;
         pipeline::check_identity(&new, &request.name, &request.namespace)?;
         pipeline::accept(kind, &mut new, &request.namespace)?;
+        self.track(request, target, &mut new, &old);
         let subresource = match target {
             Target::Object => "",
             Target::Status => "status",
@@ -212,7 +232,7 @@ impl Writer {
         let written = self.update_admitted(target, cached, &old, &mut admission).await;
         let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
         self.admission.settled(&admission, stored).await;
-        Ok((written?, admission.warnings))
+        Ok((written?, admission.warnings.into_vec()))
     }
 
     async fn update_admitted(
@@ -224,8 +244,8 @@ impl Writer {
     ) -> Result<Written, Status> {
         let kind = admission.kind;
         pipeline::prepare_update(kind, target, &mut admission.object, old)?;
-        let mut warnings = pipeline::validate_update(kind, target, &admission.object, old)?;
-        admission.warnings.append(&mut warnings);
+        let warnings = pipeline::validate_update(kind, target, &admission.object, old)?;
+        admission.warnings.extend(warnings);
         self.admission.validate(admission).await?;
         let new = admission.object.clone();
         if pipeline::is_unchanged(&new, old) {
@@ -263,7 +283,7 @@ impl Writer {
             self.admission.settled(&admission, stored && gone).await;
             match written? {
                 Written::Stored(object) => {
-                    return Ok(Deletion { object, gone, warnings: admission.warnings });
+                    return Ok(Deletion { object, gone, warnings: admission.warnings.into_vec() });
                 }
                 Written::Changed(newer) => current = newer,
             }
@@ -291,6 +311,24 @@ impl Writer {
         }
     }
 
+    fn track(&self, request: &WriteRequest, target: Target<'_>, new: &mut Value, old: &Value) {
+        match &request.owner {
+            FieldOwner::Nobody => {
+                let owners = Meta(old).managed_fields();
+                let mut meta = MetaMut(new);
+                meta.remove("managedFields");
+                if !owners.is_empty() {
+                    meta.map().insert("managedFields", owners.to_vec());
+                }
+            }
+            FieldOwner::Manager(manager) => {
+                let author = Author { manager, now: self.clock.wall() };
+                pipeline::track(request.kind, target, new, old, author);
+            }
+            FieldOwner::Stated { .. } => {}
+        }
+    }
+
     fn admission_request(
         request: &WriteRequest,
         subresource: &str,
@@ -310,7 +348,9 @@ impl Writer {
             user: request.user.clone(),
             dry_run: request.dry_run,
             options: request.options.clone(),
-            warnings: Vec::new(),
+            warnings: Warnings::default(),
+            marks: Marks::default(),
+            reinvocation: Reinvocation::default(),
         }
     }
 

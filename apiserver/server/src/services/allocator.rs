@@ -376,7 +376,11 @@ impl Step for ServiceAllocator {
         })
     }
 
-    fn settled<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, ()> {
+    fn runs_again(&self) -> bool {
+        false
+    }
+
+    fn settled<'a>(&'a self, request: &'a AdmissionRequest, _stored: bool) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if self.concerns(request) {
                 self.settle(request).await;

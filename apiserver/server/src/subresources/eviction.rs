@@ -9,10 +9,12 @@ use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use crate::handlers::{WriteRequest, Writer};
+use crate::handlers::{FieldOwner, WriteRequest, Writer};
 use crate::request::{RequestContext, respond_status};
 use crate::reviews::request::{dry_run, read};
-use crate::types::{AdmissionRequest, Admit, Endpoint, Operation, Request, Response};
+use crate::types::{
+    AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
+};
 
 /// Answers eviction requests.
 pub struct PodEviction {
@@ -43,6 +45,7 @@ impl PodEviction {
             user: context.user().clone(),
             dry_run: options.dry_run,
             options: body,
+            owner: FieldOwner::Nobody,
         };
         self.writer.delete(&delete, &options).await?;
         let mut done = Status::success();
@@ -63,7 +66,9 @@ impl PodEviction {
             user: context.user().clone(),
             dry_run,
             options: Value::Null,
-            warnings: Vec::new(),
+            warnings: Warnings::default(),
+            marks: Marks::default(),
+            reinvocation: Reinvocation::default(),
         };
         self.admission.validate(&request).await
     }

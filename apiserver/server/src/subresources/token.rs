@@ -18,7 +18,9 @@ use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::request::RequestContext;
 use crate::reviews::request::{created, dry_run, read};
-use crate::types::{AdmissionRequest, Admit, Endpoint, Operation, Request, Response};
+use crate::types::{
+    AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
+};
 
 /// Answers token requests.
 pub struct TokenRequests {
@@ -90,7 +92,9 @@ impl TokenRequests {
             user: context.user().clone(),
             dry_run: false,
             options: Value::Null,
-            warnings: Vec::new(),
+            warnings: Warnings::default(),
+            marks: Marks::default(),
+            reinvocation: Reinvocation::default(),
         };
         self.admission.validate(&request).await
     }

@@ -34,7 +34,37 @@ impl Operation {
 /// A sentence for the client's `Warning` header.
 pub type AdmissionWarning = String;
 
-/// One write on its way to the store. Mutating steps may change `object` and add warnings; nothing else.
+/// Sentences for the client's `Warning` headers. Every step may add some, each is told once.
+#[derive(Debug, Default)]
+pub struct Warnings(parking_lot::Mutex<Vec<AdmissionWarning>>);
+
+impl Warnings {
+    /// Adds a sentence, unless it is there.
+    pub fn push(&self, warning: AdmissionWarning) {
+        let mut warnings = self.0.lock();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// Adds several.
+    pub fn extend(&self, warnings: impl IntoIterator<Item = AdmissionWarning>) {
+        warnings.into_iter().for_each(|warning| self.push(warning));
+    }
+
+    /// All of them, in order.
+    pub fn into_vec(self) -> Vec<AdmissionWarning> {
+        self.0.into_inner()
+    }
+}
+
+impl Clone for Warnings {
+    fn clone(&self) -> Self {
+        Self(parking_lot::Mutex::new(self.0.lock().clone()))
+    }
+}
+
+/// One write on its way to the store. Mutating steps may change `object`, all steps may add warnings; nothing else.
 #[derive(Debug, Clone)]
 pub struct AdmissionRequest {
     /// The kind in the URL.
@@ -58,5 +88,58 @@ pub struct AdmissionRequest {
     /// The options of the request (`CreateOptions`, `DeleteOptions`, …).
     pub options: Value,
     /// Sentences for the `Warning` header.
-    pub warnings: Vec<AdmissionWarning>,
+    pub warnings: Warnings,
+    /// What steps note for later calls about the same request.
+    pub marks: Marks,
+    /// What webhooks need to know to be asked once more.
+    pub reinvocation: Reinvocation,
+}
+
+/// What steps note about a request, each once.
+#[derive(Debug, Default)]
+pub struct Marks(parking_lot::Mutex<Vec<&'static str>>);
+
+impl Marks {
+    /// Sets a mark; false when it was set already.
+    pub fn set(&self, mark: &'static str) -> bool {
+        let mut marks = self.0.lock();
+        let new = !marks.contains(&mark);
+        if new {
+            marks.push(mark);
+        }
+        new
+    }
+
+    /// Whether the mark is set.
+    pub fn has(&self, mark: &str) -> bool {
+        self.0.lock().contains(&mark)
+    }
+}
+
+impl Clone for Marks {
+    fn clone(&self) -> Self {
+        Self(parking_lot::Mutex::new(self.0.lock().clone()))
+    }
+}
+
+/// Which webhooks are asked a second time because the object changed after they were asked.
+#[derive(Debug, Clone, Default)]
+pub struct Reinvocation {
+    /// Whether a webhook changed the object, so that the mutating steps run once more.
+    pub is_wanted: bool,
+    /// Whether this is the second run.
+    pub is_again: bool,
+    /// The object as the webhooks left it.
+    pub last: Option<Value>,
+    /// Webhooks that were asked and want to be asked again.
+    pub asked: Vec<SmolStr>,
+    /// Webhooks to ask in the second run.
+    pub due: Vec<SmolStr>,
+}
+
+impl Reinvocation {
+    /// Everything that was asked so far is asked again.
+    pub fn all_due(&mut self) {
+        self.due.append(&mut self.asked);
+    }
 }

@@ -9,6 +9,7 @@ mod kinds;
 mod lists;
 mod negotiation;
 mod objects;
+mod ownership;
 mod protection;
 mod security;
 mod server;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_apiserver_server::config::{
-    KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_apiserver_server::registry::Registry;
 use mainstay_apiserver_server::types::Assembly;
@@ -115,6 +115,7 @@ impl TestServer {
             cluster_cidr: None,
             node_ports: 30000..=32767,
             anonymous: true,
+            admission: AdmissionConfig::default(),
             limits: limits(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -5,6 +5,7 @@ mod arrange;
 mod bad_inputs;
 mod credentials;
 mod kubelet;
+mod pod_security;
 mod policy;
 mod services;
 mod streams;

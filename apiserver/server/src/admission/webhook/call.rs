@@ -1,0 +1,136 @@
+//! Asking one hook about one request.
+
+use std::sync::Arc;
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::object::MetaMut;
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_proto_api::Status;
+
+use super::client::Caller;
+use super::hook::Hook;
+use super::matching::{NoNamespace, asked, is_exempt};
+use super::review::{Verdict, question, verdict};
+use crate::admission::step::refuse;
+use crate::config::Randomness;
+use crate::registry::Registry;
+use crate::types::AdmissionRequest;
+
+/// Everything that asking needs.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub(super) registry: Registry,
+    pub(super) caller: Caller,
+    pub(super) randomness: Arc<dyn Randomness>,
+    pub(super) kinds: Arc<[&'static Kind]>,
+}
+
+/// How asking a hook ended.
+pub(super) enum Asked {
+    /// It answered.
+    Answered(Box<Verdict>),
+    /// It could not be asked, and the request goes on without it.
+    Skipped,
+}
+
+impl Asking {
+    /// The kind in whose form the hook wants to see the request; none when it is not asked.
+    ///
+    /// # Errors
+    /// 404 for a namespace that is not there; 403 for a hook with conditions, which cannot be evaluated.
+    pub(super) fn form(
+        &self,
+        hook: &Hook,
+        request: &AdmissionRequest,
+    ) -> Result<Option<&'static Kind>, Status> {
+        if is_exempt(request) {
+            return Ok(None);
+        }
+        let namespace = || {
+            let kind = &mainstay_apiserver_kinds::NAMESPACE;
+            Some(self.registry.get(kind, "", &request.namespace)?.header.labels.clone())
+        };
+        match asked(hook, request, &self.kinds, namespace) {
+            Ok(Some(_)) if hook.has_conditions => {
+                let why =
+                    format!("webhook {:?} has matchConditions, which are not built yet", hook.name.as_str());
+                Err(refuse(request, why))
+            }
+            Ok(form) => Ok(form),
+            Err(NoNamespace) => Err(Status::not_found("", "namespaces", &request.namespace)),
+        }
+    }
+
+    /// Asks the hook.
+    ///
+    /// # Errors
+    /// A hook that cannot be asked where the configuration says that this fails the request; a dry run that the hook
+    /// does not support.
+    pub(super) async fn ask(
+        &self,
+        hook: &Hook,
+        request: &AdmissionRequest,
+        form: &'static Kind,
+        mutating: bool,
+    ) -> Result<Asked, Status> {
+        if request.dry_run && !hook.dry_run {
+            let why = format!("admission webhook {:?} does not support dry run", hook.name.as_str());
+            return Err(Status::bad_request(why));
+        }
+        match self.answer(hook, request, form, mutating).await {
+            Ok(verdict) => {
+                request.warnings.extend(verdict.warnings.iter().cloned());
+                Ok(Asked::Answered(Box::new(verdict)))
+            }
+            Err(why) if hook.fails_open => {
+                tracing::warn!(webhook = %hook.name, %why, "a webhook could not be asked; the request goes on");
+                Ok(Asked::Skipped)
+            }
+            Err(why) => {
+                Err(Status::internal(format!("failed calling webhook {:?}: {why}", hook.name.as_str())))
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        hook: &Hook,
+        request: &AdmissionRequest,
+        form: &'static Kind,
+        mutating: bool,
+    ) -> Result<Verdict, String> {
+        let version = hook.review_version.ok_or(
+            "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)",
+        )?;
+        let uid = self.uid();
+        let object = converted(&request.object, request.kind, form);
+        let old = request.old.as_ref().map(|old| converted(old, request.kind, form));
+        let body = question(version, &uid, request, form, (&object, old.as_ref()));
+        let answer = self.caller.post(hook, body).await;
+        let answer = answer.map_err(|error| format!("failed to call webhook: {error}"))?;
+        verdict(version, &uid, mutating, &answer)
+            .map_err(|why| format!("received invalid webhook response: {why}"))
+    }
+
+    fn uid(&self) -> String {
+        let mut bytes = [0; 16];
+        self.randomness.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+/// An object in the form of another version of its kind.
+pub(super) fn converted(object: &Value, from: &'static Kind, to: &'static Kind) -> Value {
+    let mut object = object.clone();
+    if from == to || object.is_null() {
+        return object;
+    }
+    if !std::ptr::eq(from.stored_kind(), from) {
+        from.rules.to_storage(&mut object);
+    }
+    if !std::ptr::eq(to.stored_kind(), to) {
+        to.rules.from_storage(&mut object);
+    }
+    MetaMut(&mut object).set_type(&to.api_version(), to.kind);
+    object
+}

@@ -1,0 +1,61 @@
+//! `ValidatingAdmissionWebhook`: hooks that refuse, all asked at once.
+
+use futures::future::{BoxFuture, join_all};
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_proto_api::Status;
+
+use super::call::{Asked, Asking};
+use super::client::Caller;
+use super::review::denied;
+use super::source::Source;
+use crate::admission::step::Step;
+use crate::config::Randomness;
+use crate::registry::Registry;
+use crate::types::AdmissionRequest;
+
+/// The step.
+pub struct ValidatingWebhooks {
+    source: Source,
+    asking: Asking,
+}
+
+impl ValidatingWebhooks {
+    /// The step over the objects of `configurations`; `kinds` are all that are served.
+    ///
+    /// # Errors
+    /// 405 when `configurations` is not stored.
+    pub fn new(
+        registry: &Registry,
+        configurations: &'static Kind,
+        caller: Caller,
+        randomness: std::sync::Arc<dyn Randomness>,
+        kinds: &[&'static Kind],
+    ) -> Result<Self, Status> {
+        let source = Source::new(registry.clone(), configurations)?;
+        let asking = Asking { registry: registry.clone(), caller, randomness, kinds: kinds.into() };
+        Ok(Self { source, asking })
+    }
+
+    async fn run(&self, request: &AdmissionRequest) -> Result<(), Status> {
+        let hooks = self.source.hooks()?;
+        let mut asked = Vec::new();
+        for hook in hooks.iter() {
+            if let Some(form) = self.asking.form(hook, request)? {
+                asked.push(async move {
+                    match self.asking.ask(hook, request, form, false).await? {
+                        Asked::Answered(verdict) if !verdict.allowed => Err(denied(hook, verdict.status)),
+                        Asked::Answered(_) | Asked::Skipped => Ok(()),
+                    }
+                });
+            }
+        }
+        // The first refusal in the hooks' order is told, whichever came first in time.
+        join_all(asked).await.into_iter().collect()
+    }
+}
+
+impl Step for ValidatingWebhooks {
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(self.run(request))
+    }
+}
