@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{CloseError, Config, Limits, OpenError, WriteError};
+use crate::api::{CloseError, ClusterError, Config, InitialState, Limits, OpenError, WriteError};
 use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
 use crate::compactor::Compactor;
 use crate::data_dir::DataDir;
@@ -17,7 +17,7 @@ use crate::engine::{AppliedMark, Tables};
 use crate::lease::{LeaseTable, run_expiry};
 use crate::mvcc::{Applied, Command};
 use crate::raft::log::{LogConfig, LogFiles};
-use crate::raft::{Applier, ApplyQueue, Member, MemberConfig};
+use crate::raft::{Applier, ApplyQueue, Change, Member, MemberConfig, MemberNode, identity};
 use crate::stop::{StopState, Stopped};
 use crate::watch::Hub;
 use crate::worker_pool::WorkerPool;
@@ -81,6 +81,7 @@ impl Core {
         };
         let core = Self::start(&config, opened, Arc::clone(&stop)).await?;
         core.spawn_loops(&grown);
+        core.publish(&config);
         core.compactor.wake();
         Ok(core)
     }
@@ -105,6 +106,8 @@ impl Core {
         threads.push(apply_thread);
         let member_config = MemberConfig {
             id: dir.member_id,
+            initial: initial_members(config, dir.member_id)?,
+            learners_max: config.cluster.as_ref().map_or(0, |cluster| cluster.learners_max),
             queue: queue.clone(),
             tables: Arc::clone(&tables),
             pool: pool.clone(),
@@ -146,8 +149,23 @@ impl Core {
         }))
     }
 
+    /// Tells the members this one's name and where its clients reach it.
+    fn publish(&self, config: &Config) {
+        let Some(cluster) = &config.cluster else { return };
+        let (member, name, client_urls) =
+            (self.member.clone(), cluster.name.clone(), cluster.client_urls.clone());
+        let change = Change::Publish { id: self.member_id, name, client_urls };
+        let publish = async move {
+            if let Err(error) = member.change(&change, 0).await {
+                tracing::warn!(%error, "the member's name was not told");
+            }
+        };
+        self.tasks.spawn_on(publish, &self.runtime);
+    }
+
     fn spawn_loops(self: &Arc<Self>, grown: &Arc<Notify>) {
         let stop = self.stop.token().clone();
+        self.tasks.spawn_on(self.member.clone().follow_leadership(), &self.runtime);
         let revoker = Arc::downgrade(self);
         let revoke = move |id| {
             let core = revoker.upgrade();
@@ -178,6 +196,30 @@ impl Core {
         self.check()?;
         self.space.check()?;
         self.member.propose(command).await
+    }
+
+    /// Whether the store runs, for calls about members.
+    pub(crate) fn check_open(&self) -> Result<(), ClusterError> {
+        self.stop.check().map_err(|stopped| match stopped {
+            Stopped::Closed => ClusterError::Closed,
+            Stopped::Halted(halt) => ClusterError::Halted(halt),
+        })
+    }
+
+    /// Waits until this member has applied all that was acknowledged before the call.
+    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask")]
+    pub(crate) async fn linearize(&self) -> Result<(), ClusterError> {
+        // A member alone has applied what it acknowledged.
+        self.check_open()
+    }
+
+    /// Changes the members; returns the one that it is about.
+    pub(crate) async fn change_members(&self, change: Change) -> Result<u64, ClusterError> {
+        self.check_open()?;
+        match change {
+            Change::Add { .. } | Change::Promote(_) => Err(ClusterError::Alone),
+            change => self.member.change(&change, 0).await,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), WriteError> {
@@ -254,8 +296,27 @@ fn check(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// The identity that an empty directory gets: its cluster and its member.
+fn new_identity(config: &Config) -> Result<Option<(u64, u64)>, OpenError> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let members = identity::initial_members(cluster)?;
+    if members.len() > 1 || cluster.state == InitialState::Existing {
+        return Err(OpenError::Config("this version runs clusters of one member only".into()));
+    }
+    let own = members.iter().find(|(_, node)| node.name == cluster.name).map(|(id, _)| *id);
+    Ok(own.map(|own| (identity::cluster_id(members.into_iter().map(|(id, _)| id)), own)))
+}
+
+/// The members that a new cluster begins with.
+fn initial_members(config: &Config, own: u64) -> Result<Vec<(u64, MemberNode)>, OpenError> {
+    match &config.cluster {
+        None => Ok(vec![(own, MemberNode::default())]),
+        Some(cluster) => identity::initial_members(cluster),
+    }
+}
+
 fn open_files(config: &Config, stop: Arc<StopState>, grown: Arc<Notify>) -> Result<Opened, OpenError> {
-    let dir = DataDir::open(&config.dir, config.cluster_id)?;
+    let dir = DataDir::open(&config.dir, config.cluster_id, new_identity(config)?)?;
     let engine = |what| {
         move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() }
     };

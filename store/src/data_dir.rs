@@ -31,7 +31,12 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// Locks the directory and reads its identity, or gives an empty one an identity. Blocks.
-    pub(crate) fn open(path: &Path, wanted_cluster: Option<u64>) -> Result<Self, OpenError> {
+    /// `new` is the cluster and the member that an empty one becomes; none makes them up.
+    pub(crate) fn open(
+        path: &Path,
+        wanted_cluster: Option<u64>,
+        new: Option<(u64, u64)>,
+    ) -> Result<Self, OpenError> {
         if path.as_os_str().is_empty() {
             return Err(OpenError::Config("dir is not set".into()));
         }
@@ -39,7 +44,10 @@ impl DataDir {
         let lock = lock(path)?;
         let identity = match fs::read(path.join(IDENTITY)) {
             Ok(bytes) => read_identity(path, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, wanted_cluster)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let cluster = || wanted_cluster.unwrap_or_else(|| random("cluster"));
+                create(path, new.unwrap_or_else(|| (cluster(), random("member"))))?
+            }
             Err(error) => return Err(io_error(path, "reading the identity of")(error)),
         };
         let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_not_hex| not_readable(path));
@@ -86,7 +94,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn create(path: &Path, wanted_cluster: Option<u64>) -> Result<Identity, OpenError> {
+fn create(path: &Path, (cluster_id, member_id): (u64, u64)) -> Result<Identity, OpenError> {
     let ours = [LOCK, "lost+found", "store.json.new"];
     let items = fs::read_dir(path).map_err(io_error(path, "listing data directory"))?;
     for item in items {
@@ -97,8 +105,8 @@ fn create(path: &Path, wanted_cluster: Option<u64>) -> Result<Identity, OpenErro
     }
     let identity = Identity {
         format: FORMAT,
-        cluster_id: format!("{:016x}", wanted_cluster.unwrap_or_else(|| random("cluster"))),
-        member_id: format!("{:016x}", random("member")),
+        cluster_id: format!("{cluster_id:016x}"),
+        member_id: format!("{member_id:016x}"),
     };
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;
     let write = || -> io::Result<()> {
@@ -155,18 +163,18 @@ mod tests {
     #[test]
     fn a_directory_keeps_its_identity() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DataDir::open(dir.path(), None).unwrap();
+        let first = DataDir::open(dir.path(), None, None).unwrap();
         let ids = (first.cluster_id, first.member_id);
         drop(first);
-        let again = DataDir::open(dir.path(), Some(ids.0)).unwrap();
+        let again = DataDir::open(dir.path(), Some(ids.0), None).unwrap();
         assert_eq!((again.cluster_id, again.member_id), ids);
     }
 
     #[test]
     fn a_directory_in_use_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = DataDir::open(dir.path(), None).unwrap();
-        let error = DataDir::open(dir.path(), None).unwrap_err();
+        let _first = DataDir::open(dir.path(), None, None).unwrap();
+        let error = DataDir::open(dir.path(), None, None).unwrap_err();
         assert!(matches!(error, OpenError::InUse { .. }), "{error}");
         assert!(error.to_string().contains("in use"), "{error}");
     }
@@ -174,8 +182,8 @@ mod tests {
     #[test]
     fn a_directory_of_another_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        drop(DataDir::open(dir.path(), Some(7)).unwrap());
-        let error = DataDir::open(dir.path(), Some(8)).unwrap_err();
+        drop(DataDir::open(dir.path(), Some(7), None).unwrap());
+        let error = DataDir::open(dir.path(), Some(8), None).unwrap_err();
         assert!(matches!(error, OpenError::OtherCluster { wanted: 8, found: 7, .. }), "{error}");
     }
 
@@ -183,7 +191,7 @@ mod tests {
     fn a_directory_of_another_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(IDENTITY), r#"{"format": 2, "shards": []}"#).unwrap();
-        let error = DataDir::open(dir.path(), None).unwrap_err();
+        let error = DataDir::open(dir.path(), None, None).unwrap_err();
         assert!(
             matches!(&error, OpenError::FormatVersion { found, supported: 1, .. } if found == "2"),
             "{error}"
@@ -194,7 +202,7 @@ mod tests {
     fn a_directory_with_other_files_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "").unwrap();
-        let error = DataDir::open(dir.path(), None).unwrap_err();
+        let error = DataDir::open(dir.path(), None, None).unwrap_err();
         assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
         assert!(!dir.path().join(IDENTITY).exists());
     }

@@ -10,6 +10,7 @@ mod acting;
 mod api;
 mod auth;
 mod checkpoint;
+mod cluster;
 mod compactor;
 mod core;
 mod data_dir;
@@ -23,10 +24,14 @@ mod raft;
 mod read;
 mod stop;
 mod store;
+mod transport;
 mod watch;
 mod worker_pool;
 
 pub use api::*;
 pub use auth::Auth;
 pub use store::Store;
+#[cfg(feature = "tls")]
+pub use transport::PeerTls;
+pub use transport::{MemoryNetwork, MemoryTransport, TcpTransport, TransportError};
 pub use watch::Watch;

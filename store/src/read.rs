@@ -161,13 +161,17 @@ impl Core {
         let read = move |_: &EngineView<'_>| Ok((core.tables.size_bytes(), core.space.is_low()));
         let (tables_bytes, no_space) = self.blocking(read).await?;
         let log_size_bytes = self.log_size_bytes();
+        let leadership = *self.member.leadership().borrow();
         Ok(Status {
             revision: self.tables.revision(),
             compacted: self.tables.floor(),
             db_size_bytes: tables_bytes + log_size_bytes,
             log_size_bytes,
             applied_index: self.queue.applied_index().unwrap_or(0),
-            term: self.member.term(),
+            term: leadership.term,
+            raft_index: self.member.last_index(),
+            leader: leadership.leader,
+            is_learner: leadership.is_learner,
             watchers: self.hub.watchers(),
             leases: self.leases.len(),
             cluster_id: self.cluster_id,

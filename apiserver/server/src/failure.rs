@@ -61,12 +61,15 @@ pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
         Failure::Write(WriteError::TooLarge { max, .. }) | Failure::ObjectTooLarge { max, .. } => {
             Status::request_entity_too_large(*max)
         }
-        Failure::Write(WriteError::NoSpace { .. }) => Status::service_unavailable(failure.to_string()),
-        Failure::Write(WriteError::NoLeader | WriteError::Closed | WriteError::Halted(_))
-        | Failure::Read(RangeError::Closed | RangeError::Halted(_)) => {
-            Status::service_unavailable(failure.to_string())
+        Failure::Write(
+            WriteError::NoSpace { .. } | WriteError::NoLeader | WriteError::Closed | WriteError::Halted(_),
+        )
+        | Failure::Read(
+            RangeError::NoLeader | RangeError::Timeout | RangeError::Closed | RangeError::Halted(_),
+        ) => Status::service_unavailable(failure.to_string()),
+        Failure::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
+            Status::server_timeout(group, resource, "write", 1)
         }
-        Failure::Write(WriteError::Unknown(_)) => Status::server_timeout(group, resource, "write", 1),
         Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
         Failure::Read(RangeError::Compacted { wanted, floor })
         | Failure::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),

@@ -2,6 +2,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ClusterConfig;
+
 /// How to open a store. Only `dir` has no default.
 ///
 /// ```
@@ -14,6 +16,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// The cluster that the data must belong to; none takes what is there, and makes up a new one for a new directory.
     pub cluster_id: Option<u64>,
+    /// This member's place among others; none for a store that stays alone, which then needs no network.
+    pub cluster: Option<ClusterConfig>,
     /// The bounds of requests.
     pub limits: Limits,
     /// Memory for blocks read from disk, in bytes.
@@ -41,6 +45,7 @@ impl Default for Config {
         Self {
             dir: PathBuf::new(),
             cluster_id: None,
+            cluster: None,
             limits: Limits::default(),
             block_cache_bytes: 32 << 20,
             write_buffer_bytes: 16 << 20,

@@ -108,6 +108,12 @@ pub enum RangeError {
     /// An empty key.
     #[error("the key is empty")]
     EmptyKey,
+    /// There is no leader now that could tell what is current. Reads from this member's own state go on.
+    #[error("no leader")]
+    NoLeader,
+    /// The leader did not tell in time what is current.
+    #[error("the request took too long")]
+    Timeout,
     /// The tables could not be read.
     #[error("reading: {0}")]
     Engine(String),
@@ -119,7 +125,7 @@ pub enum RangeError {
     Halted(#[from] Halt),
 }
 
-/// Why a write was refused. Except for [`WriteError::Unknown`], nothing of it was done.
+/// Why a write was refused. Except for [`WriteError::Unknown`], [`WriteError::Timeout`] and [`WriteError::LeaderChanged`], nothing of it was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -189,9 +195,15 @@ pub enum WriteError {
     /// A transaction without writes could not be read.
     #[error("reading: {0}")]
     Read(String),
-    /// This member cannot take writes now.
+    /// There is no leader now; nothing was written.
     #[error("no leader")]
     NoLeader,
+    /// No answer came in time: the write may still happen, or not.
+    #[error("the request took too long")]
+    Timeout,
+    /// The leader changed while the write was under way: it may have happened, or not.
+    #[error("the leader changed")]
+    LeaderChanged,
     /// The write's fate is unknown: the store stopped or was closed while it was on its way.
     #[error("the outcome of the write is unknown: {0}")]
     Unknown(String),

@@ -7,6 +7,7 @@ use super::{KeyValue, Revision};
 ///
 /// Keys are ordered as bytes. `range_end` is exclusive; the single byte `\0` as `range_end` means "all keys from `key` on", as in etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent choices, as in etcd's request")]
 pub struct RangeRequest {
     /// The first key (or the only one, if there is no `range_end`).
     pub key: Bytes,
@@ -23,6 +24,8 @@ pub struct RangeRequest {
     /// Do not count beyond the keys returned: `count` is then the number of `kvs`. A page of a large range costs as much as the page, not as
     /// much as the range.
     pub uncounted: bool,
+    /// Read this member's own state, which may lag behind the cluster's, and ask no other member.
+    pub serializable: bool,
 }
 
 impl RangeRequest {

@@ -16,6 +16,12 @@ pub struct Status {
     pub applied_index: u64,
     /// The Raft term.
     pub term: u64,
+    /// The index of the last entry in this member's log.
+    pub raft_index: u64,
+    /// The leader, as far as this member knows.
+    pub leader: Option<u64>,
+    /// Whether this member has no vote.
+    pub is_learner: bool,
     /// The watches that are open.
     pub watchers: usize,
     /// The leases that are alive.

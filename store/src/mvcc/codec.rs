@@ -142,7 +142,8 @@ fn encode_range(range: &RangeRequest, out: &mut Vec<u8>) {
     put_optional(range.range_end.as_ref(), out);
     put_u64(range.limit as u64, out);
     put_i64(range.revision.map_or(-1, |revision| revision.0), out);
-    out.push(u8::from(range.keys_only) | u8::from(range.count_only) << 1 | u8::from(range.uncounted) << 2);
+    let flags = [range.keys_only, range.count_only, range.uncounted, range.serializable];
+    out.push(flags.into_iter().enumerate().fold(0, |all, (bit, flag)| all | u8::from(flag) << bit));
 }
 
 fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, DecodeError> {
@@ -159,6 +160,7 @@ fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, DecodeError> {
         keys_only: flags & 1 != 0,
         count_only: flags & 2 != 0,
         uncounted: flags & 4 != 0,
+        serializable: flags & 8 != 0,
     })
 }
 

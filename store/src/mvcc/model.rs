@@ -40,8 +40,8 @@ fn delete_strategy() -> impl Strategy<Value = DeleteRangeRequest> {
 fn range_strategy() -> impl Strategy<Value = RangeRequest> {
     let revision =
         prop_oneof![3 => Just(None), 1 => (1..40_i64).prop_map(|revision| Some(Revision(revision)))];
-    (key_strategy(), end_strategy(), 0..3_usize, revision, any::<[bool; 3]>()).prop_map(
-        |(key, range_end, limit, revision, [keys_only, count_only, uncounted])| RangeRequest {
+    (key_strategy(), end_strategy(), 0..3_usize, revision, any::<[bool; 4]>()).prop_map(
+        |(key, range_end, limit, revision, [keys_only, count_only, uncounted, serializable])| RangeRequest {
             key,
             range_end,
             limit,
@@ -49,6 +49,7 @@ fn range_strategy() -> impl Strategy<Value = RangeRequest> {
             keys_only,
             count_only,
             uncounted,
+            serializable,
         },
     )
 }

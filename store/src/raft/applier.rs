@@ -157,7 +157,7 @@ impl Applier {
                     members = Some(StoredMembership::new(Some(entry.log_id), membership));
                     Ok(Reply::Nothing)
                 }
-                EntryPayload::Normal(Proposal(command)) => {
+                EntryPayload::Normal(Proposal { command, .. }) => {
                     let mut effects = apply(&staged, &command)?;
                     staged.absorb(&effects);
                     let applied = std::mem::replace(&mut effects.applied, Ok(Reply::Nothing));

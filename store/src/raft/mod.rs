@@ -2,6 +2,10 @@
 //!
 //! openraft's API changes between versions; nothing of it leaves this folder.
 mod applier;
+mod changes;
+mod entry;
+pub(crate) mod identity;
+mod leadership;
 pub(crate) mod log;
 mod machine;
 mod member;
@@ -10,4 +14,6 @@ mod network;
 mod types;
 
 pub(crate) use applier::{Applier, ApplyQueue};
+pub(crate) use changes::Change;
 pub(crate) use member::{Member, MemberConfig};
+pub(crate) use types::MemberNode;

@@ -2,7 +2,6 @@
 use std::future::Future;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::impls::BasicNode;
 use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
@@ -10,7 +9,7 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
 use super::machine::SnapshotMark;
-use super::types::{SnapshotOf, TypeConfig, Vote};
+use super::types::{MemberNode, SnapshotOf, TypeConfig, Vote};
 
 /// There is no transport between members in this build.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -26,7 +25,7 @@ pub(super) struct OneMember;
 impl RaftNetworkFactory<TypeConfig> for OneMember {
     type Network = NoPeer;
 
-    async fn new_client(&mut self, target: u64, _node: &BasicNode) -> NoPeer {
+    async fn new_client(&mut self, target: u64, _node: &MemberNode) -> NoPeer {
         NoPeer { target }
     }
 }

@@ -2,18 +2,52 @@
 use std::fmt;
 use std::sync::Arc;
 
-use openraft::impls::{BasicNode, leader_id_std};
+use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId as _;
 
 use crate::mvcc::{Applied, Command};
 
 /// What is proposed: a command that entries share cheaply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Proposal(pub(crate) Arc<Command>);
+pub(crate) struct Proposal {
+    pub(crate) command: Arc<Command>,
+    /// The member that waits for the answer, if it is not the one that proposed the command.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Who waits for the answer to a command that was forwarded to the leader: the member answers itself when it applies the entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) member: u64,
+    /// Never used twice by a member, not even by a later process of it.
+    pub(crate) sequence: u64,
+}
+
+impl Proposal {
+    pub(crate) fn new(command: Command) -> Self {
+        Self { command: Arc::new(command), origin: None }
+    }
+}
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name())
+        f.write_str(self.command.name())
+    }
+}
+
+/// What the membership tells of a member besides its identifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemberNode {
+    pub(crate) name: String,
+    pub(crate) peer_urls: Vec<String>,
+    pub(crate) client_urls: Vec<String>,
+    /// It was added as a voter: the leader gives it its vote once it has caught up, so that a member that never starts costs no quorum.
+    pub(crate) vote_due: bool,
+}
+
+impl fmt::Display for MemberNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.peer_urls.join(","))
     }
 }
 
@@ -23,7 +57,7 @@ openraft::declare_raft_types!(
         D = Proposal,
         R = Applied,
         NodeId = u64,
-        Node = BasicNode,
+        Node = MemberNode,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
 );
@@ -31,12 +65,12 @@ openraft::declare_raft_types!(
 pub(crate) type CommittedLeader =
     <leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
 pub(crate) type LogId = openraft::LogId<CommittedLeader>;
-pub(crate) type Entry = openraft::Entry<CommittedLeader, openraft::EntryPayload<Proposal, u64, BasicNode>>;
+pub(crate) type Entry = openraft::Entry<CommittedLeader, openraft::EntryPayload<Proposal, u64, MemberNode>>;
 pub(crate) type Vote = openraft::Vote<leader_id_std::LeaderId<u64, u64>>;
-pub(crate) type Membership = openraft::Membership<u64, BasicNode>;
-pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeader, u64, BasicNode>;
-pub(crate) type SnapshotOf<D> = openraft::Snapshot<CommittedLeader, u64, BasicNode, D>;
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeader, u64, BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, MemberNode>;
+pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeader, u64, MemberNode>;
+pub(crate) type SnapshotOf<D> = openraft::Snapshot<CommittedLeader, u64, MemberNode, D>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeader, u64, MemberNode>;
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     // The voted-for node is no part of a committed leader's identity here.

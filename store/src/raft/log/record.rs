@@ -1,12 +1,8 @@
 //! The format of a log file, version 1: a header, then records, each checked by a CRC that also covers where it stands. So what an earlier
 //! use of the file left behind never looks like a record of the present one.
-use std::sync::Arc;
-
-use openraft::EntryPayload;
-
-use super::super::membership;
-use super::super::types::{Entry, LogId, Proposal, Vote, log_id, term};
-use crate::mvcc::{DecodeError, Reader, decode_command, encode_command};
+use super::super::entry;
+use super::super::types::{Entry, LogId, Vote, log_id, term};
+use crate::mvcc::{DecodeError, Reader};
 
 /// The first bytes of each file.
 pub(super) const MAGIC: [u8; 8] = *b"MSTRLOG\x01";
@@ -79,20 +75,7 @@ pub(super) fn encode(record: &Record, place: Place, out: &mut Vec<u8>) {
 
 /// Appends an entry's record to `out`.
 pub(super) fn encode_entry(entry: &Entry, place: Place, out: &mut Vec<u8>) {
-    framed(1, place, out, |out| {
-        put_log_id(&entry.log_id, out);
-        match &entry.payload {
-            EntryPayload::Blank => out.push(0),
-            EntryPayload::Normal(Proposal(command)) => {
-                out.push(1);
-                encode_command(command, out);
-            }
-            EntryPayload::Membership(members) => {
-                out.push(2);
-                membership::encode(members, out);
-            }
-        }
-    });
+    framed(1, place, out, |out| entry::encode_entry(entry, out));
 }
 
 fn framed(kind: u8, place: Place, out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
@@ -185,7 +168,7 @@ pub(super) fn find_in(rest: &[u8], file: u64, offset: u64) -> Option<Found<'_>> 
 pub(super) fn decode(found: &Found<'_>) -> Result<Record, DecodeError> {
     let mut reader = Reader::new(found.payload);
     let record = match found.kind {
-        1 => return decode_entry(found.payload).map(Record::Entry),
+        1 => return entry::decode_entry(found.payload).map(Record::Entry),
         2 => Record::Vote(read_vote(&mut reader)?),
         3 => {
             let some = reader.bool()?;
@@ -204,24 +187,6 @@ pub(super) fn decode(found: &Found<'_>) -> Result<Record, DecodeError> {
     };
     reader.finish()?;
     Ok(record)
-}
-
-fn decode_entry(payload: &[u8]) -> Result<Entry, DecodeError> {
-    let mut reader = Reader::new(payload);
-    let log_id = read_log_id(&mut reader)?;
-    let payload = match reader.u8()? {
-        0 => EntryPayload::Blank,
-        1 => {
-            return Ok(Entry {
-                log_id,
-                payload: EntryPayload::Normal(Proposal(Arc::new(decode_command(reader.rest())?))),
-            });
-        }
-        2 => EntryPayload::Membership(membership::decode(&mut reader)?),
-        found => return Err(DecodeError::Unknown { what: "payload", found: found.into() }),
-    };
-    reader.finish()?;
-    Ok(Entry { log_id, payload })
 }
 
 fn read_vote(reader: &mut Reader<'_>) -> Result<Vote, DecodeError> {
@@ -267,14 +232,16 @@ impl FileHeader {
 
 #[cfg(test)]
 mod tests {
+    use openraft::EntryPayload;
     use proptest::prelude::*;
 
     use super::*;
     use crate::mvcc::Command;
+    use crate::raft::types::Proposal;
 
     fn sample() -> Vec<Record> {
         let command = Command::Put(crate::PutRequest::new("key", "value"));
-        let payload = EntryPayload::Normal(Proposal(Arc::new(command)));
+        let payload = EntryPayload::Normal(Proposal::new(command));
         vec![
             Record::State { vote: Some(Vote::new(3, 7)), purged: None },
             Record::Entry(Entry { log_id: log_id(3, 12), payload }),

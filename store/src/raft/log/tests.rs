@@ -31,7 +31,7 @@ fn open(path: &Path) -> Result<LogFiles, OpenError> {
 
 fn entry(index: u64) -> Entry {
     let put = crate::PutRequest::new(format!("key-{index}"), vec![b'v'; (index % 200) as usize]);
-    Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(Proposal(Arc::new(Command::Put(put)))) }
+    Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(Proposal::new(Command::Put(put))) }
 }
 
 async fn append(store: &mut LogStore, indexes: std::ops::Range<u64>) {

@@ -1,0 +1,92 @@
+//! The calls about members and leadership.
+use tokio::sync::watch;
+
+use crate::api::{ClusterError, Leadership, Member};
+use crate::raft::Change;
+use crate::store::Store;
+
+impl Store {
+    /// The members, by identifier. `linearizable` asks the leader first, so that the list has every change made before the call; else it is
+    /// what this member knows.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`] and [`ClusterError::Timeout`], if the leader had to be asked.
+    pub async fn members(&self, linearizable: bool) -> Result<Vec<Member>, ClusterError> {
+        let core = self.core();
+        core.check_open()?;
+        if linearizable {
+            core.linearize().await?;
+        }
+        Ok(core.member.members())
+    }
+
+    /// Adds a member, which may then be started with [`InitialState::Existing`](crate::InitialState::Existing). It has no name until it has
+    /// started. One with a vote counts for the quorum only once it has caught up.
+    pub async fn member_add(&self, peer_urls: Vec<String>, learner: bool) -> Result<Member, ClusterError> {
+        let id = self.core().change_members(Change::Add { peer_urls, learner }).await?;
+        let members = self.core().member.members();
+        members.into_iter().find(|member| member.id == id).ok_or(ClusterError::MemberNotFound(id))
+    }
+
+    /// Removes a member; it stops by itself.
+    pub async fn member_remove(&self, id: u64) -> Result<(), ClusterError> {
+        self.core().change_members(Change::Remove(id)).await.map(|_id| ())
+    }
+
+    /// Changes where the other members reach a member.
+    pub async fn member_update(&self, id: u64, peer_urls: Vec<String>) -> Result<(), ClusterError> {
+        self.core().change_members(Change::Update { id, peer_urls }).await.map(|_id| ())
+    }
+
+    /// Gives a learner a vote.
+    ///
+    /// # Errors
+    /// [`ClusterError::LearnerNotReady`] until it has caught up with the leader.
+    pub async fn member_promote(&self, id: u64) -> Result<(), ClusterError> {
+        self.core().change_members(Change::Promote(id)).await.map(|_id| ())
+    }
+
+    /// Hands the leadership to another member. Writes under way are not lost; new ones wait for the new leader.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotLeader`] on every member but the leader.
+    #[allow(clippy::unused_async, reason = "with other members it has to wait for one")]
+    pub async fn move_leader(&self, id: u64) -> Result<(), ClusterError> {
+        self.core().check_open()?;
+        self.core().member.move_leader(id)
+    }
+
+    /// The leader, as far as this member knows.
+    pub fn leader(&self) -> Option<u64> {
+        self.leadership().borrow().leader
+    }
+
+    /// Who leads, now and from now on.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.core().member.leadership()
+    }
+
+    /// Waits until this member can serve: it knows a leader, and has applied what was committed before the call.
+    ///
+    /// A store that is alone can serve as soon as it is open.
+    pub async fn ready(&self) -> Result<(), ClusterError> {
+        loop {
+            self.core().check_open()?;
+            match self.core().linearize().await {
+                Ok(()) => return Ok(()),
+                Err(ClusterError::NoLeader | ClusterError::Timeout) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// This member's identifier.
+    pub fn member_id(&self) -> u64 {
+        self.core().member_id
+    }
+
+    /// The cluster's identifier.
+    pub fn cluster_id(&self) -> u64 {
+        self.core().cluster_id
+    }
+}
