@@ -50,10 +50,9 @@ impl Store {
     ///
     /// # Errors
     /// [`ClusterError::NotLeader`] on every member but the leader.
-    #[allow(clippy::unused_async, reason = "with other members it has to wait for one")]
     pub async fn move_leader(&self, id: u64) -> Result<(), ClusterError> {
         self.core().check_open()?;
-        self.core().member.move_leader(id)
+        self.core().member.move_leader(id).await
     }
 
     /// The leader, as far as this member knows.

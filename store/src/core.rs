@@ -8,16 +8,17 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{CloseError, ClusterError, Config, InitialState, Limits, OpenError, WriteError};
+use crate::api::{CloseError, ClusterError, Config, Limits, OpenError, WriteError};
 use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
+use crate::cluster_parts::{self, Links};
 use crate::compactor::Compactor;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NewIdentity};
 use crate::disk_space::DiskSpace;
 use crate::engine::{AppliedMark, Tables};
 use crate::lease::{LeaseTable, run_expiry};
 use crate::mvcc::{Applied, Command};
 use crate::raft::log::{LogConfig, LogFiles};
-use crate::raft::{Applier, ApplyQueue, Change, Member, MemberConfig, MemberNode, identity};
+use crate::raft::{Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals};
 use crate::stop::{StopState, Stopped};
 use crate::watch::Hub;
 use crate::worker_pool::WorkerPool;
@@ -25,6 +26,8 @@ use crate::worker_pool::WorkerPool;
 const READ_THREADS: usize = 4;
 /// Requests under way get so long to end when the store is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(10);
+/// Another member gets so long to take the leadership over from one that closes.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// The smallest file of the log that still takes any request.
 const LOG_FILE_OVERHEAD: u64 = 64 << 10;
 
@@ -37,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) hub: Arc<Hub>,
     pub(crate) pool: WorkerPool,
     pub(crate) stop: Arc<StopState>,
-    pub(crate) space: DiskSpace,
+    pub(crate) space: Arc<DiskSpace>,
     pub(crate) queue: ApplyQueue,
     pub(crate) member: Member,
     pub(crate) runtime: Handle,
@@ -73,21 +76,27 @@ impl Core {
         check(&config)?;
         let stop = Arc::new(StopState::default());
         let grown = Arc::new(Notify::new());
+        let new = cluster_parts::new_identity(&config).await?;
         let opened = {
             let (config, stop, grown) = (config.clone(), Arc::clone(&stop), Arc::clone(&grown));
-            tokio::task::spawn_blocking(move || open_files(&config, stop, grown))
+            tokio::task::spawn_blocking(move || open_files(&config, new, stop, grown))
                 .await
                 .map_err(|error| OpenError::Raft(format!("opening files: {error}")))??
         };
-        let core = Self::start(&config, opened, Arc::clone(&stop)).await?;
+        let (core, links) = Self::start(&config, opened, Arc::clone(&stop)).await?;
         core.spawn_loops(&grown);
-        core.publish(&config);
+        core.spawn_links(&config, links);
         core.compactor.wake();
         Ok(core)
     }
 
-    async fn start(config: &Config, opened: Opened, stop: Arc<StopState>) -> Result<Arc<Self>, OpenError> {
+    async fn start(
+        config: &Config,
+        opened: Opened,
+        stop: Arc<StopState>,
+    ) -> Result<(Arc<Self>, Links), OpenError> {
         let Opened { dir, tables, mark, leases, log } = opened;
+        let initial = cluster_parts::initial_members(config, &dir)?;
         let thread = |source| OpenError::Io { what: "starting a thread".into(), source };
         let (pool, mut threads) = WorkerPool::start("store-read", READ_THREADS).map_err(thread)?;
         let compactor = Compactor::default();
@@ -95,26 +104,31 @@ impl Core {
         let hub = Arc::new(Hub::new(config, Arc::clone(&tables), pool.clone(), Arc::clone(&stop)));
         threads.push(hub.spawn_notifier().map_err(thread)?);
         let waker = compactor.clone();
+        let proposals = Arc::new(Proposals::new(dir.member_id));
+        let space = Arc::new(DiskSpace::new(config.dir.clone(), config.disk_reserve_bytes));
         let applier = Applier {
             tables: Arc::clone(&tables),
             leases: Arc::clone(&leases),
             hub: Arc::clone(&hub),
             stop: Arc::clone(&stop),
+            proposals: Arc::clone(&proposals),
+            dir: dir.path.clone(),
             floor_raised: Arc::new(move || waker.wake()),
         };
         let (queue, apply_thread) = applier.spawn(mark)?;
         threads.push(apply_thread);
+        let (cluster, events) = cluster_parts::prepare(config, &dir, &stop, proposals);
         let member_config = MemberConfig {
             id: dir.member_id,
-            initial: initial_members(config, dir.member_id)?,
-            learners_max: config.cluster.as_ref().map_or(0, |cluster| cluster.learners_max),
-            queue: queue.clone(),
-            tables: Arc::clone(&tables),
-            pool: pool.clone(),
+            initial,
+            machine: Machine { queue: queue.clone(), tables: Arc::clone(&tables), pool: pool.clone() },
             stop: Arc::clone(&stop),
+            leases: Arc::clone(&leases),
+            space: Arc::clone(&space),
+            cluster,
         };
-        let member = match Box::pin(Member::start(member_config, &log)).await {
-            Ok(member) => member,
+        let (member, reads) = match Box::pin(Member::start(member_config, &log)).await {
+            Ok(started) => started,
             Err(error) => {
                 // What has started ends again, so that the directory can be opened once the cause is gone.
                 stop.close();
@@ -129,14 +143,14 @@ impl Core {
                 return Err(error);
             }
         };
-        Ok(Arc::new(Self {
+        let core = Arc::new(Self {
             limits: config.limits,
             tables,
             leases,
             hub,
             pool,
             stop,
-            space: DiskSpace::new(config.dir.clone(), config.disk_reserve_bytes),
+            space,
             queue,
             member,
             runtime: Handle::current(),
@@ -146,26 +160,13 @@ impl Core {
             tasks: TaskTracker::new(),
             proposals: TaskTracker::new(),
             resources: Mutex::new(Some(Resources { log, threads, dir })),
-        }))
-    }
-
-    /// Tells the members this one's name and where its clients reach it.
-    fn publish(&self, config: &Config) {
-        let Some(cluster) = &config.cluster else { return };
-        let (member, name, client_urls) =
-            (self.member.clone(), cluster.name.clone(), cluster.client_urls.clone());
-        let change = Change::Publish { id: self.member_id, name, client_urls };
-        let publish = async move {
-            if let Err(error) = member.change(&change, 0).await {
-                tracing::warn!(%error, "the member's name was not told");
-            }
-        };
-        self.tasks.spawn_on(publish, &self.runtime);
+        });
+        Ok((core, Links { reads, events }))
     }
 
     fn spawn_loops(self: &Arc<Self>, grown: &Arc<Notify>) {
         let stop = self.stop.token().clone();
-        self.tasks.spawn_on(self.member.clone().follow_leadership(), &self.runtime);
+        self.tasks.spawn_on(self.member.clone().follow(), &self.runtime);
         let revoker = Arc::downgrade(self);
         let revoke = move |id| {
             let core = revoker.upgrade();
@@ -188,6 +189,13 @@ impl Core {
         self.tasks.close();
     }
 
+    /// Starts what joins this member with others.
+    fn spawn_links(&self, config: &Config, links: Links) {
+        for part in cluster_parts::loops(config, &self.member, links) {
+            self.tasks.spawn_on(part, &self.runtime);
+        }
+    }
+
     /// Writes a command through the log.
     pub(crate) async fn propose(&self, command: Command) -> Applied {
         self.check()?;
@@ -207,19 +215,18 @@ impl Core {
     }
 
     /// Waits until this member has applied all that was acknowledged before the call.
-    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask")]
     pub(crate) async fn linearize(&self) -> Result<(), ClusterError> {
-        // A member alone has applied what it acknowledged.
-        self.check_open()
+        self.check_open()?;
+        self.member.linearize().await.map_err(|error| match self.check_open() {
+            Err(stopped) => stopped,
+            Ok(()) => error,
+        })
     }
 
     /// Changes the members; returns the one that it is about.
     pub(crate) async fn change_members(&self, change: Change) -> Result<u64, ClusterError> {
         self.check_open()?;
-        match change {
-            Change::Add { .. } | Change::Promote(_) => Err(ClusterError::Alone),
-            change => self.member.change(&change, 0).await,
-        }
+        self.member.change(change).await
     }
 
     pub(crate) fn check(&self) -> Result<(), WriteError> {
@@ -235,6 +242,9 @@ impl Core {
 
     /// Ends everything in order. Only the first call does anything.
     pub(crate) async fn close(&self) -> Result<(), CloseError> {
+        if !self.stop.is_stopped() {
+            self.member.hand_over(HAND_OVER_MAX).await;
+        }
         self.stop.close();
         let Some(resources) = self.resources.lock().take() else { return Ok(()) };
         self.hub.close();
@@ -247,6 +257,7 @@ impl Core {
         if tokio::time::timeout(CLOSE_GRACE, ended).await.is_err() {
             tracing::warn!("requests were still under way when the store was closed");
         }
+        self.member.close_links().await;
         self.member.shut_down().await;
         let Resources { log, threads, dir } = resources;
         let flushed = self.flush().await;
@@ -296,27 +307,13 @@ fn check(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The identity that an empty directory gets: its cluster and its member.
-fn new_identity(config: &Config) -> Result<Option<(u64, u64)>, OpenError> {
-    let Some(cluster) = &config.cluster else { return Ok(None) };
-    let members = identity::initial_members(cluster)?;
-    if members.len() > 1 || cluster.state == InitialState::Existing {
-        return Err(OpenError::Config("this version runs clusters of one member only".into()));
-    }
-    let own = members.iter().find(|(_, node)| node.name == cluster.name).map(|(id, _)| *id);
-    Ok(own.map(|own| (identity::cluster_id(members.into_iter().map(|(id, _)| id)), own)))
-}
-
-/// The members that a new cluster begins with.
-fn initial_members(config: &Config, own: u64) -> Result<Vec<(u64, MemberNode)>, OpenError> {
-    match &config.cluster {
-        None => Ok(vec![(own, MemberNode::default())]),
-        Some(cluster) => identity::initial_members(cluster),
-    }
-}
-
-fn open_files(config: &Config, stop: Arc<StopState>, grown: Arc<Notify>) -> Result<Opened, OpenError> {
-    let dir = DataDir::open(&config.dir, config.cluster_id, new_identity(config)?)?;
+fn open_files(
+    config: &Config,
+    new: Option<NewIdentity>,
+    stop: Arc<StopState>,
+    grown: Arc<Notify>,
+) -> Result<Opened, OpenError> {
+    let dir = DataDir::open(&config.dir, config.cluster_id, new)?;
     let engine = |what| {
         move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() }
     };
@@ -331,8 +328,10 @@ fn open_files(config: &Config, stop: Arc<StopState>, grown: Arc<Notify>) -> Resu
         grown,
     };
     let log = LogFiles::open(log_config, stop)?;
-    // One member applies only what its own log has on disk.
+    cluster_parts::check_alone(config, &tables)?;
+    // A member that is alone applies only what its own log has on disk. Others may apply what a quorum has.
     if let Some(applied) = mark.index
+        && config.cluster.is_none()
         && log.last_index().is_none_or(|last| last < applied)
     {
         return Err(OpenError::Damaged {

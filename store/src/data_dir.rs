@@ -12,12 +12,25 @@ use crate::api::OpenError;
 const FORMAT: u32 = 1;
 const IDENTITY: &str = "store.json";
 const LOCK: &str = "LOCK";
+/// Names the directory of the tables, once a snapshot has taken their place.
+const TABLES: &str = "TABLES";
+const FIRST_TABLES: &str = "tables";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
     format: u32,
     cluster_id: String,
     member_id: String,
+    #[serde(default)]
+    joined: bool,
+}
+
+/// The identity that an empty directory gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewIdentity {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    pub(crate) joined: bool,
 }
 
 /// A locked directory; the lock ends when this is dropped.
@@ -26,16 +39,19 @@ pub(crate) struct DataDir {
     pub(crate) path: PathBuf,
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
+    /// Whether the member joined a cluster that was there: it never forms one.
+    pub(crate) joined: bool,
+    tables: String,
     _lock: File,
 }
 
 impl DataDir {
     /// Locks the directory and reads its identity, or gives an empty one an identity. Blocks.
-    /// `new` is the cluster and the member that an empty one becomes; none makes them up.
+    /// `new` is what an empty one becomes; none makes it up.
     pub(crate) fn open(
         path: &Path,
         wanted_cluster: Option<u64>,
-        new: Option<(u64, u64)>,
+        new: Option<NewIdentity>,
     ) -> Result<Self, OpenError> {
         if path.as_os_str().is_empty() {
             return Err(OpenError::Config("dir is not set".into()));
@@ -45,8 +61,12 @@ impl DataDir {
         let identity = match fs::read(path.join(IDENTITY)) {
             Ok(bytes) => read_identity(path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let cluster = || wanted_cluster.unwrap_or_else(|| random("cluster"));
-                create(path, new.unwrap_or_else(|| (cluster(), random("member"))))?
+                let made_up = || NewIdentity {
+                    cluster_id: wanted_cluster.unwrap_or_else(|| random("cluster")),
+                    member_id: random("member"),
+                    joined: false,
+                };
+                create(path, new.unwrap_or_else(made_up))?
             }
             Err(error) => return Err(io_error(path, "reading the identity of")(error)),
         };
@@ -55,6 +75,8 @@ impl DataDir {
             path: path.to_path_buf(),
             cluster_id: number(&identity.cluster_id)?,
             member_id: number(&identity.member_id)?,
+            joined: identity.joined,
+            tables: current_tables(path)?,
             _lock: lock,
         };
         match wanted_cluster {
@@ -75,8 +97,55 @@ impl DataDir {
     }
 
     pub(crate) fn tables(&self) -> PathBuf {
-        self.path.join("tables")
+        self.path.join(&self.tables)
     }
+}
+
+/// Whether the directory has an identity already, so that none need be found for it.
+pub(crate) fn has_identity(path: &Path) -> bool {
+    path.join(IDENTITY).exists()
+}
+
+/// The directory of the tables; what a crash left of others is removed.
+fn current_tables(path: &Path) -> Result<String, OpenError> {
+    let failed = io_error(path, "finding the tables of");
+    let current = match fs::read_to_string(path.join(TABLES)) {
+        Ok(name) => name.trim_end().to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => FIRST_TABLES.to_owned(),
+        Err(error) => return Err(failed(error)),
+    };
+    let clear = || -> io::Result<()> {
+        for item in fs::read_dir(path)? {
+            let name = item?.file_name();
+            let other = name.to_str().is_some_and(|name| {
+                name == "incoming" || (name.starts_with(FIRST_TABLES) && name != current)
+            });
+            if other {
+                fs::remove_dir_all(path.join(name))?;
+            }
+        }
+        Ok(())
+    };
+    clear().map_err(failed)?;
+    Ok(current)
+}
+
+/// Makes the directory `name` that of the tables, all at once. Returns the name of the one before.
+pub(crate) fn switch_tables(path: &Path, name: &str) -> io::Result<String> {
+    let before = fs::read_to_string(path.join(TABLES))
+        .map_or_else(|_none_yet| FIRST_TABLES.to_owned(), |name| name.trim_end().to_owned());
+    write_whole(path, TABLES, format!("{name}\n").as_bytes())?;
+    Ok(before)
+}
+
+/// Writes a file so that a crash leaves the old content or the new.
+fn write_whole(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let unfinished = path.join(format!("{name}.new"));
+    let mut file = File::create(&unfinished)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path.join(name))?;
+    File::open(path)?.sync_all()
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {
@@ -94,7 +163,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn create(path: &Path, (cluster_id, member_id): (u64, u64)) -> Result<Identity, OpenError> {
+fn create(path: &Path, new: NewIdentity) -> Result<Identity, OpenError> {
     let ours = [LOCK, "lost+found", "store.json.new"];
     let items = fs::read_dir(path).map_err(io_error(path, "listing data directory"))?;
     for item in items {
@@ -105,19 +174,12 @@ fn create(path: &Path, (cluster_id, member_id): (u64, u64)) -> Result<Identity, 
     }
     let identity = Identity {
         format: FORMAT,
-        cluster_id: format!("{cluster_id:016x}"),
-        member_id: format!("{member_id:016x}"),
+        cluster_id: format!("{:016x}", new.cluster_id),
+        member_id: format!("{:016x}", new.member_id),
+        joined: new.joined,
     };
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;
-    let write = || -> io::Result<()> {
-        let unfinished = path.join("store.json.new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path.join(IDENTITY))?;
-        File::open(path)?.sync_all()
-    };
-    write().map_err(io_error(path, "writing the identity of"))?;
+    write_whole(path, IDENTITY, &text).map_err(io_error(path, "writing the identity of"))?;
     Ok(identity)
 }
 

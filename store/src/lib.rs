@@ -11,6 +11,7 @@ mod api;
 mod auth;
 mod checkpoint;
 mod cluster;
+mod cluster_parts;
 mod compactor;
 mod core;
 mod data_dir;

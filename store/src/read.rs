@@ -4,11 +4,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::{
-    KeyValue, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WriteError,
+    ClusterError, KeyValue, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse,
+    WriteError,
 };
 use crate::core::Core;
 use crate::engine::EngineView;
-use crate::mvcc::{ViewError, check_range, range_page, range_response, read_txn};
+use crate::mvcc::{ViewError, check_range, is_serializable, range_page, range_response, read_txn};
 use crate::stop::Stopped;
 
 /// A page of a streamed range has at most so many keys.
@@ -25,9 +26,22 @@ impl Core {
     }
 
     /// Resolves when this member has applied all that was acknowledged before the call: at once, on a member alone.
-    #[allow(clippy::unused_async, reason = "members other than the leader will have to ask")]
     pub(crate) async fn read_barrier(self: &Arc<Self>) -> Result<(), RangeError> {
-        self.check_read()
+        self.catch_up(false).await
+    }
+
+    /// Waits until this member's state is as new as the cluster's, unless its own will do.
+    async fn catch_up(&self, serializable: bool) -> Result<(), RangeError> {
+        self.check_read()?;
+        if serializable {
+            return Ok(());
+        }
+        self.linearize().await.map_err(|error| match error {
+            ClusterError::Closed => RangeError::Closed,
+            ClusterError::Halted(halt) => RangeError::Halted(halt),
+            ClusterError::Timeout => RangeError::Timeout,
+            _ => RangeError::NoLeader,
+        })
     }
 
     /// The revision to read at, if the request's can be read.
@@ -76,6 +90,7 @@ impl Core {
     }
 
     pub(crate) async fn get(self: &Arc<Self>, key: Bytes) -> Result<Option<KeyValue>, RangeError> {
+        self.catch_up(false).await?;
         loop {
             self.check_read()?;
             let at = self.at(None)?;
@@ -100,6 +115,7 @@ impl Core {
 
     pub(crate) async fn range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, RangeError> {
         check_range(&request)?;
+        self.catch_up(request.serializable).await?;
         let request = Arc::new(request);
         loop {
             self.check_read()?;
@@ -118,6 +134,7 @@ impl Core {
         request: RangeRequest,
     ) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
         check_range(&request)?;
+        self.catch_up(request.serializable).await?;
         loop {
             self.check_read()?;
             let at = self.at(request.revision)?;
@@ -134,6 +151,14 @@ impl Core {
     }
 
     pub(crate) async fn read_txn(self: &Arc<Self>, txn: Txn) -> Result<TxnResponse, WriteError> {
+        let refused = |error: RangeError| match error {
+            RangeError::Closed => WriteError::Closed,
+            RangeError::Halted(halt) => WriteError::Halted(halt),
+            RangeError::NoLeader => WriteError::NoLeader,
+            RangeError::Timeout => WriteError::Timeout,
+            other => WriteError::Read(other.to_string()),
+        };
+        self.catch_up(is_serializable(&txn)).await.map_err(refused)?;
         let txn = Arc::new(txn);
         loop {
             self.check()?;
@@ -142,11 +167,7 @@ impl Core {
                 use crate::mvcc::View as _;
                 Ok((view.revision(), read_txn(view, &wanted)?))
             };
-            let (at, answer) = self.blocking(read).await.map_err(|error| match error {
-                RangeError::Closed => WriteError::Closed,
-                RangeError::Halted(halt) => WriteError::Halted(halt),
-                other => WriteError::Read(other.to_string()),
-            })?;
+            let (at, answer) = self.blocking(read).await.map_err(refused)?;
             // Ranges at older revisions were checked against the floor that the view began with.
             let lowest = txn.lowest_revision().map_or(at, |lowest| lowest.min(at));
             if lowest >= self.tables.floor() || answer.is_err() {
@@ -195,5 +216,6 @@ fn rest_of(request: &RangeRequest, page: &mut RangeResponse, at: Revision) -> Op
     };
     let mut key = page.kvs.last()?.key.to_vec();
     key.push(0);
-    Some(RangeRequest { key: key.into(), limit, revision: Some(at), ..request.clone() })
+    // This member has that revision: the rest need not ask again.
+    Some(RangeRequest { key: key.into(), limit, revision: Some(at), serializable: true, ..request.clone() })
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, stream};
-use tokio::time::Instant;
 
 use crate::api::{
-    Caller, CloseError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, KeyValue, Lease,
-    LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse, RangeError,
-    RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchError, WatchRequest, WriteError,
+    Caller, CloseError, ClusterError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse,
+    KeyValue, Lease, LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse,
+    RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchError, WatchRequest,
+    WriteError,
 };
 use crate::auth::AuthState;
 use crate::core::Core;
@@ -197,24 +197,33 @@ impl Store {
                 .await
                 .map_err(WriteError::from)?;
         }
-        self.core().leases.keep_alive(id, Instant::now()).ok_or(LeaseError::NotFound(id))
+        let left = self.core().member.keep_alive(id).await.map_err(lease_error)?;
+        left.map(|left| left.granted).ok_or(LeaseError::NotFound(id))
     }
 
     /// What is left of a lease; its keys only if they are asked for.
     pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive, LeaseError> {
         self.core().check()?;
+        let left = self.core().member.lease_left(id).await.map_err(lease_error)?;
+        let left = left.ok_or(LeaseError::NotFound(id))?;
+        let keys = if keys {
+            self.core().linearize().await.map_err(lease_error)?;
+            self.core().leases.keys(id)
+        } else {
+            Vec::new()
+        };
         if self.caller.is_some() {
-            let keys = if keys { self.core().leases.keys(id) } else { Vec::new() };
             self.allowed(|state, caller| state.check_lease_read(caller, &keys))
                 .await
                 .map_err(WriteError::from)?;
         }
-        self.core().leases.time_to_live(id, keys, Instant::now()).ok_or(LeaseError::NotFound(id))
+        Ok(LeaseTimeToLive { id, granted: left.granted, remaining: left.remaining, keys })
     }
 
     /// All leases, by identifier.
     pub async fn leases(&self) -> Result<Vec<Lease>, LeaseError> {
         self.core().check()?;
+        self.core().linearize().await.map_err(lease_error)?;
         let leases = self.core().leases.list();
         if self.caller.is_some() {
             let keys: Vec<Bytes> =
@@ -258,6 +267,16 @@ impl Store {
     pub async fn close(&self) -> Result<(), CloseError> {
         Box::pin(self.core().close()).await
     }
+}
+
+/// What a call about a lease says if the leader could not be asked.
+fn lease_error(error: ClusterError) -> LeaseError {
+    LeaseError::Write(match error {
+        ClusterError::Closed => WriteError::Closed,
+        ClusterError::Halted(halt) => WriteError::Halted(halt),
+        ClusterError::Timeout => WriteError::Timeout,
+        _ => WriteError::NoLeader,
+    })
 }
 
 /// The state machine gave another command's answer. It cannot, but if it did, the caller must not take it for success.

@@ -6,8 +6,8 @@ use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options};
 use super::EngineError;
 use crate::api::Config;
 
-/// Opens the tables, with the write-ahead log off: after a crash they stand at their last flush, and the Raft log tells the rest.
-pub(super) fn open(path: &Path, config: &Config) -> Result<DB, EngineError> {
+/// How the tables are kept.
+pub(super) fn options(config: &Config) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_write_buffer_size(config.write_buffer_bytes);
@@ -29,5 +29,10 @@ pub(super) fn open(path: &Path, config: &Config) -> Result<DB, EngineError> {
     blocks.set_block_size(16 << 10);
     blocks.set_format_version(5);
     options.set_block_based_table_factory(&blocks);
-    DB::open(&options, path).map_err(EngineError::rocksdb("opening the tables"))
+    options
+}
+
+/// Opens the tables, with the write-ahead log off: after a crash they stand at their last flush, and the Raft log tells the rest.
+pub(super) fn open(path: &Path, config: &Config) -> Result<DB, EngineError> {
+    DB::open(&options(config), path).map_err(EngineError::rocksdb("opening the tables"))
 }

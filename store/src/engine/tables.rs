@@ -33,6 +33,8 @@ pub(crate) struct Tables {
     auth: AuthTable,
     path: PathBuf,
     write_buffer_bytes: u64,
+    /// For tables that take the place of these.
+    config: Config,
 }
 
 impl std::fmt::Debug for Tables {
@@ -55,6 +57,7 @@ impl Tables {
             auth: AuthTable::new(AuthState::default(), config.auth),
             path: path.to_path_buf(),
             write_buffer_bytes: config.write_buffer_bytes as u64,
+            config: Config { cluster: None, ..config.clone() },
         };
         let mark = tables.read_mark(ReadTier::All)?;
         tables.publish(mark.revision, mark.floor);
@@ -216,6 +219,26 @@ impl Tables {
             rows.next();
         }
         rows.status().map_err(EngineError::rocksdb(attempt))
+    }
+
+    /// Puts the tables in the directory `name` into the place of these, after the reads under way. A crash leaves the one or the other.
+    pub(crate) fn replace(&self, dir: &Path, name: &str) -> Result<AppliedMark, EngineError> {
+        let attempt = "putting a snapshot into place";
+        let failed = |error: std::io::Error| EngineError::damaged(attempt, error.to_string());
+        let (new, mark) = Self::open(&dir.join(name), &self.config)?;
+        let mut db = self.db.write();
+        let before = crate::data_dir::switch_tables(dir, name).map_err(failed)?;
+        let new =
+            new.db.into_inner().ok_or_else(|| EngineError::damaged(attempt, "the tables are closed"))?;
+        let old = db.replace(new);
+        self.publish(mark.revision, mark.floor);
+        drop(db);
+        self.load_auth()?;
+        if let Some(old) = old {
+            old.cancel_all_background_work(true);
+        }
+        super::image::clear(&dir.join(before))?;
+        Ok(mark)
     }
 
     /// Closes the tables, after the reads under way.

@@ -1,5 +1,5 @@
 //! The leases alive, their keys and their deadlines. Keys and times to live are replicated state, set by the apply thread; deadlines are
-//! this member's own and never leave it.
+//! the leader's own, in its monotonic time, and never leave it. A member that begins to lead gives every lease a whole new time to live.
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -15,9 +15,18 @@ use crate::mvcc::{Effects, LeaseEffect};
 #[derive(Debug)]
 struct Held {
     ttl: Duration,
-    /// None until the expiry loop has seen the lease; revoked leases under way have none either.
-    deadline: Option<Instant>,
+    end: End,
     keys: BTreeSet<Bytes>,
+}
+
+/// When a lease ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Not before the expiry loop has seen it; nobody does where no leader is.
+    Unset,
+    At(Instant),
+    /// It is being revoked.
+    UnderWay,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +35,8 @@ struct Inner {
     deadlines: BTreeSet<(Instant, LeaseId)>,
     /// Granted, but without deadline yet.
     fresh: Vec<LeaseId>,
+    /// Whether this member leads: else no lease ends here.
+    leads: bool,
 }
 
 /// The leases alive.
@@ -46,20 +57,44 @@ pub(crate) struct Expired {
 impl LeaseTable {
     /// The leases of a store that was closed or crashed: each begins a new time to live.
     pub(crate) fn load(stored: StoredLeases) -> Self {
-        let StoredLeases { leases, attachments } = stored;
         let table = Self::default();
-        {
-            let mut inner = table.inner.lock();
-            for (id, ttl) in leases {
-                inner.grant(id, Duration::from_secs(ttl));
-            }
-            for (id, key) in attachments {
-                if let Some(lease) = inner.leases.get_mut(&id) {
-                    lease.keys.insert(key);
-                }
+        table.replace(stored);
+        table
+    }
+
+    /// Takes the leases of a snapshot instead of those that were here.
+    pub(crate) fn replace(&self, stored: StoredLeases) {
+        let StoredLeases { leases, attachments } = stored;
+        let mut inner = self.inner.lock();
+        *inner = Inner { leads: inner.leads, ..Inner::default() };
+        for (id, ttl) in leases {
+            inner.grant(id, Duration::from_secs(ttl));
+        }
+        for (id, key) in attachments {
+            if let Some(lease) = inner.leases.get_mut(&id) {
+                lease.keys.insert(key);
             }
         }
-        table
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Tells whether this member leads. When it begins to, every lease begins a new time to live; when it does not, none ends here.
+    pub(crate) fn lead(&self, leads: bool) {
+        let mut inner = self.inner.lock();
+        if inner.leads == leads {
+            return;
+        }
+        inner.leads = leads;
+        inner.deadlines.clear();
+        let mut fresh = Vec::with_capacity(inner.leases.len());
+        for (id, lease) in &mut inner.leases {
+            lease.end = End::Unset;
+            fresh.push(*id);
+        }
+        inner.fresh = fresh;
+        drop(inner);
+        self.changed.notify_one();
     }
 
     /// Takes what a command did.
@@ -92,7 +127,7 @@ impl LeaseTable {
                 self.changed.notify_one();
             }
             Some(LeaseEffect::Revoke(id)) => {
-                if let Some(Held { deadline: Some(deadline), .. }) = inner.leases.remove(&id) {
+                if let Some(Held { end: End::At(deadline), .. }) = inner.leases.remove(&id) {
                     inner.deadlines.remove(&(deadline, id));
                 }
             }
@@ -126,7 +161,7 @@ impl LeaseTable {
         let mut inner = self.inner.lock();
         let lease = inner.leases.get(&id)?;
         let ttl = lease.ttl;
-        if lease.deadline.is_none() && !inner.fresh.contains(&id) {
+        if lease.end == End::UnderWay {
             return None;
         }
         inner.set_deadline(id, now + ttl);
@@ -138,10 +173,10 @@ impl LeaseTable {
     pub(crate) fn time_to_live(&self, id: LeaseId, keys: bool, now: Instant) -> Option<LeaseTimeToLive> {
         let inner = self.inner.lock();
         let lease = inner.leases.get(&id)?;
-        let remaining = match lease.deadline {
-            Some(deadline) => deadline.saturating_duration_since(now),
-            None if inner.fresh.contains(&id) => lease.ttl,
-            None => Duration::ZERO,
+        let remaining = match lease.end {
+            End::At(deadline) => deadline.saturating_duration_since(now),
+            End::Unset => lease.ttl,
+            End::UnderWay => Duration::ZERO,
         };
         let keys = if keys { lease.keys.iter().cloned().collect() } else { Vec::new() };
         Some(LeaseTimeToLive { id, granted: lease.ttl, remaining, keys })
@@ -150,8 +185,12 @@ impl LeaseTable {
     /// The leases whose time is over (each is named once), and when the next one's is. Gives new leases their deadlines.
     pub(crate) fn take_expired(&self, now: Instant) -> Expired {
         let mut inner = self.inner.lock();
+        if !inner.leads {
+            return Expired { now: Vec::new(), next: None };
+        }
         for id in std::mem::take(&mut inner.fresh) {
-            if let Some(ttl) = inner.leases.get(&id).map(|lease| lease.ttl) {
+            let unset = inner.leases.get(&id).filter(|lease| lease.end == End::Unset);
+            if let Some(ttl) = unset.map(|lease| lease.ttl) {
                 inner.set_deadline(id, now + ttl);
             }
         }
@@ -162,7 +201,7 @@ impl LeaseTable {
             }
             inner.deadlines.pop_first();
             if let Some(lease) = inner.leases.get_mut(&id) {
-                lease.deadline = None;
+                lease.end = End::UnderWay;
                 expired.push(id);
             }
         }
@@ -171,7 +210,10 @@ impl LeaseTable {
 
     /// A lease that should have ended could not be: it is due again at `deadline`.
     pub(crate) fn retry_at(&self, id: LeaseId, deadline: Instant) {
-        self.inner.lock().set_deadline(id, deadline);
+        let mut inner = self.inner.lock();
+        if inner.leads {
+            inner.set_deadline(id, deadline);
+        }
     }
 
     /// Resolves when deadlines may have changed.
@@ -182,17 +224,18 @@ impl LeaseTable {
 
 impl Inner {
     fn grant(&mut self, id: LeaseId, ttl: Duration) {
-        self.leases.insert(id, Held { ttl, deadline: None, keys: BTreeSet::new() });
-        self.fresh.push(id);
+        self.leases.insert(id, Held { ttl, end: End::Unset, keys: BTreeSet::new() });
+        if self.leads {
+            self.fresh.push(id);
+        }
     }
 
     fn set_deadline(&mut self, id: LeaseId, deadline: Instant) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
-        if let Some(old) = lease.deadline.replace(deadline) {
+        if let End::At(old) = std::mem::replace(&mut lease.end, End::At(deadline)) {
             self.deadlines.remove(&(old, id));
         }
         self.deadlines.insert((deadline, id));
-        self.fresh.retain(|fresh| *fresh != id);
     }
 }
 
@@ -203,7 +246,22 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn table(leases: &[(LeaseId, u64)]) -> LeaseTable {
-        LeaseTable::load(StoredLeases { leases: leases.to_vec(), attachments: Vec::new() })
+        let table = LeaseTable::load(StoredLeases { leases: leases.to_vec(), attachments: Vec::new() });
+        table.lead(true);
+        table
+    }
+
+    #[test]
+    fn no_lease_ends_where_nobody_leads_and_a_new_leader_begins_anew() {
+        let table = table(&[(LeaseId(1), 5)]);
+        let start = Instant::now();
+        assert_eq!(table.take_expired(start).next, Some(start + 5 * SECOND));
+        table.lead(false);
+        assert_eq!(table.take_expired(start + 60 * SECOND), Expired { now: vec![], next: None });
+        table.lead(true);
+        let later = start + 60 * SECOND;
+        assert_eq!(table.take_expired(later), Expired { now: vec![], next: Some(later + 5 * SECOND) });
+        assert_eq!(table.take_expired(later + 5 * SECOND).now, vec![LeaseId(1)]);
     }
 
     #[test]

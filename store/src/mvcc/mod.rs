@@ -16,6 +16,8 @@ pub(crate) use apply::{
 pub(crate) use codec::{DecodeError, Reader, decode_command, encode_command, put_bytes};
 pub(crate) use command::Command;
 pub(crate) use key_range::KeyRange;
-pub(crate) use request_check::{check_delete, check_put, check_range, check_txn, is_read_only};
+pub(crate) use request_check::{
+    check_delete, check_put, check_range, check_txn, command_bytes, is_read_only, is_serializable,
+};
 pub(crate) use staged::Staged;
 pub(crate) use view::{Row, View, ViewError, Visitor};

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::KeyRange;
+use super::{Command, KeyRange};
 use crate::api::{DeleteRangeRequest, Limits, Op, PutRequest, RangeError, RangeRequest, Txn, WriteError};
 
 pub(crate) fn check_range(request: &RangeRequest) -> Result<(), RangeError> {
@@ -44,6 +44,26 @@ pub(crate) fn is_read_only(txn: &Txn) -> bool {
         Op::Put(_) | Op::Delete(_) => false,
         Op::Txn(nested) => is_read_only(nested),
     })
+}
+
+/// Whether a transaction without writes may be answered from this member's own state: all its ranges may.
+pub(crate) fn is_serializable(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| match op {
+        Op::Range(range) => range.serializable,
+        Op::Put(_) | Op::Delete(_) => false,
+        Op::Txn(nested) => is_serializable(nested),
+    })
+}
+
+/// About how many bytes a command has in the log.
+pub(crate) fn command_bytes(command: &Command) -> usize {
+    match command {
+        Command::Put(put) => put_bytes(put),
+        Command::Txn(txn) => txn_bytes(txn),
+        Command::As { command, .. } => command_bytes(command),
+        // The others are small.
+        _ => 0,
+    }
 }
 
 fn check_size(bytes: usize, limits: &Limits) -> Result<(), WriteError> {

@@ -10,14 +10,18 @@ use std::time::Duration;
 use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::machine::StagedTables;
 use super::membership;
-use super::types::{Entry, LogId, Proposal, StoredMembership, TypeConfig, log_id, term};
+use super::proposals::Proposals;
+use super::types::{
+    Entry, LogId, Origin, Proposal, SnapshotMeta, StoredMembership, TypeConfig, log_id, term,
+};
 use crate::api::Revision;
 use crate::engine::{AppliedMark, EngineView, Group, Tables};
 use crate::lease::LeaseTable;
-use crate::mvcc::{Applied, Effects, Reply, Staged, View as _, ViewError, apply};
+use crate::mvcc::{self, Effects, Reply, Staged, View as _, ViewError, apply};
 use crate::stop::StopState;
 use crate::watch::{Hub, Published};
 
@@ -35,6 +39,12 @@ type Responder = Option<ApplyResponder<TypeConfig>>;
 
 enum Job {
     Apply(Vec<(Entry, Responder)>),
+    /// Puts a snapshot into the place of the tables.
+    Install {
+        meta: SnapshotMeta,
+        staged: StagedTables,
+        done: oneshot::Sender<std::io::Result<()>>,
+    },
     /// Answered when everything before it is applied.
     Barrier(oneshot::Sender<()>),
     Close,
@@ -52,7 +62,11 @@ pub(super) struct Progress {
 pub(crate) struct ApplyQueue {
     jobs: mpsc::Sender<Job>,
     progress: Arc<Mutex<Progress>>,
+    applied: watch::Receiver<AppliedEntry>,
 }
+
+/// The term and the index of the last applied entry.
+pub(crate) type AppliedEntry = Option<(u64, u64)>;
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,6 +80,19 @@ impl ApplyQueue {
             .send(Job::Apply(entries))
             .await
             .map_err(|_closed| std::io::Error::other("the apply thread has ended"))
+    }
+
+    /// Puts a snapshot into the place of the tables, after what was handed over before.
+    pub(super) async fn install(&self, meta: SnapshotMeta, staged: StagedTables) -> std::io::Result<()> {
+        let gone = || std::io::Error::other("the apply thread has ended");
+        let (done, installed) = oneshot::channel();
+        self.jobs.send(Job::Install { meta, staged, done }).await.map_err(|_closed| gone())?;
+        installed.await.map_err(|_dropped| gone())?
+    }
+
+    /// The last applied entry, now and from now on. Callers that wait for an entry are answered before this tells of it.
+    pub(super) fn applied(&self) -> watch::Receiver<AppliedEntry> {
+        self.applied.clone()
     }
 
     /// Waits until all that was handed over is applied.
@@ -91,12 +118,21 @@ impl ApplyQueue {
     }
 }
 
+/// What the apply thread tells of its progress.
+struct Shared {
+    progress: Arc<Mutex<Progress>>,
+    applied: watch::Sender<AppliedEntry>,
+}
+
 /// What the apply thread works on.
 pub(crate) struct Applier {
     pub(crate) tables: Arc<Tables>,
     pub(crate) leases: Arc<LeaseTable>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) stop: Arc<StopState>,
+    pub(crate) proposals: Arc<Proposals>,
+    /// The data directory, where snapshots wait.
+    pub(crate) dir: std::path::PathBuf,
     /// Called when the floor was raised.
     pub(crate) floor_raised: Arc<dyn Fn() + Send + Sync>,
 }
@@ -111,27 +147,33 @@ impl Applier {
         };
         let last = mark.index.map(|index| log_id(mark.term, index));
         let progress = Arc::new(Mutex::new(Progress { last, membership }));
+        let (tell, applied) = watch::channel(last.map(|id| (term(&id), id.index)));
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let shared = Arc::clone(&progress);
+        let shared = Shared { progress: Arc::clone(&progress), applied: tell };
         let thread = std::thread::Builder::new()
             .name("store-apply".into())
             .spawn(move || self.run(queue, &shared))
             .map_err(|source| crate::OpenError::Io { what: "starting the apply thread".into(), source })?;
-        Ok((ApplyQueue { jobs, progress }, thread))
+        Ok((ApplyQueue { jobs, progress, applied }, thread))
     }
 
-    fn run(self, mut queue: mpsc::Receiver<Job>, progress: &Mutex<Progress>) {
+    fn run(self, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
         while let Some(job) = queue.blocking_recv() {
             match job {
                 Job::Apply(mut entries) => {
                     while !entries.is_empty() {
                         let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
-                        if let Err(error) = self.apply_group(entries, progress) {
+                        if let Err(error) = self.apply_group(entries, shared) {
                             self.stop.halt(&format!("applying the log: {error}"));
                             return;
                         }
                         entries = rest;
                     }
+                }
+                Job::Install { meta, staged, done } => {
+                    let installed = self.install(&meta, &staged, shared);
+                    // Whoever asked sees the error; if nobody does, consensus has ended.
+                    drop(done.send(installed.map_err(|error| std::io::Error::other(error.to_string()))));
                 }
                 Job::Barrier(done) => drop(done.send(())),
                 Job::Close => return,
@@ -139,25 +181,23 @@ impl Applier {
         }
     }
 
-    fn apply_group(
-        &self,
-        entries: Vec<(Entry, Responder)>,
-        progress: &Mutex<Progress>,
-    ) -> Result<(), ViewError> {
+    fn apply_group(&self, entries: Vec<(Entry, Responder)>, shared: &Shared) -> Result<(), ViewError> {
         let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
         let view = EngineView::new(&self.tables, &self.leases);
         let mut staged = Staged::new(&view);
         let mut all: Vec<Effects> = Vec::with_capacity(entries.len());
-        let mut answers: Vec<(Responder, Applied)> = Vec::with_capacity(entries.len());
+        let mut answers: Vec<(Responder, Option<Origin>, mvcc::Applied)> = Vec::with_capacity(entries.len());
         let mut members: Option<StoredMembership> = None;
         for (entry, responder) in entries {
+            let mut origin = None;
             let applied = match entry.payload {
                 EntryPayload::Blank => Ok(Reply::Nothing),
                 EntryPayload::Membership(membership) => {
                     members = Some(StoredMembership::new(Some(entry.log_id), membership));
                     Ok(Reply::Nothing)
                 }
-                EntryPayload::Normal(Proposal { command, .. }) => {
+                EntryPayload::Normal(Proposal { command, origin: from }) => {
+                    origin = from;
                     let mut effects = apply(&staged, &command)?;
                     staged.absorb(&effects);
                     let applied = std::mem::replace(&mut effects.applied, Ok(Reply::Nothing));
@@ -165,7 +205,7 @@ impl Applier {
                     applied
                 }
             };
-            answers.push((responder, applied));
+            answers.push((responder, origin, applied));
         }
         let mark = AppliedMark {
             index: Some(last.index),
@@ -176,17 +216,44 @@ impl Applier {
         self.write(&all, members.as_ref(), mark)?;
         self.make_visible(all, mark);
         {
-            let mut progress = progress.lock();
+            let mut progress = shared.progress.lock();
             progress.last = Some(last);
             if let Some(members) = members {
                 progress.membership = members;
             }
         }
-        for (responder, applied) in answers {
-            if let Some(responder) = responder {
+        for (responder, origin, applied) in answers {
+            if let Some(waiting) = self.proposals.take(origin) {
+                // A caller that gave up needs no answer.
+                drop(waiting.send(applied));
+            } else if let Some(responder) = responder {
                 responder.send(applied);
             }
         }
+        shared.applied.send_replace(Some((term(&last), last.index)));
+        Ok(())
+    }
+
+    /// Puts the tables of a snapshot into the place of ours. Whatever happens, one or the other is whole.
+    fn install(
+        &self,
+        meta: &SnapshotMeta,
+        staged: &StagedTables,
+        shared: &Shared,
+    ) -> Result<(), crate::engine::EngineError> {
+        let mark = self.tables.replace(&self.dir, &staged.name)?;
+        let leases = self.tables.load_leases()?;
+        self.leases.replace(leases);
+        self.hub.skip_to(mark.revision);
+        self.proposals.forget_all();
+        {
+            let mut progress = shared.progress.lock();
+            progress.last = meta.last_log_id;
+            progress.membership = meta.last_membership.clone();
+        }
+        shared.applied.send_replace(meta.last_log_id.map(|id| (term(&id), id.index)));
+        (self.floor_raised)();
+        tracing::info!(revision = mark.revision.0, "a snapshot of the leader took the place of the tables");
         Ok(())
     }
 

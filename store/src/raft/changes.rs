@@ -13,7 +13,6 @@ use crate::api::{ClusterError, Member};
 /// A learner that has this part of the leader's log (in percent) may be promoted.
 const READY_PERCENT: u64 = 90;
 /// A member whose vote is due gets it when it lacks at most so many entries.
-#[cfg(test)]
 const LAG_MAX: u64 = 1000;
 
 /// What is asked for.
@@ -79,7 +78,6 @@ pub(crate) fn plan(world: &World, change: &Change) -> Result<Step, ClusterError>
     }
 }
 
-#[cfg(test)]
 /// The member whose vote is due and can be given now, if there is one.
 pub(crate) fn vote_due(world: &World) -> Option<Step> {
     let due = |(id, node): (&u64, &MemberNode)| {

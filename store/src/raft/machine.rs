@@ -1,7 +1,8 @@
 //! The state machine as openraft sees it.
 //!
-//! A snapshot is a mark here: "the tables have everything up to this entry on disk". That is what lets the log be purged. Its data does not
-//! travel: this build has no other members to send it to.
+//! Two things are called snapshot here. One that is *built* is a mark, "the tables have everything up to this entry on disk", which lets the
+//! log be purged. One that is *read* is an image of the tables at their present entry, to be sent to a member that lags; it comes in there as
+//! tables in a directory of their own, which take the place of the member's.
 use std::io;
 use std::sync::Arc;
 
@@ -10,35 +11,45 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 
 use super::applier::ApplyQueue;
+use super::membership;
 use super::types::{LogId, SnapshotMeta, SnapshotOf, StoredMembership, TypeConfig, log_id};
-use crate::engine::Tables;
+use crate::engine::{Image, Tables};
 use crate::worker_pool::WorkerPool;
 
-type Snapshot = SnapshotOf<SnapshotMark>;
+type Snapshot = SnapshotOf<SnapshotData>;
 
-/// What stands for a snapshot's data: the tables themselves, on this member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SnapshotMark;
+/// A snapshot's data.
+#[derive(Debug)]
+pub(crate) enum SnapshotData {
+    /// The tables themselves, on this member.
+    Mark,
+    /// To be sent.
+    Outgoing(Box<Image>),
+    /// Received: to be put into the place of the tables.
+    Staged(StagedTables),
+}
+
+/// Tables in a directory beside the member's.
+#[derive(Debug)]
+pub(crate) struct StagedTables {
+    /// The directory's name in the data directory.
+    pub(crate) name: String,
+}
 
 /// Hands committed entries to the apply thread.
 #[derive(Clone, Debug)]
-pub(super) struct Machine {
-    pub(super) queue: ApplyQueue,
-    pub(super) tables: Arc<Tables>,
-    pub(super) pool: WorkerPool,
+pub(crate) struct Machine {
+    pub(crate) queue: ApplyQueue,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) pool: WorkerPool,
 }
 
-impl Machine {
-    fn snapshot_at(last: Option<LogId>, membership: StoredMembership) -> Snapshot {
-        Snapshot {
-            meta: SnapshotMeta { last_log_id: last, last_membership: membership },
-            snapshot: SnapshotMark,
-        }
-    }
+fn failed(error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 impl RaftStateMachine<TypeConfig> for Machine {
-    type SnapshotData = SnapshotMark;
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -61,29 +72,38 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: SnapshotMark) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "this build takes no snapshots from other members"))
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        match snapshot {
+            SnapshotData::Staged(staged) => self.queue.install(meta.clone(), staged).await,
+            SnapshotData::Mark | SnapshotData::Outgoing(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "a snapshot that was not received"))
+            }
+        }
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let membership = self.queue.progress().membership;
-        let mark = self.tables.durable_mark().map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(mark.index.map(|index| Self::snapshot_at(Some(log_id(mark.term, index)), membership)))
+        let image = Image::take(Arc::clone(&self.tables)).await.map_err(|error| failed(&error))?;
+        let Some(index) = image.mark.index else { return Ok(None) };
+        let last_membership = match &image.membership {
+            None => StoredMembership::default(),
+            Some(row) => membership::decode_stored(row).map_err(|error| failed(&error))?,
+        };
+        let meta = SnapshotMeta { last_log_id: Some(log_id(image.mark.term, index)), last_membership };
+        Ok(Some(Snapshot { meta, snapshot: SnapshotData::Outgoing(Box::new(image)) }))
     }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Machine {
-    type SnapshotData = SnapshotMark;
+    type SnapshotData = SnapshotData;
 
     /// Tells what is on disk now; the caller has had the tables flushed, and waited for space if there was none.
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let membership = self.queue.progress().membership;
+        let last_membership = self.queue.progress().membership;
         let tables = Arc::clone(&self.tables);
         let read = self.pool.run(move || tables.durable_mark()).await;
-        let mark = read
-            .ok_or_else(|| io::Error::other("the store was closed"))?
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        let last = mark.index.map(|index| log_id(mark.term, index));
-        Ok(Self::snapshot_at(last, membership))
+        let mark =
+            read.ok_or_else(|| io::Error::other("the store was closed"))?.map_err(|error| failed(&error))?;
+        let last_log_id = mark.index.map(|index| log_id(mark.term, index));
+        Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: SnapshotData::Mark })
     }
 }

@@ -1,110 +1,143 @@
-//! One running member of the cluster.
-use std::collections::{BTreeMap, BTreeSet};
+//! One running member of the cluster: consensus, and what this member knows and may do because of it.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::errors::{ClientWriteError, InitializeError, RaftError};
+use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
-use openraft::{Config, SnapshotPolicy};
-use tokio::sync::watch;
+use openraft::{Config, RaftState, SnapshotPolicy};
+use tokio::sync::{mpsc, watch};
 
 use super::applier::ApplyQueue;
-use super::changes::{self, Change, World};
+use super::changes;
 use super::leadership;
-use super::log::LogFiles;
+use super::log::{LogFiles, LogStore};
 use super::machine::Machine;
-use super::network::OneMember;
-use super::types::{MemberNode, Proposal, TypeConfig};
-use crate::api::{self, ClusterError, Leadership, OpenError, WriteError};
-use crate::engine::Tables;
-use crate::mvcc::{Applied, Command};
-use crate::stop::{StopState, Stopped};
-use crate::worker_pool::WorkerPool;
+use super::peers::{Network, Peers};
+use super::proposals::Proposals;
+use super::reads::{Asker, WAITING_MAX};
+use super::types::{MemberNode, TypeConfig};
+use crate::api::{self, Leadership, OpenError};
+use crate::disk_space::DiskSpace;
+use crate::lease::LeaseTable;
+use crate::stop::StopState;
 
-type Raft = openraft::Raft<TypeConfig, Machine>;
+pub(super) type Raft = openraft::Raft<TypeConfig, Machine>;
 
 /// A member alone elects itself at once; this bounds how long that may take with a slow disk.
 const ELECTION_WAIT: Duration = Duration::from_secs(30);
+/// The log that is kept for members that lag is no larger, however few entries that is.
+const KEPT_BYTES_MAX: u64 = 256 << 20;
 
 /// What a member is made of.
-#[derive(Debug)]
 pub(crate) struct MemberConfig {
     pub(crate) id: u64,
-    /// The members that a new cluster begins with.
-    pub(crate) initial: Vec<(u64, MemberNode)>,
-    pub(crate) learners_max: usize,
-    pub(crate) queue: ApplyQueue,
-    pub(crate) tables: Arc<Tables>,
-    pub(crate) pool: WorkerPool,
+    /// The members that a new cluster begins with; none if this member joins one.
+    pub(crate) initial: Option<Vec<(u64, MemberNode)>>,
+    pub(crate) machine: Machine,
     pub(crate) stop: Arc<StopState>,
+    pub(crate) leases: Arc<LeaseTable>,
+    pub(crate) space: Arc<DiskSpace>,
+    pub(crate) cluster: Option<Cluster>,
 }
 
-/// Consensus, running.
+/// What a member needs that may have others beside it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) proposals: Arc<Proposals>,
+    pub(crate) name: String,
+    pub(crate) client_urls: Vec<String>,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) election_timeout: Duration,
+    /// What a request may take.
+    pub(crate) request_max: Duration,
+    pub(crate) snapshot_entries: u64,
+    pub(crate) learners_max: usize,
+}
+
+/// Consensus, running. A cheap handle.
 #[derive(Clone)]
 pub(crate) struct Member {
-    id: u64,
-    raft: Raft,
-    queue: ApplyQueue,
-    stop: Arc<StopState>,
-    leadership: Arc<watch::Sender<Leadership>>,
-    learners_max: usize,
+    pub(super) id: u64,
+    pub(super) raft: Raft,
+    pub(super) queue: ApplyQueue,
+    pub(super) stop: Arc<StopState>,
+    pub(super) leadership: Arc<watch::Sender<Leadership>>,
+    pub(super) reads: mpsc::Sender<Asker>,
+    pub(super) leases: Arc<LeaseTable>,
+    pub(super) space: Arc<DiskSpace>,
+    pub(super) cluster: Option<Arc<Cluster>>,
+    log: LogStore,
 }
 
 impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Member").finish_non_exhaustive()
+        f.debug_struct("Member").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 impl Member {
-    /// Starts consensus over a log and waits until everything in it is applied.
-    pub(crate) async fn start(config: MemberConfig, log: &LogFiles) -> Result<Self, OpenError> {
-        let MemberConfig { id, initial, learners_max, queue, tables, pool, stop } = config;
+    /// Starts consensus over a log. A member that is alone has applied all of it when this returns; one of several may still be looking for a
+    /// leader. Returns the queue of reads, for [`Member::run_reads`].
+    pub(crate) async fn start(
+        config: MemberConfig,
+        log: &LogFiles,
+    ) -> Result<(Self, mpsc::Receiver<Asker>), OpenError> {
+        let peers = config.cluster.as_ref().map(|cluster| Arc::clone(&cluster.peers));
+        let started = Self::start_consensus(config, log).await;
+        if let (Err(_), Some(peers)) = (&started, peers) {
+            peers.end();
+        }
+        started
+    }
+
+    async fn start_consensus(
+        config: MemberConfig,
+        log: &LogFiles,
+    ) -> Result<(Self, mpsc::Receiver<Asker>), OpenError> {
+        let MemberConfig { id, initial, machine, stop, leases, space, cluster } = config;
         let failed = |what: &str, error: &dyn std::fmt::Display| OpenError::Raft(format!("{what}: {error}"));
-        let raft_config = raft_config().map_err(|error| failed("configuring", &error))?;
-        let machine = Machine { queue: queue.clone(), tables, pool };
-        let raft = Raft::new(id, Arc::new(raft_config), OneMember, log.store(), machine)
+        let raft_config = raft_config(cluster.as_ref()).map_err(|error| failed("configuring", &error))?;
+        let queue = machine.queue.clone();
+        let network = Network { peers: cluster.as_ref().map(|cluster| Arc::clone(&cluster.peers)) };
+        let raft = Raft::new(id, Arc::new(raft_config), network, log.store(), machine)
             .await
             .map_err(|error| failed("starting", &error))?;
-        if log.is_pristine() {
+        if let (true, Some(initial)) = (log.is_pristine(), initial) {
             let members: BTreeMap<u64, MemberNode> = initial.into_iter().collect();
             match raft.initialize(members).await {
                 Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
                 Err(error) => return Err(failed("forming the cluster", &error)),
             }
-        } else {
+        }
+        if is_alone(&raft, id).await.map_err(|error| failed("starting", &error))? {
             raft.trigger().elect(false).await.map_err(|error| failed("electing", &error))?;
+            raft.wait_for_recovery(Some(ELECTION_WAIT))
+                .await
+                .map_err(|error| failed("waiting for the leader", &error))?;
+            queue.drained().await.map_err(|error| failed("applying the log", &error))?;
         }
-        raft.wait_for_recovery(Some(ELECTION_WAIT))
-            .await
-            .map_err(|error| failed("waiting for the leader", &error))?;
-        let leadership =
-            Arc::new(watch::Sender::new(leadership::of(&raft.server_metrics().borrow_watched())));
-        let member = Self { id, raft, queue, stop, leadership, learners_max };
-        member.queue.drained().await.map_err(|error| failed("applying the log", &error))?;
-        Ok(member)
+        let leadership = leadership::of(&raft.server_metrics().borrow_watched());
+        leases.lead(leadership.is_leader);
+        let (reads, asked) = mpsc::channel(WAITING_MAX);
+        let leadership = Arc::new(watch::Sender::new(leadership));
+        let cluster = cluster.map(Arc::new);
+        let log = log.store();
+        Ok((Self { id, raft, queue, stop, leadership, reads, leases, space, cluster, log }, asked))
     }
 
-    /// Proposes a command and waits for its answer.
-    pub(crate) async fn propose(&self, command: Command) -> Applied {
-        match self.raft.client_write(Proposal::new(command)).await {
-            Ok(response) => response.data,
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
-            Err(error) => Err(match self.stop.check() {
-                Err(Stopped::Halted(halt)) => WriteError::Unknown(halt.to_string()),
-                Err(Stopped::Closed) => WriteError::Unknown("the store was closed".into()),
-                Ok(()) => {
-                    self.stop.halt(&format!("consensus: {error}"));
-                    WriteError::Unknown(error.to_string())
-                }
-            }),
-        }
-    }
-
-    /// Has the log purged of what the tables have on disk: they were flushed just now.
+    /// Has the log purged of what the tables have on disk: they were flushed just now. Members that lag get to read some of it first.
     pub(crate) async fn checkpoint(&self) {
         if let Err(error) = self.raft.trigger().snapshot().await {
             tracing::debug!(%error, "no checkpoint");
+        }
+        let Some(cluster) = &self.cluster else { return };
+        let keep = self.log.purgeable(cluster.snapshot_entries, KEPT_BYTES_MAX);
+        if let Some(upto) = keep
+            && let Err(error) = self.raft.trigger().purge_log(upto).await
+        {
+            tracing::debug!(%error, "the log was not purged");
         }
     }
 
@@ -118,62 +151,13 @@ impl Member {
         self.raft.metrics().borrow_watched().last_log_index.unwrap_or(0)
     }
 
-    /// Tells of changes of leadership until consensus ends or this is dropped.
-    pub(crate) async fn follow_leadership(self) {
-        let mut metrics = self.raft.server_metrics();
-        loop {
-            let now = leadership::of(&metrics.borrow_and_update());
-            self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
-            if metrics.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// The members as this member has applied them.
+    /// The members as this member knows them.
     pub(crate) fn members(&self) -> Vec<api::Member> {
-        changes::list(self.queue.progress().membership.membership())
+        changes::list(self.raft.server_metrics().borrow_watched().membership_config.membership())
     }
 
-    /// Changes the members, if this one leads. Returns the member that it is about.
-    pub(crate) async fn change(&self, change: &Change, unix_seconds: u64) -> Result<u64, ClusterError> {
-        let step = changes::plan(&self.world(unix_seconds), change)?;
-        let Some(members) = step.change else { return Ok(step.id) };
-        match self.raft.change_membership(members, false).await {
-            Ok(_response) => Ok(step.id),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ClusterError::NotLeader),
-            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
-                Err(ClusterError::LeaderChanged)
-            }
-            Err(error) => Err(ClusterError::Raft(error.to_string())),
-        }
-    }
-
-    fn world(&self, unix_seconds: u64) -> World {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let matched = metrics.replication.unwrap_or_default();
-        let matched: BTreeMap<u64, u64> =
-            matched.into_iter().filter_map(|(id, log_id)| Some((id, log_id?.index))).collect();
-        World {
-            membership: metrics.membership_config.membership().clone(),
-            alive: BTreeSet::from([self.id]),
-            matched,
-            last_index: metrics.last_log_index.unwrap_or(0),
-            learners_max: self.learners_max,
-            unix_seconds,
-        }
-    }
-
-    /// Hands the leadership over.
-    pub(crate) fn move_leader(&self, to: u64) -> Result<(), ClusterError> {
-        let members = self.members();
-        if !members.iter().any(|member| member.id == to && !member.is_learner) {
-            return Err(ClusterError::BadTransferee(to));
-        }
-        if self.leadership.borrow().leader == Some(to) {
-            return Ok(());
-        }
-        Err(ClusterError::NotLeader)
+    pub(crate) fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.clone()
     }
 
     /// Stops consensus; what was acknowledged is in the log.
@@ -182,21 +166,57 @@ impl Member {
             tracing::warn!(%error, "consensus did not end well");
         }
     }
+
+    /// Closes the links to the other members, after the stop.
+    pub(crate) async fn close_links(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.peers.close().await;
+        }
+    }
 }
 
-fn raft_config() -> Result<Config, openraft::ConfigError> {
-    Config {
+/// Whether this member is the only one with a vote, so that it need not wait for others.
+async fn is_alone(raft: &Raft, id: u64) -> Result<bool, Fatal<TypeConfig>> {
+    let alone = move |state: &RaftState<TypeConfig>| {
+        let mut voters = state.membership_state.effective().voter_ids();
+        voters.next() == Some(id) && voters.next().is_none()
+    };
+    raft.with_raft_state(alone).await
+}
+
+fn raft_config(cluster: Option<&Cluster>) -> Result<Config, openraft::ConfigError> {
+    let config = Config {
         cluster_name: "mainstay".into(),
-        // A member alone is elected when it asks, not by a timeout. Slow ticks keep an idle store quiet.
-        election_timeout_min: 4000,
-        election_timeout_max: 8000,
-        heartbeat_interval: 1000,
         max_payload_entries: 1024,
         // Checkpoints are triggered by the size of the log, not by a count of entries.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
         enable_pre_vote: Some(true),
         ..Config::default()
+    };
+    let Some(cluster) = cluster else {
+        return Config {
+            // A member alone is elected when it asks, not by a timeout. Slow ticks keep an idle store quiet.
+            election_timeout_min: 4000,
+            election_timeout_max: 8000,
+            heartbeat_interval: 1000,
+            max_in_snapshot_log_to_keep: 0,
+            ..config
+        }
+        .validate();
+    };
+    // A follower looks for another leader after the leader's lease (the maximum) and a time between minimum and maximum have passed: with
+    // these parts, after 1.0 to 1.2 election timeouts.
+    let part = |percent: u128| (cluster.election_timeout.as_millis() * percent / 100) as u64;
+    Config {
+        election_timeout_min: part(40),
+        election_timeout_max: part(60),
+        heartbeat_interval: cluster.heartbeat_interval.as_millis() as u64,
+        // The log is purged by its size, see `checkpoint`; a member that lags is sent a snapshot only if its entries are gone.
+        max_in_snapshot_log_to_keep: u64::MAX,
+        replication_lag_threshold: u64::MAX,
+        // The tables may be behind what was committed when the member stopped: it must hear that from a quorum before it leads again.
+        enable_leader_restore: Some(false),
+        ..config
     }
     .validate()
 }

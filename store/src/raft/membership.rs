@@ -120,6 +120,11 @@ pub(crate) fn decode_stored(bytes: &[u8]) -> Result<StoredMembership, DecodeErro
     Ok(StoredMembership::new(id, membership))
 }
 
+/// How many members a stored membership has.
+pub(crate) fn members_of(bytes: &[u8]) -> Result<usize, DecodeError> {
+    Ok(decode_stored(bytes)?.membership().nodes().count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,17 +3,29 @@
 //! openraft's API changes between versions; nothing of it leaves this folder.
 mod applier;
 mod changes;
+mod desk;
 mod entry;
 pub(crate) mod identity;
 mod leadership;
+mod leases;
 pub(crate) mod log;
 mod machine;
 mod member;
 mod membership;
-mod network;
+mod membership_changes;
+pub(crate) mod peers;
+mod proposals;
+mod propose;
+mod reads;
 mod types;
+mod watchdog;
+mod wire;
 
 pub(crate) use applier::{Applier, ApplyQueue};
 pub(crate) use changes::Change;
-pub(crate) use member::{Member, MemberConfig};
+pub(crate) use desk::Desk;
+pub(crate) use machine::Machine;
+pub(crate) use member::{Cluster, Member, MemberConfig};
+pub(crate) use membership::members_of;
+pub(crate) use proposals::Proposals;
 pub(crate) use types::MemberNode;

@@ -76,6 +76,13 @@ impl Hub {
         self.published.notify_one();
     }
 
+    /// The tables moved on to a revision at once: watchers read in them what lies between.
+    pub(crate) fn skip_to(&self, revision: Revision) {
+        self.ring.skip_to(revision);
+        drop(self.pending.lock());
+        self.published.notify_one();
+    }
+
     /// Ends the notifier and wakes every watcher, to see that the store has stopped.
     pub(crate) fn close(&self) {
         *self.pending.lock() = true;

@@ -68,6 +68,14 @@ impl Ring {
         }
     }
 
+    /// Forgets everything; the next revision is the one after `newest`.
+    pub(crate) fn skip_to(&self, newest: Revision) {
+        let mut inner = self.inner.write();
+        inner.items.clear();
+        inner.bytes = 0;
+        inner.newest = newest;
+    }
+
     pub(crate) fn newest(&self) -> Revision {
         self.inner.read().newest
     }

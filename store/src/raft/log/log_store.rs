@@ -12,8 +12,9 @@ use super::flusher::Job;
 use super::tail::Tail;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 
-/// So many entries are handed out at once to a member that lags.
+/// So many entries, and about so many bytes of them, are handed out at once to another member.
 const READ_ENTRIES_MAX: u64 = 1024;
+const READ_BYTES_MAX: u64 = 1 << 20;
 
 /// A cheap handle on the log.
 #[derive(Clone, Debug)]
@@ -25,6 +26,11 @@ pub(crate) struct LogStore {
 impl LogStore {
     pub(super) fn new(jobs: mpsc::Sender<Job>, tail: Arc<Tail>) -> Self {
         Self { jobs, tail }
+    }
+
+    /// The last entry that may be purged if so many entries are to stay, but no more than so many bytes of them.
+    pub(crate) fn purgeable(&self, entries: u64, bytes: u64) -> Option<u64> {
+        self.tail.purgeable(entries, bytes)
     }
 
     async fn send(&self, job: Job) -> io::Result<()> {
@@ -50,7 +56,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.tail.read(start..end.min(start.saturating_add(READ_ENTRIES_MAX)))
+        self.tail.read_some(start..end.min(start.saturating_add(READ_ENTRIES_MAX)), READ_BYTES_MAX)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

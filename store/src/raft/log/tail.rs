@@ -6,9 +6,11 @@ use std::ops::{Bound, RangeBounds};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use openraft::EntryPayload;
 use parking_lot::Mutex;
 
 use super::record::{self, Record};
+use crate::mvcc::command_bytes;
 use crate::raft::types::{Entry, LogId, Vote};
 
 /// Entries on disk are kept in memory as well up to this many bytes.
@@ -29,6 +31,8 @@ struct Slot {
     cached: Option<Entry>,
     /// None until it is written.
     position: Option<Position>,
+    /// About so many.
+    bytes: u32,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +104,8 @@ impl Tail {
                 next.saturating_sub(1)
             )));
         }
-        inner.slots.push_back(Slot { log_id: entry.log_id, cached: Some(entry), position });
+        let bytes = position.map_or_else(|| weight(&entry), |position| position.bytes);
+        inner.slots.push_back(Slot { log_id: entry.log_id, cached: Some(entry), position, bytes });
         inner.cached_bytes += position.map_or(0, |position| position.bytes as usize);
         inner.evict();
         Ok(())
@@ -146,6 +151,45 @@ impl Tail {
         if inner.purged.is_none_or(|purged| purged.index < upto.index) {
             inner.purged = Some(upto);
         }
+    }
+
+    /// The last entry that may be purged if at least `entries` are to stay, but no more than `bytes` of them.
+    pub(super) fn purgeable(&self, entries: u64, bytes: u64) -> Option<u64> {
+        let inner = self.inner.lock();
+        let mut kept_bytes = 0;
+        let kept = inner
+            .slots
+            .iter()
+            .rev()
+            .take(entries as usize)
+            .take_while(|slot| {
+                kept_bytes += u64::from(slot.bytes);
+                kept_bytes <= bytes
+            })
+            .count();
+        let purged = inner.slots.len().saturating_sub(kept);
+        (purged > 0).then(|| inner.first + purged as u64 - 1)
+    }
+
+    /// Like [`Tail::read`], from `start` on, but once there are about so many bytes no more.
+    pub(super) fn read_some(&self, range: std::ops::Range<u64>, bytes: u64) -> io::Result<Vec<Entry>> {
+        let end = {
+            let inner = self.inner.lock();
+            let skip = range.start.saturating_sub(inner.first) as usize;
+            let mut read_bytes = 0;
+            let count = inner
+                .slots
+                .iter()
+                .skip(skip)
+                .take_while(|slot| {
+                    let room = read_bytes < bytes;
+                    read_bytes += u64::from(slot.bytes);
+                    room
+                })
+                .count();
+            range.start.saturating_add(count as u64)
+        };
+        self.read(range.start..range.end.min(end))
     }
 
     /// The entries in a range of indexes, as far as the log has them.
@@ -199,6 +243,14 @@ impl Inner {
             self.cached_bytes =
                 self.cached_bytes.saturating_sub(slot.position.map_or(0, |position| position.bytes as usize));
         }
+    }
+}
+
+/// About how many bytes an entry has that is not written yet.
+fn weight(entry: &Entry) -> u32 {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => command_bytes(&proposal.command) as u32,
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 

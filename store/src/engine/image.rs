@@ -1,0 +1,220 @@
+//! A consistent copy of all rows: read from the open tables while they are written to, and put together again somewhere else.
+//!
+//! An image is a sequence of parts; a part is rows, each as the lengths of key and value and then these. The rows are in order, so they
+//! become sorted files without being sorted again.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use rocksdb::{IngestExternalFileOptions, ReadOptions, SstFileWriter};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{AppliedMark, EngineError, Tables, open, table_key};
+use crate::api::Config;
+use crate::mvcc::{DecodeError, Reader};
+
+const READING: &str = "reading an image of the tables";
+const WRITING: &str = "writing an image of the tables";
+
+/// A part is closed once it has so many bytes.
+const PART_BYTES: usize = 256 << 10;
+/// So many parts are read ahead.
+const PARTS_AHEAD: usize = 4;
+/// A file is closed once it has so many bytes.
+const FILE_BYTES: usize = 64 << 20;
+
+/// All rows as they were at one moment. While it lives, a thread holds that moment; dropping it lets go.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// How far the log had been applied.
+    pub(crate) mark: AppliedMark,
+    /// The membership's row.
+    pub(crate) membership: Option<Vec<u8>>,
+    parts: mpsc::Receiver<Result<(Bytes, u64), EngineError>>,
+    rows: u64,
+    checksum: u32,
+}
+
+impl Image {
+    /// Takes an image of the tables as they are now.
+    pub(crate) async fn take(tables: Arc<Tables>) -> Result<Self, EngineError> {
+        let (header, received) = oneshot::channel();
+        let (send, parts) = mpsc::channel(PARTS_AHEAD);
+        std::thread::Builder::new()
+            .name("store-image".into())
+            .spawn(move || read(&tables, header, &send))
+            .map_err(|error| EngineError::damaged(READING, error.to_string()))?;
+        let gone = || EngineError::damaged(READING, "its thread has ended");
+        let (mark, membership) = received.await.map_err(|_dropped| gone())??;
+        Ok(Self { mark, membership, parts, rows: 0, checksum: 0 })
+    }
+
+    /// The next part.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, EngineError>> {
+        Some(self.parts.recv().await?.map(|(part, rows)| {
+            self.rows += rows;
+            self.checksum = crc32c::crc32c_append(self.checksum, &part);
+            part
+        }))
+    }
+
+    /// How many rows were read so far, and the checksum of the parts.
+    pub(crate) fn totals(&self) -> (u64, u32) {
+        (self.rows, self.checksum)
+    }
+}
+
+type Begin = oneshot::Sender<Result<(AppliedMark, Option<Vec<u8>>), EngineError>>;
+type Parts = mpsc::Sender<Result<(Bytes, u64), EngineError>>;
+
+fn read(tables: &Tables, begin: Begin, parts: &Parts) {
+    let db = match tables.db() {
+        Ok(db) => db,
+        Err(error) => return drop(begin.send(Err(error))),
+    };
+    let snapshot = db.snapshot();
+    let header = || {
+        let mark = match snapshot.get(table_key::APPLIED).map_err(EngineError::rocksdb(READING))? {
+            None => AppliedMark::default(),
+            Some(row) => AppliedMark::decode(&row)
+                .ok_or_else(|| EngineError::damaged(READING, "the record of what was applied is damaged"))?,
+        };
+        let membership = snapshot.get(table_key::MEMBERSHIP).map_err(EngineError::rocksdb(READING))?;
+        Ok((mark, membership))
+    };
+    if begin.send(header()).is_err() {
+        return;
+    }
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    let mut rows = snapshot.raw_iterator_opt(options);
+    rows.seek_to_first();
+    let mut part = BytesMut::with_capacity(PART_BYTES + 1024);
+    let mut count = 0;
+    while let Some((key, value)) = rows.item() {
+        part.put_u32_le(key.len() as u32);
+        part.put_u32_le(value.len() as u32);
+        part.put_slice(key);
+        part.put_slice(value);
+        count += 1;
+        if part.len() >= PART_BYTES {
+            let full = std::mem::replace(&mut part, BytesMut::with_capacity(PART_BYTES + 1024));
+            if parts.blocking_send(Ok((full.freeze(), std::mem::take(&mut count)))).is_err() {
+                return;
+            }
+        }
+        rows.next();
+    }
+    let last = rows.status().map_err(EngineError::rocksdb(READING)).map(|()| (part.freeze(), count));
+    if last.as_ref().is_ok_and(|(part, _)| part.is_empty()) {
+        return;
+    }
+    // Whoever went away meanwhile needs no last part.
+    drop(parts.blocking_send(last));
+}
+
+/// Puts an image together.
+#[derive(Debug)]
+pub(crate) struct ImageFiles {
+    /// Files that are not tables yet.
+    unfinished: PathBuf,
+    files: Vec<PathBuf>,
+    rows: u64,
+    checksum: u32,
+}
+
+impl ImageFiles {
+    /// Writes parts into sorted files under a directory that is cleared first. Blocks until the parts end.
+    pub(crate) fn write(
+        unfinished: &Path,
+        config: &Config,
+        mut parts: mpsc::Receiver<Bytes>,
+    ) -> Result<Self, EngineError> {
+        clear(unfinished)?;
+        fs::create_dir_all(unfinished).map_err(io(unfinished))?;
+        let mut image =
+            Self { unfinished: unfinished.to_path_buf(), files: Vec::new(), rows: 0, checksum: 0 };
+        let options = open::options(config);
+        while let Some(first) = parts.blocking_recv() {
+            if first.is_empty() {
+                continue; // a file without rows cannot be finished
+            }
+            let path = unfinished.join(format!("{:06}.sst", image.files.len()));
+            let mut writer = SstFileWriter::create(&options);
+            writer.open(&path).map_err(EngineError::rocksdb(WRITING))?;
+            let mut bytes = 0;
+            let mut part = Some(first);
+            while let Some(rows) = part.take() {
+                image.add(&mut writer, &rows)?;
+                bytes += rows.len();
+                if bytes < FILE_BYTES {
+                    part = parts.blocking_recv();
+                }
+            }
+            writer.finish().map_err(EngineError::rocksdb(WRITING))?;
+            image.files.push(path);
+        }
+        Ok(image)
+    }
+
+    fn add(&mut self, writer: &mut SstFileWriter<'_>, part: &[u8]) -> Result<(), EngineError> {
+        let damaged = |error: DecodeError| EngineError::damaged(WRITING, error.to_string());
+        self.checksum = crc32c::crc32c_append(self.checksum, part);
+        let mut reader = Reader::new(part);
+        while !reader.rest().is_empty() {
+            let key_bytes = reader.u32().map_err(damaged)? as usize;
+            let value_bytes = reader.u32().map_err(damaged)? as usize;
+            let key = reader.take(key_bytes).map_err(damaged)?;
+            let value = reader.take(value_bytes).map_err(damaged)?;
+            // It refuses rows that are out of order.
+            writer.put(key, value).map_err(EngineError::rocksdb(WRITING))?;
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    /// How many rows were written, and the checksum of the parts.
+    pub(crate) fn totals(&self) -> (u64, u32) {
+        (self.rows, self.checksum)
+    }
+
+    /// Makes tables of the files, in a new directory, all of it on disk. Blocks.
+    pub(crate) fn finish(self, tables: &Path, config: &Config) -> Result<AppliedMark, EngineError> {
+        clear(tables)?;
+        let (made, _) = Tables::open(tables, config)?;
+        if !self.files.is_empty() {
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            made.db()?
+                .ingest_external_file_opts(&options, self.files)
+                .map_err(EngineError::rocksdb(WRITING))?;
+        }
+        made.flush()?;
+        let mark = made.durable_mark()?;
+        made.close();
+        sync_directory(tables)?;
+        clear(&self.unfinished)?;
+        Ok(mark)
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<(), EngineError> {
+    fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(io(path))
+}
+
+/// Removes a directory with all that is in it, if it is there.
+pub(crate) fn clear(path: &Path) -> Result<(), EngineError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> EngineError {
+    move |error| EngineError {
+        attempt: WRITING,
+        message: format!("{}: {error}", path.display()),
+        no_space: error.kind() == std::io::ErrorKind::StorageFull,
+    }
+}

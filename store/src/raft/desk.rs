@@ -1,0 +1,173 @@
+//! Where the requests of other members are answered.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use openraft::errors::RaftError;
+use openraft::raft::AppendEntriesResponse;
+use openraft::type_config::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::machine::{SnapshotData, StagedTables};
+use super::member::Member;
+use super::peers::{Answer, Answerer};
+use super::types::{MemberNode, Origin, SnapshotMeta, SnapshotOf, Vote};
+use super::wire::{Reply, Request};
+use crate::api::{ClusterError, Config, LinkReceiver, WriteError};
+use crate::engine::ImageFiles;
+
+/// So many parts of a snapshot wait to be written.
+const PARTS_AHEAD: usize = 4;
+
+/// Answers with what one member knows.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) member: Member,
+    /// The data directory; snapshots are put together in it.
+    pub(crate) dir: PathBuf,
+    pub(crate) config: Config,
+    /// One snapshot is taken at a time.
+    pub(crate) receiving: tokio::sync::Mutex<u64>,
+}
+
+impl Answerer for Desk {
+    fn answer(self: Arc<Self>, from: u64, request: Request) -> Answer {
+        Box::pin(async move { self.reply(from, request).await })
+    }
+
+    fn take_snapshot(self: Arc<Self>, first: Request, parts: Box<dyn LinkReceiver>) -> Answer {
+        Box::pin(async move {
+            let Request::SnapshotBegin { vote, meta } = first else {
+                return Some(Reply::Failed("a snapshot must begin with its beginning".into()));
+            };
+            Some(match self.receive(vote, meta, parts).await {
+                Ok(vote) => Reply::Installed(vote),
+                Err(error) => {
+                    tracing::warn!(%error, "a snapshot was not taken");
+                    Reply::Failed(error)
+                }
+            })
+        })
+    }
+
+    fn members(&self) -> Option<(u64, Vec<(u64, MemberNode)>)> {
+        let metrics = self.member.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let index = metrics.membership_config.log_id().as_ref()?.index;
+        let nodes = metrics.membership_config.membership().nodes();
+        Some((index, nodes.map(|(id, node)| (*id, node.clone())).collect()))
+    }
+}
+
+impl Desk {
+    async fn reply(&self, from: u64, request: Request) -> Option<Reply> {
+        let raft = &self.member.raft;
+        match request {
+            Request::Append(append) => Some(match raft.append_entries(append).await {
+                Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) => {
+                    Reply::Appended
+                }
+                Ok(AppendEntriesResponse::Conflict) => Reply::Conflict,
+                Ok(AppendEntriesResponse::HigherVote(vote)) => Reply::HigherVote(vote),
+                Err(error) => failed(&error),
+            }),
+            Request::Vote(vote) => {
+                Some(raft.vote(vote).await.map_or_else(|error| failed(&error), Reply::Vote))
+            }
+            Request::PreVote(vote) => {
+                Some(raft.pre_vote(vote).await.map_or_else(|error| failed(&error), Reply::Vote))
+            }
+            Request::Transfer(transfer) => Some(match raft.handle_transfer_leader(transfer).await {
+                Ok(Ok(())) => Reply::Transferred,
+                Ok(Err(refused)) => Reply::Failed(refused.to_string()),
+                Err(error) => Reply::Failed(error.to_string()),
+            }),
+            Request::Forward { term, sequence, command } => {
+                if let Err(WriteError::NoSpace { free_bytes, reserve_bytes, .. }) = self.member.space.check()
+                {
+                    return Some(Reply::NoSpace { free_bytes, reserve_bytes });
+                }
+                self.member.take_forwarded(Origin { member: from, sequence }, term, command).await
+            }
+            Request::Ping => Some(Reply::Pong),
+            request => Some(self.reply_as_leader(request).await),
+        }
+    }
+
+    /// To what only a leader can answer.
+    async fn reply_as_leader(&self, request: Request) -> Reply {
+        let Some(cluster) = &self.member.cluster else { return Reply::NotLeader };
+        let lease = |left: Option<Option<super::leases::LeaseLeft>>| {
+            left.map_or(Reply::NotLeader, |left| {
+                let millis = |time: std::time::Duration| time.as_millis() as u64;
+                Reply::Lease(left.map(|left| (millis(left.granted), millis(left.remaining))))
+            })
+        };
+        match request {
+            Request::ReadIndex => {
+                self.member.read_index(cluster).await.map_or(Reply::NotLeader, Reply::ReadIndex)
+            }
+            Request::LeaseKeepAlive(id) => lease(self.member.lease_as_leader(cluster, id, true).await),
+            Request::LeaseTimeToLive(id) => lease(self.member.lease_as_leader(cluster, id, false).await),
+            Request::Change(change) => match self.member.change_here(&change).await {
+                Err(ClusterError::NotLeader) => Reply::NotLeader,
+                result => Reply::Changed(result),
+            },
+            _ => Reply::Failed("this request has no place here".into()),
+        }
+    }
+
+    /// Writes a snapshot beside the tables and has consensus put it into their place. The vote comes back: a higher one refuses.
+    async fn receive(
+        &self,
+        vote: Vote,
+        meta: SnapshotMeta,
+        mut link: Box<dyn LinkReceiver>,
+    ) -> Result<Vote, String> {
+        let mut last = self.receiving.lock().await;
+        *last += 1;
+        let (parts, waiting) = mpsc::channel(PARTS_AHEAD);
+        let (done, written) = oneshot::channel();
+        let (unfinished, config) = (self.dir.join("incoming"), self.config.clone());
+        std::thread::Builder::new()
+            .name("store-snapshot".into())
+            .spawn(move || drop(done.send(ImageFiles::write(&unfinished, &config, waiting))))
+            .map_err(|error| error.to_string())?;
+        let expected = loop {
+            let frame = link.receive().await.map_err(|error| error.to_string())?;
+            let frame = frame.ok_or("the link ended before the snapshot did")?;
+            match Request::decode(&frame).map_err(|error| error.to_string())? {
+                // If nobody takes it, the error comes below.
+                (_, Request::SnapshotRows(rows)) => {
+                    if parts.send(rows).await.is_err() {
+                        break (0, 0);
+                    }
+                }
+                (_, Request::SnapshotEnd { rows, checksum }) => break (rows, checksum),
+                (_, other) => return Err(format!("{other:?} inside a snapshot")),
+            }
+        };
+        drop(parts);
+        let files =
+            written.await.map_err(|_dropped| "its thread has ended")?.map_err(|error| error.to_string())?;
+        if files.totals() != expected {
+            return Err(format!("it is damaged: {:?} arrived of {expected:?}", files.totals()));
+        }
+        let name = format!("tables-{:016x}-{}", meta.last_log_id.as_ref().map_or(0, |id| id.index), *last);
+        let (path, config) = (self.dir.join(&name), self.config.clone());
+        let finished = tokio::task::spawn_blocking(move || files.finish(&path, &config)).await;
+        let mark = finished.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if mark.index != meta.last_log_id.as_ref().map(|id| id.index) {
+            return Err("it is not of the log entry that it says".into());
+        }
+        let snapshot = SnapshotOf { meta, snapshot: SnapshotData::Staged(StagedTables { name }) };
+        let installed = self.member.raft.install_full_snapshot(vote, snapshot).await;
+        installed.map(|response| response.vote).map_err(|error| error.to_string())
+    }
+}
+
+fn failed<E: std::error::Error>(error: &RaftError<super::types::TypeConfig, E>) -> Reply
+where
+    RaftError<super::types::TypeConfig, E>: std::fmt::Display,
+{
+    Reply::Failed(error.to_string())
+}

@@ -1,0 +1,188 @@
+//! Changes of members and of the leader, carried out: decided by `changes`, written by consensus, on whichever member the caller is.
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::type_config::async_runtime::watch::WatchReceiver as _;
+use openraft::{ChangeMembers, Instant as _};
+use tokio::time::Instant;
+
+use super::changes::{self, Change, World};
+use super::member::{Cluster, Member};
+use super::types::MemberNode;
+use super::wire::{Purpose, Reply, Request};
+use crate::api::ClusterError;
+
+/// A member that answered within this time is alive; etcd's interval.
+const ALIVE_MAX: Duration = Duration::from_secs(5);
+/// Another change that is under way is waited for.
+const BUSY_AGAIN: Duration = Duration::from_millis(20);
+/// Without news of a leader, it is looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Member {
+    /// Changes the members; returns the one that it is about, once this member knows of the change.
+    pub(crate) async fn change(&self, change: Change) -> Result<u64, ClusterError> {
+        let Some(cluster) = &self.cluster else {
+            return match change {
+                Change::Add { .. } | Change::Promote(_) => Err(ClusterError::Alone),
+                change => self.change_here(&change).await,
+            };
+        };
+        let deadline = Instant::now() + cluster.request_max;
+        let mut leadership = self.leadership.subscribe();
+        loop {
+            let now = *leadership.borrow_and_update();
+            let changed = match now.leader {
+                Some(_) if now.is_leader => {
+                    tokio::time::timeout_at(deadline, self.change_here(&change)).await
+                }
+                Some(leader) => tokio::time::timeout_at(deadline, forward(cluster, leader, &change)).await,
+                None => Ok(Err(ClusterError::NotLeader)),
+            };
+            match changed {
+                Ok(Ok(id)) => {
+                    self.linearize().await?;
+                    return Ok(id);
+                }
+                Ok(Err(ClusterError::NotLeader)) if Instant::now() < deadline => {
+                    drop(tokio::time::timeout(LOOK_AGAIN, leadership.changed()).await);
+                }
+                Ok(Err(ClusterError::NotLeader)) => return Err(ClusterError::NoLeader),
+                Ok(Err(error)) => return Err(error),
+                Err(_late) => return Err(ClusterError::Timeout),
+            }
+        }
+    }
+
+    /// Changes the members, if this one leads.
+    pub(super) async fn change_here(&self, change: &Change) -> Result<u64, ClusterError> {
+        loop {
+            let step = changes::plan(&self.world(), change)?;
+            let Some(members) = step.change else { return Ok(step.id) };
+            match self.write_membership(members).await {
+                Err(ClusterError::Busy) => tokio::time::sleep(BUSY_AGAIN).await,
+                result => return result.map(|()| step.id),
+            }
+        }
+    }
+
+    async fn write_membership(&self, members: ChangeMembers<u64, MemberNode>) -> Result<(), ClusterError> {
+        match self.raft.change_membership(members, false).await {
+            Ok(_response) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ClusterError::NotLeader),
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
+                Err(ClusterError::LeaderChanged)
+            }
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_),
+            ))) => Err(ClusterError::Busy),
+            Err(error) => Err(ClusterError::Raft(error.to_string())),
+        }
+    }
+
+    /// Gives members their vote that it is due to, as they catch up, while this member leads.
+    pub(super) async fn settle_votes(&self) {
+        while let Some(step) = changes::vote_due(&self.world()) {
+            let Some(members) = step.change else { return };
+            match self.write_membership(members).await {
+                Ok(()) => tracing::info!(member = step.id, "a member that has caught up got its vote"),
+                Err(error) => {
+                    tracing::debug!(member = step.id, %error, "a member did not get its vote yet");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What is known here.
+    fn world(&self) -> World {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let matched: BTreeMap<u64, u64> = metrics
+            .replication
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(id, log_id)| Some((id, log_id?.index)))
+            .collect();
+        let heard = metrics.heartbeat.unwrap_or_default();
+        let mut alive: BTreeSet<u64> = heard
+            .into_iter()
+            .filter_map(|(id, at)| at.is_some_and(|at| at.elapsed() < ALIVE_MAX).then_some(id))
+            .collect();
+        alive.insert(self.id);
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "etcd's identifiers of added members have the time in them"
+        )]
+        let unix_seconds =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        World {
+            membership: metrics.membership_config.membership().clone(),
+            matched,
+            last_index: metrics.last_log_index.unwrap_or(0),
+            alive,
+            learners_max: self.cluster.as_ref().map_or(0, |cluster| cluster.learners_max),
+            unix_seconds,
+        }
+    }
+
+    /// Hands the leadership over, from this member.
+    pub(crate) async fn move_leader(&self, to: u64) -> Result<(), ClusterError> {
+        let world = self.world();
+        if !world.membership.voter_ids().any(|voter| voter == to) {
+            return Err(ClusterError::BadTransferee(to));
+        }
+        let mut leadership = self.leadership.subscribe();
+        let now = *leadership.borrow();
+        if !now.is_leader {
+            return Err(ClusterError::NotLeader);
+        }
+        if to == self.id {
+            return Ok(());
+        }
+        let request_max = self.cluster.as_ref().map_or(ALIVE_MAX, |cluster| cluster.request_max);
+        self.raft
+            .trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(|error| ClusterError::Raft(error.to_string()))?;
+        let taken = leadership.wait_for(|now| now.leader == Some(to));
+        match tokio::time::timeout(request_max, taken).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_ended)) => Err(ClusterError::Closed),
+            Err(_late) => Err(ClusterError::TransferTimeout),
+        }
+    }
+
+    /// Before this member goes: hands the leadership to the member that lacks least, so that the others need no election.
+    pub(crate) async fn hand_over(&self, max: Duration) {
+        if self.cluster.is_none() || !self.leadership.borrow().is_leader {
+            return;
+        }
+        let world = self.world();
+        let successor = world
+            .membership
+            .voter_ids()
+            .filter(|id| *id != self.id && world.alive.contains(id))
+            .max_by_key(|id| world.matched.get(id).copied());
+        let Some(successor) = successor else { return };
+        match tokio::time::timeout(max, self.move_leader(successor)).await {
+            Ok(Ok(())) => tracing::info!(successor, "handed the leadership over"),
+            Ok(Err(error)) => tracing::warn!(successor, %error, "the leadership was not handed over"),
+            Err(_late) => tracing::warn!(successor, "the leadership was not taken over in time"),
+        }
+    }
+}
+
+async fn forward(cluster: &Cluster, leader: u64, change: &Change) -> Result<u64, ClusterError> {
+    let peer = cluster.peers.get(leader).ok_or(ClusterError::NotLeader)?;
+    let Ok(session) = cluster.peers.session(&peer, Purpose::Calls).await else {
+        return Err(ClusterError::NotLeader);
+    };
+    match session.call(&Request::Change(change.clone())).await {
+        Ok(Reply::Changed(result)) => result,
+        Ok(Reply::NotLeader) => Err(ClusterError::NotLeader),
+        Ok(other) => Err(ClusterError::Raft(format!("the leader answered {other:?}"))),
+        Err(_lost) => Err(ClusterError::LeaderChanged),
+    }
+}

@@ -1,0 +1,290 @@
+//! One other member as seen from here, and the table of all of them.
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Session;
+use crate::api::{Link, Transport};
+use crate::raft::types::{MemberNode, Membership};
+use crate::raft::wire::{Hello, PROTOCOL_VERSION, Purpose, Refusal, Reply, Request, Welcome};
+use crate::stop::StopState;
+
+/// Between attempts to reach a member that cannot be reached.
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// Who we are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Local {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    /// Of this process.
+    pub(crate) instance: u64,
+}
+
+/// What was learned about another member, or about ourselves from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerEvent {
+    /// Nobody listens where the member should: its process has ended.
+    Gone(u64),
+    /// A link was opened.
+    Reached(u64),
+    /// The cluster has removed us, as of this log entry.
+    NotAMember(u64),
+    /// Another process has our identity.
+    Duplicate,
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("the link has ended")]
+    Ended,
+    #[error("it does not listen")]
+    Gone,
+    #[error("it cannot be reached: {0}")]
+    Unreachable(io::Error),
+    #[error("it refuses us: {0}")]
+    Refused(Refusal),
+    #[error("it took too long")]
+    Timeout,
+    #[error("it has no address")]
+    NoAddress,
+    #[error("it answered {0}")]
+    Unexpected(String),
+}
+
+/// All other members.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(super) local: Local,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) tasks: TaskTracker,
+    /// Ends all links.
+    pub(super) stop: CancellationToken,
+    pub(crate) store: Arc<StopState>,
+    /// The time that opening a link may take.
+    pub(super) dial_max: Duration,
+    events: mpsc::Sender<PeerEvent>,
+    table: Mutex<BTreeMap<u64, Arc<Peer>>>,
+}
+
+/// One other member.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: u64,
+    urls: Mutex<Vec<String>>,
+    raft: Lane,
+    calls: Lane,
+    removed: CancellationToken,
+}
+
+/// The link for one purpose, opened when it is needed. The lock is held while it is opened: others wait for the same link.
+#[derive(Debug, Default)]
+struct Lane {
+    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        local: Local,
+        transport: Arc<dyn Transport>,
+        stop: CancellationToken,
+        store: Arc<StopState>,
+        dial_max: Duration,
+        events: mpsc::Sender<PeerEvent>,
+    ) -> Self {
+        let tasks = TaskTracker::new();
+        Self { local, transport, tasks, stop, store, dial_max, events, table: Mutex::default() }
+    }
+
+    /// Runs something until all links end.
+    pub(crate) fn spawn(&self, part: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(part);
+    }
+
+    /// Ends all links and stops listening.
+    pub(crate) fn end(&self) {
+        self.stop.cancel();
+        self.transport.close();
+        let mut peers = self.table.lock();
+        for peer in peers.values() {
+            peer.removed.cancel();
+        }
+        peers.clear();
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Peer>> {
+        self.table.lock().get(&id).cloned()
+    }
+
+    /// The member, at the address that it has now.
+    pub(crate) fn at(self: &Arc<Self>, id: u64, node: &MemberNode) -> Arc<Peer> {
+        let mut peers = self.table.lock();
+        let peer = peers.entry(id).or_insert_with(|| {
+            let peer = Arc::new(Peer {
+                id,
+                urls: Mutex::default(),
+                raft: Lane::default(),
+                calls: Lane::default(),
+                removed: CancellationToken::new(),
+            });
+            self.tasks.spawn(keep(Arc::clone(self), Arc::clone(&peer)));
+            peer
+        });
+        peer.urls.lock().clone_from(&node.peer_urls);
+        Arc::clone(peer)
+    }
+
+    /// Follows a change of members.
+    pub(crate) fn update(self: &Arc<Self>, membership: &Membership) {
+        for (id, node) in membership.nodes() {
+            if *id != self.local.member_id {
+                drop(self.at(*id, node));
+            }
+        }
+        self.table.lock().retain(|id, peer| {
+            let stays = membership.get_node(id).is_some();
+            if !stays {
+                peer.removed.cancel();
+            }
+            stays
+        });
+    }
+
+    /// Ends all links and waits until they have.
+    pub(crate) async fn close(&self) {
+        self.end();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(super) fn tell(&self, event: PeerEvent) {
+        if self.events.try_send(event).is_err() {
+            tracing::trace!(?event, "nobody took the news; it will be told again");
+        }
+    }
+
+    /// The open link to a member for a purpose.
+    pub(crate) async fn session(&self, peer: &Peer, purpose: Purpose) -> Result<Arc<Session>, CallError> {
+        let lane = if purpose == Purpose::Raft { &peer.raft } else { &peer.calls };
+        let mut slot = lane.session.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| !session.has_ended()) {
+            return Ok(Arc::clone(session));
+        }
+        *slot = None;
+        let link = self.open(peer, purpose).await?;
+        let session = Arc::new(Session::start(link, &self.tasks, &self.stop));
+        *slot = Some(Arc::clone(&session));
+        self.tell(PeerEvent::Reached(peer.id));
+        Ok(session)
+    }
+
+    /// Opens a link and says who we are.
+    pub(super) async fn open(&self, peer: &Peer, purpose: Purpose) -> Result<Link, CallError> {
+        let urls = peer.urls.lock().clone();
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            purpose,
+            cluster_id: self.local.cluster_id,
+            from: self.local.member_id,
+            to: peer.id,
+            instance: self.local.instance,
+        };
+        let opened =
+            tokio::time::timeout(self.dial_max, dial_and_greet(&*self.transport, &urls, &hello)).await;
+        let (link, welcome) = opened.map_err(|_late| CallError::Timeout)??;
+        match welcome {
+            Welcome::Accepted => Ok(link),
+            Welcome::Members { .. } => Err(CallError::Unexpected("a list of members".into())),
+            Welcome::Refused(refusal) => {
+                tracing::debug!(peer = peer.id, %refusal, "another member refuses us");
+                match refusal {
+                    Refusal::NotAMember(index) => self.tell(PeerEvent::NotAMember(index)),
+                    Refusal::Duplicate => self.tell(PeerEvent::Duplicate),
+                    _ => {}
+                }
+                Err(CallError::Refused(refusal))
+            }
+        }
+    }
+}
+
+/// Opens a link to the first of the URLs that answers, and reads the answer to the greeting.
+pub(super) async fn dial_and_greet(
+    transport: &dyn Transport,
+    urls: &[String],
+    hello: &Hello,
+) -> Result<(Link, Welcome), CallError> {
+    let mut failed = CallError::NoAddress;
+    for url in urls {
+        match transport.dial(url).await {
+            Ok(mut link) => {
+                let mut greeting = vec![Bytes::from(hello.encode())];
+                link.sender.send(&mut greeting).await.map_err(CallError::Unreachable)?;
+                let answer = link.receiver.receive().await.map_err(CallError::Unreachable)?;
+                let answer = answer.ok_or(CallError::Ended)?;
+                let welcome =
+                    Welcome::decode(&answer).map_err(|error| CallError::Unexpected(error.to_string()))?;
+                return Ok((link, welcome));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // An address that was unreachable may hide a living process.
+                if !matches!(failed, CallError::Unreachable(_)) {
+                    failed = CallError::Gone;
+                }
+            }
+            Err(error) => failed = CallError::Unreachable(error),
+        }
+    }
+    Err(failed)
+}
+
+/// Says again and again that we are there, until the link ends. One without answers is ended.
+async fn ping(session: &Session, answer_max: Duration) {
+    loop {
+        tokio::select! {
+            biased;
+            () = session.ended() => return,
+            () = tokio::time::sleep(answer_max / 2) => {}
+        }
+        let answered = tokio::time::timeout(2 * answer_max, session.call(&Request::Ping)).await;
+        if !matches!(answered, Ok(Ok(Reply::Pong))) {
+            session.end();
+            return;
+        }
+    }
+}
+
+/// Keeps the link for calls open, and tells when nobody listens at the other end any more.
+async fn keep(peers: Arc<Peers>, peer: Arc<Peer>) {
+    let work = async {
+        let mut pause = RETRY_FIRST;
+        loop {
+            match peers.session(&peer, Purpose::Calls).await {
+                Ok(session) => {
+                    pause = RETRY_FIRST;
+                    ping(&session, peers.dial_max).await;
+                    continue;
+                }
+                Err(CallError::Gone) => peers.tell(PeerEvent::Gone(peer.id)),
+                Err(error) => tracing::debug!(peer = peer.id, %error, "another member is not there"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = peers.stop.cancelled() => {}
+        () = peer.removed.cancelled() => {}
+        () = work => {}
+    }
+}

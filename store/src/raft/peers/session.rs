@@ -1,0 +1,178 @@
+//! An open link that requests are sent on. Requests are sent in the order in which they were started; answers come in any order.
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::CallError;
+use crate::api::{Link, LinkReceiver, LinkSender};
+use crate::raft::wire::{Reply, Request};
+
+/// So many frames wait to be sent; callers wait beyond that.
+const QUEUE_MAX: usize = 1024;
+/// So many frames are sent with one call to the transport.
+const BATCH_MAX: usize = 256;
+
+/// A link with its two loops. It ends when it breaks, or when nobody holds it any more.
+#[derive(Debug)]
+pub(crate) struct Session {
+    queue: mpsc::Sender<Bytes>,
+    pending: Arc<Pending>,
+    ended: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    ended: bool,
+    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+}
+
+impl Session {
+    /// Starts the loops of a link whose greeting is done.
+    pub(crate) fn start(link: Link, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let (queue, frames) = mpsc::channel(QUEUE_MAX);
+        let pending = Arc::new(Pending::default());
+        let ended = stop.child_token();
+        tasks.spawn(write(link.sender, frames, ended.clone()));
+        tasks.spawn(read(link.receiver, Arc::clone(&pending), ended.clone()));
+        Self { queue, pending, ended }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Puts a request on its way. The answer may never come: whoever waits for it has a deadline.
+    pub(crate) async fn begin(&self, request: &Request) -> Result<Answering, CallError> {
+        let (number, answer) = self.pending.add().ok_or(CallError::Ended)?;
+        let answering = Answering { number, answer, pending: Arc::clone(&self.pending) };
+        self.queue.send(request.encode(number).into()).await.map_err(|_ended| CallError::Ended)?;
+        Ok(answering)
+    }
+
+    /// Asks and waits for the answer.
+    pub(crate) async fn call(&self, request: &Request) -> Result<Reply, CallError> {
+        self.begin(request).await?.await
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+/// An answer to come. Dropping it forgets the request.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    number: u64,
+    answer: oneshot::Receiver<Reply>,
+    pending: Arc<Pending>,
+}
+
+impl Future for Answering {
+    type Output = Result<Reply, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(context).map(|answer| answer.map_err(|_dropped| CallError::Ended))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.pending.table.lock().waiting.remove(&self.number);
+    }
+}
+
+impl Pending {
+    /// A number for a request; none if the link has ended.
+    fn add(&self) -> Option<(u64, oneshot::Receiver<Reply>)> {
+        let (send, answer) = oneshot::channel();
+        let mut table = self.table.lock();
+        if table.ended {
+            return None;
+        }
+        table.last += 1;
+        let number = table.last;
+        table.waiting.insert(number, send);
+        Some((number, answer))
+    }
+
+    fn answer(&self, number: u64, reply: Reply) {
+        let waiting = self.table.lock().waiting.remove(&number);
+        if let Some(waiting) = waiting {
+            // Whoever gave up just now needs no answer.
+            drop(waiting.send(reply));
+        }
+    }
+
+    fn end(&self) {
+        let mut table = self.table.lock();
+        table.ended = true;
+        table.waiting.clear();
+    }
+}
+
+async fn write(mut sender: Box<dyn LinkSender>, mut frames: mpsc::Receiver<Bytes>, ended: CancellationToken) {
+    let work = async {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while frames.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            if let Err(error) = sender.send(&mut batch).await {
+                tracing::debug!(%error, "a link to another member broke");
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ended.cancelled() => {} // half a frame may have been sent: the other side drops it with the link
+        () = work => ended.cancel(),
+    }
+}
+
+async fn read(mut receiver: Box<dyn LinkReceiver>, pending: Arc<Pending>, ended: CancellationToken) {
+    let work = async {
+        loop {
+            match receiver.receive().await {
+                Ok(Some(frame)) => match Reply::decode(&frame) {
+                    Ok((number, reply)) => pending.answer(number, reply),
+                    Err(error) => {
+                        tracing::warn!(%error, "another member's answer cannot be read");
+                        return;
+                    }
+                },
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "a link to another member broke");
+                    return;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ended.cancelled() => {}
+        () = work => ended.cancel(),
+    }
+    pending.end();
+}

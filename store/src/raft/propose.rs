@@ -1,0 +1,158 @@
+//! Writing: on the leader into its log, on the other members through the leader.
+//!
+//! A caller is answered once, and its command is applied at most once: a command goes to the leader of one term only, and is tried again
+//! only when it is certain that it was not and will not be applied: the leader refused it, or an entry of a later term was applied here
+//! without the command before it. (The leader of a later term has every entry that was ever committed, so nothing of the earlier one can
+//! be committed after that.)
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use openraft::impls::ProgressResponder;
+use tokio::time::Instant;
+
+use super::member::{Cluster, Member};
+use super::types::{Origin, Proposal, log_id};
+use super::wire::{Purpose, Reply, Request};
+use crate::api::{Leadership, WriteError};
+use crate::mvcc::{Applied, Command};
+use crate::stop::Stopped;
+
+/// Without news of a leader, it is looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How an attempt ended.
+enum Attempt {
+    Answered(Applied),
+    /// Nothing was or will be written: another attempt is safe.
+    Again,
+}
+
+impl Member {
+    /// Proposes a command and waits for its answer.
+    pub(crate) async fn propose(&self, command: Command) -> Applied {
+        let Some(cluster) = &self.cluster else {
+            return match self.raft.client_write(Proposal::new(command)).await {
+                Ok(response) => response.data,
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
+                Err(RaftError::APIError(error)) => Err(WriteError::Unknown(error.to_string())),
+                Err(RaftError::Fatal(error)) => Err(self.fatal(&error)),
+            };
+        };
+        let command = Arc::new(command);
+        let deadline = Instant::now() + cluster.request_max;
+        let mut leadership = self.leadership.subscribe();
+        loop {
+            let now = *leadership.borrow_and_update();
+            let attempt = match now.leader {
+                Some(_) if now.is_leader => self.propose_here(&command, deadline).await,
+                Some(leader) => self.forward(cluster, leader, now, &command, deadline).await,
+                None => Attempt::Again,
+            };
+            if let Attempt::Answered(applied) = attempt {
+                return applied;
+            }
+            if let Err(stopped) = self.stop.check() {
+                return Err(match stopped {
+                    Stopped::Closed => WriteError::Closed,
+                    Stopped::Halted(halt) => WriteError::Halted(halt),
+                });
+            }
+            if Instant::now() >= deadline {
+                return Err(WriteError::NoLeader);
+            }
+            // Changed, late or gone: each is a reason to look.
+            drop(tokio::time::timeout(LOOK_AGAIN, leadership.changed()).await);
+        }
+    }
+
+    async fn propose_here(&self, command: &Arc<Command>, deadline: Instant) -> Attempt {
+        let proposal = Proposal { command: Arc::clone(command), origin: None };
+        let written = tokio::time::timeout_at(deadline, self.raft.client_write(proposal)).await;
+        Attempt::Answered(match written {
+            Ok(Ok(response)) => response.data,
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => return Attempt::Again,
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
+                Err(WriteError::LeaderChanged)
+            }
+            Ok(Err(RaftError::APIError(error))) => Err(WriteError::Unknown(error.to_string())),
+            Ok(Err(RaftError::Fatal(error))) => Err(self.fatal(&error)),
+            Err(_late) => Err(WriteError::Timeout),
+        })
+    }
+
+    async fn forward(
+        &self,
+        cluster: &Cluster,
+        leader: u64,
+        now: Leadership,
+        command: &Arc<Command>,
+        deadline: Instant,
+    ) -> Attempt {
+        let Some(peer) = cluster.peers.get(leader) else { return Attempt::Again };
+        let Ok(session) = cluster.peers.session(&peer, Purpose::Calls).await else { return Attempt::Again };
+        let mut applied = self.queue.applied();
+        let mut waiter = cluster.proposals.add();
+        let request =
+            Request::Forward { term: now.term, sequence: waiter.sequence, command: Arc::clone(command) };
+        // What waits longer than this to be sent never was: the link is stuck, and the leader perhaps another by now.
+        let begun = tokio::time::timeout(cluster.election_timeout, session.begin(&request)).await;
+        let Ok(Ok(mut refusal)) = begun else { return Attempt::Again };
+        let mut may_be_refused = true;
+        loop {
+            let later_term = applied.wait_for(|applied| applied.is_some_and(|(term, _)| term > now.term));
+            tokio::select! {
+                biased;
+                answer = &mut waiter.answer => {
+                    return Attempt::Answered(answer.unwrap_or_else(|_forgotten| {
+                        Err(WriteError::Unknown("this member took a snapshot meanwhile".into()))
+                    }));
+                }
+                refused = &mut refusal, if may_be_refused => match refused {
+                    Ok(Reply::NotLeader) => return Attempt::Again,
+                    Ok(Reply::NoSpace { free_bytes, reserve_bytes }) => {
+                        let dir = format!("member {leader:016x}").into();
+                        return Attempt::Answered(Err(WriteError::NoSpace { dir, free_bytes, reserve_bytes }));
+                    }
+                    // The entry may be in the leader's log, or not: the log will tell.
+                    Ok(_) | Err(_) => may_be_refused = false,
+                },
+                _ = later_term => {
+                    return waiter.answer.try_recv().map_or(Attempt::Again, Attempt::Answered);
+                }
+                () = tokio::time::sleep_until(deadline) => return Attempt::Answered(Err(WriteError::Timeout)),
+            }
+        }
+    }
+
+    /// Takes a command from another member, if this one leads in that term. Only a refusal is answered.
+    pub(super) async fn take_forwarded(
+        &self,
+        origin: Origin,
+        term: u64,
+        command: Arc<Command>,
+    ) -> Option<Reply> {
+        let (responder, answer) = ProgressResponder::complete_only();
+        let proposal = Proposal { command, origin: Some(origin) };
+        let leader = log_id(term, 0).leader_id;
+        if self.raft.write(proposal).with_leader(leader).responder(responder).await.is_err() {
+            return Some(Reply::Failed("consensus has ended".into()));
+        }
+        match answer.await {
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) => Some(Reply::NotLeader),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Consensus has ended: the store has too, or does now.
+    pub(super) fn fatal(&self, error: &Fatal<super::types::TypeConfig>) -> WriteError {
+        match self.stop.check() {
+            Err(Stopped::Halted(halt)) => WriteError::Unknown(halt.to_string()),
+            Err(Stopped::Closed) => WriteError::Unknown("the store was closed".into()),
+            Ok(()) => {
+                self.stop.halt(&format!("consensus: {error}"));
+                WriteError::Unknown(error.to_string())
+            }
+        }
+    }
+}

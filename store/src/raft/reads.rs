@@ -1,0 +1,107 @@
+//! Linearizable reads: all that wait at one moment share one question to the leader, "up to where must I have applied?" (ReadIndex, §6.4 of
+//! the Raft dissertation). The leader asks a quorum whether it still leads before it answers. No clock is relied on.
+use std::time::Duration;
+
+use openraft::ReadPolicy;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::member::{Cluster, Member};
+use super::wire::{Purpose, Reply, Request};
+use crate::api::ClusterError;
+
+/// So many reads share one question at most.
+const SHARED_MAX: usize = 4096;
+/// So many reads wait for the question; callers wait beyond that.
+pub(super) const WAITING_MAX: usize = 4096;
+/// Without news of a leader, it is looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+pub(super) type Asker = oneshot::Sender<Result<(), ClusterError>>;
+
+impl Member {
+    /// Waits until this member has applied all that was acknowledged anywhere before the call.
+    pub(crate) async fn linearize(&self) -> Result<(), ClusterError> {
+        if self.cluster.is_none() {
+            // A member that is alone has applied whatever it acknowledged.
+            return Ok(());
+        }
+        let (ask, answer) = oneshot::channel();
+        let closed = || ClusterError::Closed;
+        self.reads.send(ask).await.map_err(|_ended| closed())?;
+        answer.await.map_err(|_ended| closed())?
+    }
+
+    /// Asks for all who wait, again and again, until the store stops.
+    pub(crate) async fn run_reads(self, mut asked: mpsc::Receiver<Asker>) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        let stop = self.stop.token().clone();
+        let work = async {
+            let mut askers = Vec::new();
+            while asked.recv_many(&mut askers, SHARED_MAX).await > 0 {
+                let result = self.read_barrier(&cluster).await;
+                for asker in askers.drain(..) {
+                    // Who does not wait any more needs no answer.
+                    drop(asker.send(result.clone()));
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {} // whoever waits sees the channel close
+            () = work => {}
+        }
+    }
+
+    async fn read_barrier(&self, cluster: &Cluster) -> Result<(), ClusterError> {
+        let deadline = Instant::now() + cluster.request_max;
+        let mut leadership = self.leadership.subscribe();
+        loop {
+            let now = *leadership.borrow_and_update();
+            let index = match now.leader {
+                Some(_) if now.is_leader => self.read_index(cluster).await,
+                Some(leader) => self.ask_for_read_index(cluster, leader).await,
+                None => None,
+            };
+            if let Some(index) = index {
+                return self.wait_applied(index, deadline).await;
+            }
+            if Instant::now() >= deadline {
+                return Err(ClusterError::NoLeader);
+            }
+            // Changed, late or gone: each is a reason to look.
+            drop(tokio::time::timeout(LOOK_AGAIN, leadership.changed()).await);
+        }
+    }
+
+    pub(super) async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ClusterError> {
+        let mut applied = self.queue.applied();
+        let reached = applied.wait_for(|applied| applied.is_some_and(|(_, applied)| applied >= index));
+        match tokio::time::timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_ended)) => Err(ClusterError::Closed),
+            Err(_late) => Err(ClusterError::Timeout),
+        }
+    }
+
+    /// The index that a read must wait for, if this member leads and a quorum says so now.
+    pub(super) async fn read_index(&self, cluster: &Cluster) -> Option<u64> {
+        let asked = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(cluster.election_timeout, asked).await {
+            Ok(Ok((read_log_id, _))) => Some(read_log_id.index()),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    async fn ask_for_read_index(&self, cluster: &Cluster, leader: u64) -> Option<u64> {
+        let peer = cluster.peers.get(leader)?;
+        let ask = async {
+            let session = cluster.peers.session(&peer, Purpose::Calls).await.ok()?;
+            session.call(&Request::ReadIndex).await.ok()
+        };
+        match tokio::time::timeout(cluster.election_timeout, ask).await {
+            Ok(Some(Reply::ReadIndex(index))) => Some(index),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What a member does by itself: it follows who leads, takes over from a leader whose process has ended, tells the others its name, gives
+//! new members their votes, and stops once it was removed.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::raft::TransferLeaderRequest;
+use openraft::type_config::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::changes::Change;
+use super::leadership;
+use super::member::{Cluster, Member};
+use super::peers::PeerEvent;
+use crate::api::ClusterError;
+
+/// How long the members wait for each other when a leader's process has ended: the first in line tries at once, the next after this.
+const NEXT_IN_LINE: Duration = Duration::from_millis(40);
+/// So often members try to replace a leader before they leave it to the election timeout.
+const ATTEMPTS_MAX: u32 = 5;
+/// A member that was removed while it led leads on for a moment, so that the others hear of it.
+const REMOVED_GRACE: Duration = Duration::from_millis(500);
+/// Another process with our identity must have ended by then.
+const DUPLICATE_MAX: Duration = Duration::from_secs(3);
+/// Between looks at members that wait for their vote.
+const VOTES_AGAIN: Duration = Duration::from_millis(50);
+const PUBLISH_AGAIN: Duration = Duration::from_millis(200);
+
+impl Member {
+    /// Tells of changes of leadership and members until consensus ends.
+    pub(crate) async fn follow(self) {
+        let mut metrics = self.raft.server_metrics();
+        // The newest membership that has this member in it.
+        let mut seen = None;
+        loop {
+            let (now, membership, committed) = {
+                let metrics = metrics.borrow_and_update();
+                let committed = Arc::clone(&metrics.committed_membership_config);
+                (leadership::of(&metrics), Arc::clone(&metrics.membership_config), committed)
+            };
+            self.leases.lead(now.is_leader);
+            self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+            if let Some(cluster) = &self.cluster {
+                cluster.peers.update(membership.membership());
+                if membership.membership().get_node(&self.id).is_some() {
+                    seen = membership.log_id().as_ref().map(|id| id.index).max(seen);
+                }
+                let removed = committed.membership().get_node(&self.id).is_none();
+                if removed && seen.is_some() && committed.log_id().as_ref().map(|id| id.index) > seen {
+                    tokio::time::sleep(REMOVED_GRACE).await;
+                    self.stop.halt("this member was removed from the cluster");
+                    return;
+                }
+            }
+            let stop = self.stop.token();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                changed = metrics.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Acts on news of other members until the store stops.
+    pub(crate) async fn watch_peers(self, mut events: mpsc::Receiver<PeerEvent>) {
+        let stop = self.stop.token().clone();
+        let work = async {
+            let mut duplicate_since = None;
+            while let Some(event) = events.recv().await {
+                match event {
+                    PeerEvent::Gone(peer) => self.replace_leader(peer).await,
+                    PeerEvent::Reached(_) => duplicate_since = None,
+                    PeerEvent::NotAMember(index) => self.check_removed(index),
+                    PeerEvent::Duplicate => {
+                        let since: &mut Instant = duplicate_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() > DUPLICATE_MAX {
+                            self.stop.halt("another process runs with this member's identity: was the data directory copied?");
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    /// Another member says that we are none, as of a log entry: true if we know of no later one.
+    fn check_removed(&self, index: u64) {
+        let known = {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let own = metrics.membership_config.membership().get_node(&self.id).is_some();
+            metrics.membership_config.log_id().as_ref().map(|id| id.index).filter(|_| own)
+        };
+        if known.is_some_and(|known| index > known) {
+            self.stop.halt("this member was removed from the cluster");
+        }
+    }
+
+    /// Nobody listens where the leader did: it has ended, and waiting for it is in vain. Each voter that sees this stops protecting it, and
+    /// they try to take over one after the other. A majority must see it: the vote is asked for beforehand, as always.
+    async fn replace_leader(&self, gone: u64) {
+        for attempt in 0..ATTEMPTS_MAX {
+            let (vote, line) = {
+                let metrics = self.raft.server_metrics();
+                let metrics = metrics.borrow_watched();
+                if metrics.current_leader != Some(gone) {
+                    return;
+                }
+                let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+                (metrics.vote, voters.into_iter().filter(|voter| *voter != gone).collect::<Vec<u64>>())
+            };
+            let Some(place) = line.iter().position(|voter| *voter == self.id) else { return };
+            // Addressed to nobody, this only ends the protection of the leader that holds this vote.
+            let ended = self.raft.handle_transfer_leader(TransferLeaderRequest::new(vote, 0, None)).await;
+            if ended.is_err() {
+                return;
+            }
+            let places = if attempt == 0 { place } else { line.len() + place };
+            tokio::time::sleep(NEXT_IN_LINE * places as u32).await;
+            if self.raft.server_metrics().borrow_watched().current_leader != Some(gone) {
+                return;
+            }
+            tracing::info!(leader = gone, attempt, "the leader's process has ended, trying to take over");
+            if self.raft.trigger().elect(true).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the others this member's name and where its clients reach it, if they do not know.
+    pub(crate) async fn publish(self, cluster: Arc<Cluster>) {
+        let stop = self.stop.token().clone();
+        let work = async {
+            loop {
+                let change = Change::Publish {
+                    id: self.id,
+                    name: cluster.name.clone(),
+                    client_urls: cluster.client_urls.clone(),
+                };
+                match self.change(change).await {
+                    Ok(_) | Err(ClusterError::Closed | ClusterError::Halted(_)) => return,
+                    Err(error) => tracing::debug!(%error, "the member's name was not told yet"),
+                }
+                tokio::time::sleep(PUBLISH_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    /// Gives members their votes while this one leads.
+    pub(crate) async fn give_votes(self) {
+        let stop = self.stop.token().clone();
+        let work = async {
+            let mut metrics = self.raft.server_metrics();
+            loop {
+                let waiting = {
+                    let metrics = metrics.borrow_and_update();
+                    let mut nodes = metrics.membership_config.membership().nodes();
+                    metrics.state.is_leader() && nodes.any(|(_, node)| node.vote_due)
+                };
+                if waiting {
+                    self.settle_votes().await;
+                    drop(tokio::time::timeout(VOTES_AGAIN, metrics.changed()).await);
+                } else if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+}
