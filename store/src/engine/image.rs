@@ -218,3 +218,97 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> EngineError {
         no_space: error.kind() == std::io::ErrorKind::StorageFull,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Revision;
+    use crate::engine::Group;
+
+    fn config() -> Config {
+        Config { write_buffer_bytes: 1 << 20, ..Config::default() }
+    }
+
+    fn rows(tables: &Tables) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let db = tables.db().unwrap();
+        let mut rows = Vec::new();
+        let mut all = db.raw_iterator();
+        all.seek_to_first();
+        while let Some((key, value)) = all.item() {
+            rows.push((key.to_vec(), value.to_vec()));
+            all.next();
+        }
+        rows
+    }
+
+    /// Tables with two megabytes of rows.
+    fn filled(dir: &Path) -> Arc<Tables> {
+        let (tables, _) = Tables::open(dir, &config()).unwrap();
+        for row in 0..2000_u32 {
+            tables.db().unwrap().put(row.to_be_bytes(), vec![row as u8; 1000]).unwrap();
+        }
+        let mark = AppliedMark { index: Some(77), term: 3, revision: Revision(9), floor: Revision(2) };
+        Group::new().write(&tables, mark).unwrap();
+        Arc::new(tables)
+    }
+
+    async fn parts_of(tables: &Arc<Tables>) -> (Vec<Bytes>, (u64, u32)) {
+        let mut image = Image::take(Arc::clone(tables)).await.unwrap();
+        assert_eq!(image.mark.index, Some(77));
+        // What comes later is not in it.
+        tables.db().unwrap().put(b"later", b"").unwrap();
+        let mut parts = Vec::new();
+        while let Some(part) = image.next().await {
+            parts.push(part.unwrap());
+        }
+        (parts, image.totals())
+    }
+
+    async fn write(dir: &Path, parts: Vec<Bytes>) -> Result<ImageFiles, EngineError> {
+        let (send, receive) = mpsc::channel(PARTS_AHEAD);
+        let unfinished = dir.join("incoming");
+        let writing = tokio::task::spawn_blocking(move || ImageFiles::write(&unfinished, &config(), receive));
+        for part in parts {
+            if send.send(part).await.is_err() {
+                break;
+            }
+        }
+        drop(send);
+        writing.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_image_becomes_the_tables_that_it_was_taken_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = filled(&dir.path().join("from"));
+        let before = rows(&tables);
+        let (parts, totals) = parts_of(&tables).await;
+        assert!(parts.len() > 4, "it comes in parts");
+        let files = write(dir.path(), parts).await.unwrap();
+        assert_eq!(files.totals(), totals);
+        let to = dir.path().join("to");
+        let mark = files.finish(&to, &config()).unwrap();
+        assert_eq!((mark.index, mark.revision), (Some(77), Revision(9)));
+        let (copy, _) = Tables::open(&to, &config()).unwrap();
+        assert_eq!(rows(&copy), before);
+        assert!(!dir.path().join("incoming").exists());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_part_shows() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = filled(&dir.path().join("from"));
+        let (parts, totals) = parts_of(&tables).await;
+        let mut flipped = parts.clone();
+        let mut bytes = flipped[1].to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        flipped[1] = bytes.into();
+        assert_ne!(write(dir.path(), flipped).await.unwrap().totals(), totals);
+        let mut swapped = parts.clone();
+        swapped.swap(1, 2);
+        assert!(write(dir.path(), swapped).await.is_err(), "rows out of order");
+        let cut: Vec<Bytes> = vec![parts[0].slice(..parts[0].len() - 3)];
+        assert!(write(dir.path(), cut).await.is_err(), "half a row");
+    }
+}
