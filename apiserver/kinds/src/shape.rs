@@ -27,6 +27,7 @@ pub(crate) const STORED: Kind = Kind {
     subresources: &[],
     rules: &NoRules,
     storage: Some(Storage::new("")),
+    is_custom: false,
 };
 
 /// A kind that carries a request and is not stored, to be completed.

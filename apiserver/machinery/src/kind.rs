@@ -5,18 +5,21 @@
 use crate::object::Meta;
 use crate::pipeline::Target;
 use crate::schema::{self, Type};
+use crate::structural::Structural;
 use crate::validation::ErrorList;
 use crate::value::Value;
 use mainstay_proto_api::{Gvk, Gvr, Status};
 use smol_str::SmolStr;
 use std::borrow::Cow;
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// Every verb of a resource that is stored.
 pub const STORED_VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
-/// A built-in kind: one served (group, version, resource).
+/// One served (group, version, resource). Built-in kinds are constants; those of custom resources are made at run time
+/// and interned by what they say ([`crate::intern`]), so that both are handed around as `&'static Kind`.
 pub struct Kind {
     /// API group; empty for the core group.
     pub group: &'static str,
@@ -46,6 +49,9 @@ pub struct Kind {
     pub rules: &'static dyn Rules,
     /// Where objects are stored; absent for kinds that only carry a request (reviews, bindings).
     pub storage: Option<Storage>,
+    /// Whether a CustomResourceDefinition defines the kind: it is stored as JSON, has no protobuf form, and its schema
+    /// is behind its rules ([`Rules::structural`]).
+    pub is_custom: bool,
 }
 
 /// Where and as what the objects of a kind are stored.
@@ -375,6 +381,28 @@ pub trait Rules: Sync {
     fn fields(&self, _object: &Value) -> Vec<(&'static str, SmolStr)> {
         Vec::new()
     }
+
+    /// The schema of a custom kind; none for kinds whose schema is a table.
+    fn structural(&self) -> Option<Arc<Structural>> {
+        None
+    }
+
+    /// Whether no object may be created any more: the definition of a custom kind is being deleted.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    /// The schema of a custom kind as its definition has it, for OpenAPI documents.
+    fn openapi(&self) -> Option<Value> {
+        None
+    }
+
+    /// Drops what the kind's schema does not know, and adds the paths of what was dropped. Only kinds whose schema is
+    /// not a table have something to do here: decoding has done it for all others.
+    fn prune(&self, _object: &mut Value, _unknown: &mut Vec<String>) {}
+
+    /// Brings an object that comes out of the store to the present schema, which may have changed since it was stored.
+    fn loaded(&self, _object: &mut Value) {}
 
     /// Turns the stored form into the served one, where they differ.
     #[allow(clippy::wrong_self_convention, reason = "the rules convert an object, not themselves")]

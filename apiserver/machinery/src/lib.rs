@@ -10,6 +10,7 @@
 )]
 
 pub mod defaults;
+pub mod intern;
 pub mod json;
 pub mod kind;
 pub mod object;
@@ -20,6 +21,7 @@ pub mod pipeline;
 pub mod protobuf;
 pub mod scalar;
 pub mod schema;
+pub mod structural;
 pub mod validation;
 pub mod value;
 pub mod yaml;

@@ -168,7 +168,11 @@ impl Parser<'_> {
                     None if ty.has_type_meta && key == "kind" => (None, "kind"),
                     None => {
                         let unknown = SmolStr::from(key);
-                        self.unknown(unknown)?;
+                        if ty.is_open {
+                            pairs.push(self.open_member(unknown)?);
+                        } else {
+                            self.unknown(unknown)?;
+                        }
                         first = false;
                         continue;
                     }
@@ -194,6 +198,14 @@ impl Parser<'_> {
             }
         }
         Ok(Value::Map(map))
+    }
+
+    /// A member of an open type that is none of its fields: any JSON, nulls included.
+    fn open_member(&mut self, key: SmolStr) -> Result<(Key, Value), DecodeError> {
+        self.path.push(Step::Key(key.clone()));
+        let value = self.free()?;
+        self.path.pop();
+        Ok((key, value))
     }
 
     fn unknown(&mut self, key: SmolStr) -> Result<(), DecodeError> {

@@ -1,15 +1,23 @@
 //! Definitions of types: every type that the kinds reach.
 
+use super::custom;
 use super::document::Dialect;
 use crate::kind::Kind;
 use crate::schema::{self, Base, Container, Field, Type};
 use crate::value;
 use crate::value::{Map, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Types that every group version refers to, besides its own.
 const SHARED: [&str; 4] =
     ["meta/v1.Status", "meta/v1.DeleteOptions", "meta/v1.WatchEvent", "meta/v1.APIResourceList"];
+
+/// What names an object's type, with a description of each.
+pub(super) const TYPE_MEMBERS: [(&str, &str); 2] = [
+    ("apiVersion", "The group and version of this form of the object."),
+    ("kind", "The kind of the object."),
+];
 
 /// The name under which patches are defined: a map of anything.
 pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
@@ -21,6 +29,11 @@ type Served = BTreeMap<&'static str, Vec<(&'static str, &'static str, &'static s
 pub(super) fn all(kinds: &[&'static Kind], dialect: Dialect) -> Value {
     let mut wanted: Vec<&'static Type> = SHARED.iter().filter_map(|name| schema::lookup(name)).collect();
     for kind in kinds {
+        if kind.is_custom {
+            let shared = ["meta/v1.ObjectMeta", "meta/v1.ListMeta", "autoscaling/v1.Scale"];
+            wanted.extend(shared.iter().filter_map(|name| schema::lookup(name)));
+            continue;
+        }
         wanted.push(kind.schema());
         wanted.extend(list_type(kind));
         wanted.extend(kind.subresources.iter().filter_map(|sub| schema::lookup(sub.type_name)));
@@ -28,6 +41,10 @@ pub(super) fn all(kinds: &[&'static Kind], dialect: Dialect) -> Value {
     let served = served(kinds);
     let mut seen = BTreeSet::new();
     let mut definitions = Vec::new();
+    for kind in kinds.iter().filter(|kind| kind.is_custom) {
+        definitions.push((custom::name(kind).into(), custom::definition(kind, dialect)));
+        definitions.push((custom::list_name(kind).into(), custom::list_definition(kind, dialect)));
+    }
     while let Some(ty) = wanted.pop() {
         if !seen.insert(ty.name) {
             continue;
@@ -39,6 +56,19 @@ pub(super) fn all(kinds: &[&'static Kind], dialect: Dialect) -> Value {
     let patch = value!({"type": "object", "description": "A change to an object, in the form that the content type says."});
     definitions.push((PATCH.into(), patch));
     Value::Map(Map::from_pairs(definitions))
+}
+
+/// The OpenAPI name of the kind's objects.
+pub(super) fn name(kind: &Kind) -> Cow<'static, str> {
+    if kind.is_custom { custom::name(kind).into() } else { kind.schema().openapi_name.into() }
+}
+
+/// The OpenAPI name of a list of these, where there are lists.
+pub(super) fn list_name(kind: &Kind) -> Option<Cow<'static, str>> {
+    if kind.is_custom {
+        return Some(custom::list_name(kind).into());
+    }
+    list_type(kind).map(|ty| ty.openapi_name.into())
 }
 
 /// The type of a list of these.
@@ -56,7 +86,7 @@ fn referenced(field: &'static Field) -> Option<&'static Type> {
 
 fn served(kinds: &[&'static Kind]) -> Served {
     let mut served = Served::new();
-    for kind in kinds {
+    for kind in kinds.iter().filter(|kind| !kind.is_custom) {
         served.entry(kind.schema().name).or_default().push((kind.group, kind.version, kind.kind));
         if let Some(list) = list_type(kind) {
             served.entry(list.name).or_default().push((kind.group, kind.version, kind.list_kind));
@@ -121,10 +151,7 @@ fn structure(ty: &'static Type, dialect: Dialect) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     if ty.has_type_meta {
-        for (name, description) in [
-            ("apiVersion", "The group and version of this form of the object."),
-            ("kind", "The kind of the object."),
-        ] {
+        for (name, description) in TYPE_MEMBERS {
             properties.insert(name, value!({"type": "string", "description": description}));
         }
     }

@@ -1,6 +1,7 @@
 //! OpenAPI documents, made from the schema tables and the kinds: what `kubectl explain`, client-side merges and the
 //! probes for query parameters read. Descriptions of fields are left out.
 
+mod custom;
 mod definitions;
 mod document;
 mod gnostic;

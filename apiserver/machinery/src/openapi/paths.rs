@@ -6,6 +6,7 @@ use super::{definitions, parameters};
 use crate::kind::{Kind, Subresource};
 use crate::schema;
 use crate::value::Value;
+use std::borrow::Cow;
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -25,7 +26,13 @@ pub(super) fn all(kinds: &[&'static Kind], dialect: Dialect) -> Value {
         } else {
             format!("{root}/{}", kind.plural)
         };
-        let context = Context { kind, tag: &tag, dialect };
+        let context = Context {
+            kind,
+            tag: &tag,
+            dialect,
+            own: definitions::name(kind),
+            list: definitions::list_name(kind),
+        };
         context.collection(&collection, &mut out);
         if kind.namespaced && kind.has_verb("list") {
             context.across_namespaces(&format!("{root}/{}", kind.plural), &mut out);
@@ -50,6 +57,10 @@ struct Context<'a> {
     kind: &'static Kind,
     tag: &'a str,
     dialect: Dialect,
+    /// OpenAPI name of the kind's objects.
+    own: Cow<'static, str>,
+    /// OpenAPI name of a list of them.
+    list: Option<Cow<'static, str>>,
 }
 
 impl<'a> Context<'a> {
@@ -68,7 +79,7 @@ impl<'a> Context<'a> {
             version: self.kind.version,
             kind: self.kind.kind,
             body: None,
-            answer: Some(self.kind.schema().openapi_name),
+            answer: Some(&self.own),
         }
     }
 
@@ -77,13 +88,13 @@ impl<'a> Context<'a> {
     }
 
     fn collection(&'a self, path: &str, out: &mut Value) {
-        let list = definitions::list_type(self.kind).map(|ty| ty.openapi_name);
+        let list = self.list.as_deref();
         if let Some(list) = list {
             let operation = Operation { answer: Some(list), ..self.operation("list", "list", "") };
             self.put(out, path, "get", &operation);
         }
         if self.kind.has_verb("create") {
-            let body = Some(self.kind.schema().openapi_name);
+            let body = Some(&*self.own);
             self.put(out, path, "post", &Operation { body, ..self.operation("post", "create", "") });
         }
         if self.kind.has_verb("deletecollection") {
@@ -98,13 +109,13 @@ impl<'a> Context<'a> {
     }
 
     fn across_namespaces(&'a self, path: &str, out: &mut Value) {
-        let list = definitions::list_type(self.kind).map(|ty| ty.openapi_name);
+        let list = self.list.as_deref();
         let operation = Operation { answer: list, ..self.operation("list", "list", "ForAllNamespaces") };
         self.put(out, path, "get", &operation);
     }
 
     fn object(&'a self, path: &str, out: &mut Value) {
-        let own = Some(self.kind.schema().openapi_name);
+        let own = Some(&*self.own);
         let mut any = false;
         for (verb, method, action, name, body) in [
             ("get", "get", "get", "read", None),
@@ -131,7 +142,10 @@ impl<'a> Context<'a> {
     fn subresource(&'a self, path: &str, sub: &'static Subresource, out: &mut Value) {
         let suffix: String = sub.name[..1].to_uppercase() + sub.name.get(1..).unwrap_or_default();
         let connects = sub.action == crate::kind::Action::Connect;
-        let type_name = schema::lookup(sub.type_name).map(|ty| ty.openapi_name);
+        let type_name = match schema::lookup(sub.type_name) {
+            Some(ty) if ty.is_open => Some(&*self.own),
+            found => found.map(|ty| ty.openapi_name),
+        };
         for (verb, method, action, name) in [
             ("get", "get", "get", "read"),
             ("create", "post", "post", "create"),

@@ -34,6 +34,7 @@ static DEPLOYMENT: Kind = Kind {
     }],
     rules: &NoRules,
     storage: Some(Storage::new("deployments")),
+    is_custom: false,
 };
 
 /// Every `$ref` in a document.

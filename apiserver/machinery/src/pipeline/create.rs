@@ -23,8 +23,12 @@ pub struct Creation<'a> {
 /// mutating admission.
 ///
 /// # Errors
-/// A 500 with upstream's text when the object carries a resource version.
+/// A 500 with upstream's text when the object carries a resource version; a 405 for a kind that is closed.
 pub fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creation<'_>) -> Result<(), Status> {
+    if kind.rules.is_closed() {
+        let text = "create not allowed while custom resource definition is terminating";
+        return Err(Status::failure(405, "MethodNotAllowed", text));
+    }
     if !matches!(Meta(object).resource_version(), "" | "0") {
         return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
     }

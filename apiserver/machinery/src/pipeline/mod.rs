@@ -7,6 +7,7 @@
 //! apply: [`apply`], then as an update, or as a create where nothing is stored; neither is tracked again
 
 mod accept;
+mod age;
 mod create;
 pub mod deletion;
 mod name;
@@ -15,6 +16,7 @@ mod stamp;
 mod update;
 
 pub use accept::{accept, check_identity};
+pub use age::human_duration;
 pub use create::{Creation, prepare_create, validate_create};
 pub use name::{NAME_SUFFIX_LENGTH, name_suffix};
 pub use owners::{Author, apply, track};

@@ -21,9 +21,30 @@ struct Table {
 
 static SCHEMA: LazyLock<Table> = LazyLock::new(|| Table::read(TABLE));
 
+/// The name of [`custom_object`]'s type.
+pub const CUSTOM_OBJECT: &str = "custom.Object";
+
+/// What every custom resource is: `apiVersion`, `kind` and `metadata` as everywhere, and fields of any name and shape.
+static CUSTOM: LazyLock<Option<Type>> = LazyLock::new(|| {
+    let bare = SCHEMA.by_name.get("meta/v1.PartialObjectMetadata").and_then(|at| by_index(*at))?;
+    Some(Type {
+        name: CUSTOM_OBJECT,
+        openapi_name: "",
+        has_type_meta: true,
+        is_atomic: false,
+        served: true,
+        is_open: true,
+        ..*bare
+    })
+});
+
 /// The type named `group/version.Type`, as `core/v1.Pod` or `apps/v1.Deployment`.
 pub fn lookup(name: &str) -> Option<&'static Type> {
-    by_index(*SCHEMA.by_name.get(name)?)
+    match SCHEMA.by_name.get(name) {
+        Some(at) => by_index(*at),
+        None if name == CUSTOM_OBJECT => CUSTOM.as_ref(),
+        None => None,
+    }
 }
 
 /// The type of that OpenAPI name, as `io.k8s.api.core.v1.Pod`.
@@ -112,6 +133,7 @@ fn finish(draft: &Draft, fields: &'static [Field], all: &[(Draft, &'static [Fiel
         has_type_meta: draft.flags.contains('m'),
         is_atomic: draft.flags.contains('a'),
         served: draft.flags.contains('s'),
+        is_open: false,
         fields,
         by_name: leak(by_name),
         zeros: leak(zeros),

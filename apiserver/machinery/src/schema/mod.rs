@@ -4,5 +4,5 @@
 mod load;
 mod model;
 
-pub use load::{TABLE_BYTES, all, lookup, lookup_openapi};
+pub use load::{CUSTOM_OBJECT, TABLE_BYTES, all, lookup, lookup_openapi};
 pub use model::{Base, Container, Field, Type};

@@ -216,6 +216,8 @@ pub struct Type {
     pub is_atomic: bool,
     /// Whether upstream serves it (1.36 or 1.37).
     pub served: bool,
+    /// Whether fields beyond the ones named here are kept as they are: custom resources, whose own schema says more.
+    pub is_open: bool,
     pub(super) fields: &'static [Field],
     pub(super) by_name: &'static [(&'static str, &'static Field)],
     /// Fields of which something stands in a canonical tree when they are absent, by name.

@@ -183,6 +183,11 @@ impl ErrorList {
         }
     }
 
+    /// Adds errors that were found elsewhere.
+    pub fn extend(&mut self, errors: impl IntoIterator<Item = FieldError>) {
+        errors.into_iter().for_each(|error| self.push(error));
+    }
+
     /// `Required value`, with why.
     pub fn required(&mut self, field: &Path, detail: &str) {
         self.push(FieldError::new(ErrorType::Required, field, None, detail));
