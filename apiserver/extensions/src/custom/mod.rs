@@ -1,0 +1,22 @@
+//! The kinds that definitions make: their rules, tables and names.
+
+mod column;
+mod definition;
+mod embedded;
+mod formats;
+mod json_path;
+mod kinds;
+mod list_types;
+mod rules;
+mod values;
+
+pub use column::{PrinterColumn, cell};
+pub use definition::{Definition, DefinitionError, Scale, Version};
+pub use formats::is_known_format;
+pub use json_path::{JsonPath, PathError, simple_path};
+pub use kinds::{Face, Faces, KindError, kinds_of, retire};
+pub use list_types::check_list_types;
+pub use rules::CustomRules;
+pub use values::{Patterns, ValueCheck, check_update, check_value};
+
+pub(crate) use embedded::check_embedded;
