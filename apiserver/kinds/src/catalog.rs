@@ -1,6 +1,7 @@
 //! Every kind that is built, and how to find one.
 
 use crate::{apps, core, endpoint_slice, lease, priority_class, rbac, review};
+use mainstay_apiserver_extensions::crd;
 use mainstay_apiserver_machinery::kind::Kind;
 
 static ALL: &[&Kind] = &[
@@ -14,6 +15,7 @@ static ALL: &[&Kind] = &[
     &core::secret::SECRET,
     &core::service::SERVICE,
     &core::service_account::SERVICE_ACCOUNT,
+    &crd::CUSTOM_RESOURCE_DEFINITION,
     &apps::DEPLOYMENT,
     &apps::REPLICA_SET,
     &review::SELF_SUBJECT_REVIEW,

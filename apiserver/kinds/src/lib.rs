@@ -27,6 +27,7 @@ pub use core::service::SERVICE;
 pub use core::service_account::SERVICE_ACCOUNT;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use lease::LEASE;
+pub use mainstay_apiserver_extensions::crd::CUSTOM_RESOURCE_DEFINITION;
 pub use priority_class::{PRIORITY_CLASS, SYSTEM_CLASSES};
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use review::{

@@ -39,7 +39,6 @@ pub struct Core {
     pub flow: Flow,
     /// Cancelled when the server drains.
     pub stop: CancellationToken,
-    kinds: HashMap<(&'static str, &'static str, &'static str), &'static Kind>,
     endpoints: HashMap<EndpointKey, Arc<dyn Endpoint>>,
 }
 
@@ -70,36 +69,35 @@ pub struct Foundation {
 }
 
 impl Core {
-    /// The request path over `assembly`, serving `kinds`.
-    pub fn new(foundation: Foundation, assembly: Assembly, kinds: &[&'static Kind]) -> Self {
+    /// The request path over `assembly`, serving the registry's kinds.
+    pub fn new(foundation: Foundation, assembly: Assembly) -> Self {
         let Foundation { registry, limits, clock, randomness, metrics, stop } = foundation;
         let admission: Arc<dyn Admit> = assembly.admission;
         let writer = Writer::new(registry.clone(), admission, Arc::clone(&clock), Arc::clone(&randomness));
         let endpoints: HashMap<_, _> = assembly.endpoints.into_iter().collect();
         Self {
-            registry,
             writer,
             authenticator: assembly.authenticator,
             authorizer: assembly.authorizer,
             clock,
             randomness,
             metrics,
-            documents: Documents::new(kinds),
+            documents: Documents::new(registry.served().clone()),
             flow: Flow {
                 reads: Arc::new(Semaphore::new(limits.inflight_reads_max)),
                 writes: Arc::new(Semaphore::new(limits.inflight_writes_max)),
                 long_running: Arc::new(Semaphore::new(limits.long_running_max)),
             },
+            registry,
             limits,
             stop,
-            kinds: kinds.iter().map(|kind| ((kind.group, kind.version, kind.plural), *kind)).collect(),
             endpoints,
         }
     }
 
     /// The kind served at a group, version and resource.
     pub fn kind(&self, group: &str, version: &str, resource: &str) -> Option<&'static Kind> {
-        self.kinds.get(&(group, version, resource)).copied()
+        self.registry.served().find(group, version, resource)
     }
 
     /// The special endpoint for a resource and subresource.

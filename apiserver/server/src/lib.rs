@@ -21,6 +21,7 @@ pub mod config;
 pub mod core;
 pub mod discovery;
 pub mod encoding;
+pub mod extensions;
 pub mod failure;
 mod front;
 pub mod handlers;

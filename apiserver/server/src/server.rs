@@ -65,7 +65,7 @@ impl ApiServer {
 /// [`StartError`].
 pub async fn start(config: ServerConfig, store: Store, tasks: Tasks) -> Result<ApiServer, StartError> {
     let base = Base::open(&config, store, &tasks, mainstay_apiserver_kinds::all()).await?;
-    let (assembly, gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
+    let (assembly, mut gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
     // The port is taken before the first objects name it; clients wait in the backlog until it is served.
     let listener = Listener::bind(config.bind).await?;
     let reached_at = SocketAddr::new(config.advertise, listener.local_addr().port());
@@ -94,7 +94,6 @@ pub async fn start_with(
 struct Base {
     registry: Registry,
     metrics: Metrics,
-    kinds: &'static [&'static Kind],
 }
 
 impl Base {
@@ -108,7 +107,8 @@ impl Base {
         let limits = &config.limits;
         let bounds = RingBounds { events_max: limits.ring_events_max, bytes_max: limits.ring_bytes_max };
         let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone());
-        let registry = Registry::new(store, &feed, limits.object_bytes_max, limits.event_ttl);
+        let bounds = (limits.object_bytes_max, limits.event_ttl);
+        let registry = Registry::new(store, &feed, kinds, bounds);
         let stop = tasks.token();
         let ended = stop.child_token();
         let guard = ended.clone().drop_guard();
@@ -122,7 +122,7 @@ impl Base {
             () = ended.cancelled() => return Err(StartError::CacheEnded),
         }
         tasks.spawn("compactor", compactor::run(registry.store().clone(), limits.history, tasks.token()));
-        Ok(Self { registry, metrics, kinds })
+        Ok(Self { registry, metrics })
     }
 
     fn serve(
@@ -142,7 +142,7 @@ impl Base {
             metrics: self.metrics,
             stop: tasks.token(),
         };
-        let core = Arc::new(Core::new(foundation, assembly, self.kinds));
+        let core = Arc::new(Core::new(foundation, assembly));
         tasks.spawn("serving certificate", reload);
         tasks.spawn("http", listener.run(Arc::clone(&core), acceptor));
         info!(%addr, "API server listens");

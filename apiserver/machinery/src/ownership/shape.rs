@@ -122,6 +122,8 @@ impl Shape {
                 None if ty.has_type_meta && matches!(name, "apiVersion" | "kind") => {
                     Some((Self::Scalar(Scalar::Text), None))
                 }
+                // A custom resource: its fields are owned by member, its lists as a whole.
+                None if ty.is_open => Some((Self::Untyped, None)),
                 None => None,
             },
             Self::Map { field, .. } => Some((Self::of_element(field), None)),

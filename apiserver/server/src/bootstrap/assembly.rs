@@ -38,6 +38,7 @@ use crate::authz::aggregator::Aggregator;
 use crate::authz::feed::PolicyFeed;
 use crate::authz::node::NodeAuthorizer;
 use crate::config::ServerConfig;
+use crate::extensions::CustomKinds;
 use crate::handlers::Writer;
 use crate::registry::Registry;
 use crate::reviews::{AccessReview, RulesReview, SelfSubjectReview, TokenReview};
@@ -102,6 +103,7 @@ pub struct Gates {
     allocator: Arc<ServiceAllocator>,
     seeder: Seeder,
     documents: Arc<IssuerDocument>,
+    custom_kinds: CustomKinds,
 }
 
 /// Makes the gates and endpoints over `registry`. Nothing is read or written yet.
@@ -148,7 +150,9 @@ pub fn assemble(
         endpoints.push((EndpointKey::new("", path, ""), Arc::clone(&documents) as Arc<dyn Endpoint>));
     }
     let assembly = Assembly { authenticator, authorizer: Arc::new(authorizer.clone()), admission, endpoints };
-    Ok((assembly, Gates { authorizer, allocator, seeder: Seeder::new(writer), documents }))
+    let seeder = Seeder::new(writer);
+    let custom_kinds = CustomKinds::new(seeder.clone(), Arc::clone(&config.clock));
+    Ok((assembly, Gates { authorizer, allocator, seeder, documents, custom_kinds }))
 }
 
 impl Gates {
@@ -157,7 +161,7 @@ impl Gates {
     ///
     /// # Errors
     /// [`SeedError`].
-    pub async fn seed(&self, server: SocketAddr) -> Result<PolicyFeed, SeedError> {
+    pub async fn seed(&mut self, server: SocketAddr) -> Result<PolicyFeed, SeedError> {
         self.documents.set_server(server);
         self.allocator.repair().await?;
         self.seeder.namespaces().await?;
@@ -166,6 +170,7 @@ impl Gates {
         self.seeder.priority_classes().await?;
         self.kubernetes(server).reconcile(&self.seeder).await?;
         self.seeder.registry().fresh().await;
+        self.custom_kinds.load().await?;
         Ok(PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?)
     }
 
@@ -191,6 +196,7 @@ impl Gates {
         tasks.spawn("authz-policy", feed.run(stop.clone()));
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
         tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
+        tasks.spawn("custom-resources", self.custom_kinds.run(stop.clone()));
         tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));
     }
 }

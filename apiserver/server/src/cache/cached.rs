@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
-use mainstay_apiserver_machinery::protobuf;
 use mainstay_apiserver_machinery::value::{self, Value};
+use mainstay_apiserver_machinery::{json, protobuf};
 use mainstay_store::Revision;
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
@@ -20,7 +20,8 @@ pub struct Cached {
     pub header: Header,
     /// The kind whose form is stored.
     pub kind: &'static Kind,
-    /// The bare protobuf message (no envelope), with `metadata.resourceVersion` filled in.
+    /// The bare protobuf message (no envelope), or the JSON text of a custom resource, with
+    /// `metadata.resourceVersion` filled in.
     pub raw: Bytes,
 }
 
@@ -75,7 +76,7 @@ pub struct StoredDataError {
 }
 
 impl Cached {
-    /// Takes over what the store holds: an envelope without resource version.
+    /// Takes over what the store holds: an envelope, or JSON of a custom resource, without resource version.
     ///
     /// # Errors
     /// Bytes that are not an object of `kind`.
@@ -90,6 +91,11 @@ impl Cached {
             key: String::from_utf8_lossy(key).into_owned(),
             reason,
         };
+        if kind.is_custom {
+            let mut object = json::decode_free(value).map_err(|error| failed(error.to_string()))?;
+            kind.rules.loaded(&mut object);
+            return Ok(Self::custom(kind, object, revision));
+        }
         let envelope = protobuf::envelope::unwrap(value).map_err(|error| failed(error.to_string()))?;
         let object =
             protobuf::decode(envelope.raw, kind.schema()).map_err(|error| failed(error.to_string()))?;
@@ -98,11 +104,26 @@ impl Cached {
         Ok(Self { header: Header::of(kind, &object, revision), kind, raw })
     }
 
+    /// A custom resource in its stored form, which becomes its JSON text under `revision`.
+    pub(crate) fn custom(kind: &'static Kind, mut object: Value, revision: Revision) -> Self {
+        let mut meta = MetaMut(&mut object);
+        meta.set_type(&kind.api_version(), kind.kind);
+        if revision != Revision(0) {
+            meta.set_resource_version(&revision.to_string());
+        }
+        let mut raw = Vec::with_capacity(1024);
+        json::encode(&object, &mut raw);
+        Self { header: Header::of(kind, &object, revision), kind, raw: Bytes::from(raw) }
+    }
+
     /// The same object under another revision: what a DELETED event shows.
     ///
     /// # Errors
-    /// Bytes that are not a message, which [`Cached::from_store`] has excluded.
+    /// Bytes that are not an object, which [`Cached::from_store`] has excluded.
     pub fn at_revision(&self, revision: Revision) -> Result<Self, StoredDataError> {
+        if self.kind.is_custom {
+            return Ok(Self::custom(self.kind, self.decode()?, revision));
+        }
         let raw = splice::with_resource_version(&self.raw, revision)
             .map_err(|error| self.failed(error.to_string()))?;
         Ok(Self { header: Header { revision, ..self.header.clone() }, kind: self.kind, raw })
@@ -113,6 +134,9 @@ impl Cached {
     /// # Errors
     /// Bytes that cannot be decoded.
     pub fn decode(&self) -> Result<Value, StoredDataError> {
+        if self.kind.is_custom {
+            return json::decode_free(&self.raw).map_err(|error| self.failed(error.to_string()));
+        }
         let mut object = protobuf::decode(&self.raw, self.kind.schema())
             .map_err(|error| self.failed(error.to_string()))?;
         MetaMut(&mut object).set_type(&self.kind.api_version(), self.kind.kind);

@@ -10,12 +10,16 @@ use mainstay_store::{
     EventKind, KeyValue, RangeError, RangeRequest, Revision, Store, WatchBatch, WatchError, WatchRequest,
 };
 use prometheus::IntCounterVec;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::resource::Change;
-use super::{Cached, Progress, ResourceCache, RingBounds};
+use super::{CacheMap, Cached, Caches, Progress, ResourceCache, RingBounds};
 use crate::registry::{ROOT, object_name};
+
+/// Changes of the set of caches that wait for the feed.
+const ORDERS_MAX: usize = 16;
 
 /// Why the feed ended; the server cannot go on without it.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +35,56 @@ pub enum FeedError {
 /// The caches by storage prefix, and what fills them.
 pub struct Feed {
     store: Store,
-    caches: HashMap<&'static str, Arc<ResourceCache>>,
+    caches: Caches,
+    bounds: RingBounds,
     progress: Progress,
     undecodable: IntCounterVec,
+    orders: mpsc::Receiver<Order>,
+    door: FeedDoor,
+}
+
+/// A change of the set of caches.
+enum Order {
+    /// A cache for a kind that is stored in its own form. An equal kind's cache is brought to the present schema in
+    /// place; one of another kind is replaced, and its watches end.
+    Open { kind: &'static Kind, done: oneshot::Sender<()> },
+    /// No cache any more; its watches end.
+    Close { prefix: &'static str, done: oneshot::Sender<()> },
+}
+
+/// The way to have caches opened and closed while the feed runs. Clones share it.
+#[derive(Clone)]
+pub struct FeedDoor {
+    orders: mpsc::Sender<Order>,
+}
+
+/// The feed has ended, and the server with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cache is closed")]
+pub struct FeedEnded;
+
+impl FeedDoor {
+    /// Opens the cache of a kind, or brings it to the kind's present schema. When this returns it holds everything.
+    ///
+    /// # Errors
+    /// [`FeedEnded`].
+    pub async fn open(&self, kind: &'static Kind) -> Result<(), FeedEnded> {
+        self.send(|done| Order::Open { kind, done }).await
+    }
+
+    /// Closes the cache of a storage prefix.
+    ///
+    /// # Errors
+    /// [`FeedEnded`].
+    pub async fn close(&self, prefix: &'static str) -> Result<(), FeedEnded> {
+        self.send(|done| Order::Close { prefix, done }).await
+    }
+
+    async fn send(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<(), FeedEnded> {
+        let (done, answer) = oneshot::channel();
+        self.orders.send(order(done)).await.map_err(|_closed| FeedEnded)?;
+        answer.await.map_err(|_closed| FeedEnded)
+    }
 }
 
 impl Feed {
@@ -45,17 +96,24 @@ impl Feed {
         undecodable: IntCounterVec,
     ) -> Self {
         let progress = Progress::default();
-        let caches = kinds
+        let (sender, orders) = mpsc::channel(ORDERS_MAX);
+        let caches: CacheMap = kinds
             .iter()
             .filter_map(|kind| Some((kind.storage.as_ref()?.prefix, kind.stored_kind())))
             .map(|(prefix, kind)| (prefix, Arc::new(ResourceCache::new(kind, bounds, progress.clone()))))
             .collect();
-        Self { store, caches, progress, undecodable }
+        let (caches, door) = (Caches::new(caches), FeedDoor { orders: sender });
+        Self { store, caches, bounds, progress, undecodable, orders, door }
     }
 
     /// The caches, by storage prefix.
-    pub fn caches(&self) -> &HashMap<&'static str, Arc<ResourceCache>> {
+    pub fn caches(&self) -> &Caches {
         &self.caches
+    }
+
+    /// The way to open and close caches.
+    pub fn door(&self) -> &FeedDoor {
+        &self.door
     }
 
     /// How far the caches are.
@@ -67,22 +125,26 @@ impl Feed {
     ///
     /// # Errors
     /// [`FeedError`] when the store gives up.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), FeedError> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), FeedError> {
         loop {
             let revision = self.load().await?;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 end = self.follow(revision) => match end {
-                    WatchError::Compacted { floor } => warn!(%floor, "the cache fell behind compaction and loads anew"),
-                    WatchError::Closed if stop.is_cancelled() => return Ok(()),
-                    other => return Err(FeedError::Follow(other)),
+                    FeedError::Follow(WatchError::Compacted { floor })
+                    | FeedError::Load(RangeError::Compacted { floor, .. }) => {
+                        warn!(%floor, "the cache fell behind compaction and loads anew");
+                    }
+                    FeedError::Follow(WatchError::Closed) if stop.is_cancelled() => return Ok(()),
+                    other => return Err(other),
                 },
             }
         }
     }
 
     async fn load(&self) -> Result<Revision, FeedError> {
+        let map = self.caches.map();
         let mut loaded: HashMap<&'static str, Vec<Cached>> = HashMap::new();
         let mut revision = Revision(0);
         let mut pages = std::pin::pin!(
@@ -95,16 +157,16 @@ impl Feed {
                 revision = page.revision;
             }
             for kv in &page.kvs {
-                if let Some((prefix, cached)) = self.take(kv) {
-                    loaded.entry(prefix).or_default().push(cached);
-                }
+                let Some((prefix, _)) = split_key(&map, &kv.key) else { continue };
+                let cached = map.get(prefix).and_then(|cache| self.decode(cache.kind, kv));
+                loaded.entry(prefix).or_default().extend(cached);
             }
         }
         if revision == Revision(0) {
             revision = self.store.revision();
         }
         let count: usize = loaded.values().map(Vec::len).sum();
-        for (prefix, cache) in &self.caches {
+        for (prefix, cache) in map.iter() {
             cache.load(loaded.remove(prefix).unwrap_or_default().into_iter(), revision);
         }
         self.progress.advance(revision);
@@ -112,23 +174,88 @@ impl Feed {
         Ok(revision)
     }
 
-    async fn follow(&self, loaded: Revision) -> WatchError {
+    async fn follow(&mut self, loaded: Revision) -> FeedError {
         // Everything, not only our root: then every revision shows up here and consistent reads never wait for more.
         let request =
             WatchRequest { progress: true, ..WatchRequest::prefix(Bytes::new()).starting_at(loaded.next()) };
         let mut watch = self.store.watch(request).await;
         loop {
-            match watch.next().await {
-                Ok(batch) => self.apply(&batch),
-                Err(end) => return end,
+            // The feed holds a sender itself, so orders never end; both sides lose nothing when they are dropped early.
+            tokio::select! {
+                biased;
+                Some(order) = self.orders.recv() => {
+                    if let Err(error) = self.carry_out(order).await {
+                        return FeedError::Load(error);
+                    }
+                }
+                batch = watch.next() => match batch {
+                    Ok(batch) => self.apply(&batch),
+                    Err(end) => return FeedError::Follow(end),
+                },
             }
         }
     }
 
+    /// Runs between two batches, so that a new cache is loaded at exactly the revision where the batches go on.
+    async fn carry_out(&self, order: Order) -> Result<(), RangeError> {
+        let done = match order {
+            Order::Open { kind, done } => {
+                self.open(kind).await?;
+                done
+            }
+            Order::Close { prefix, done } => {
+                if let Some(cache) = self.caches.get(prefix) {
+                    self.caches.set(prefix, None);
+                    cache.load(std::iter::empty(), self.progress.current());
+                }
+                done
+            }
+        };
+        // Where nobody waits any more, the change itself was still wanted.
+        let _nobody_waits = done.send(());
+        Ok(())
+    }
+
+    async fn open(&self, kind: &'static Kind) -> Result<(), RangeError> {
+        let Some(prefix) = kind.storage.as_ref().map(|storage| storage.prefix) else { return Ok(()) };
+        let revision = self.progress.current();
+        let objects = self.read(kind, prefix, revision).await?;
+        match self.caches.get(prefix) {
+            Some(cache) if std::ptr::eq(cache.kind, kind) => cache.renew(objects.into_iter()),
+            older => {
+                let cache = ResourceCache::new(kind, self.bounds, self.progress.clone());
+                cache.load(objects.into_iter(), revision);
+                self.caches.set(prefix, Some(Arc::new(cache)));
+                if let Some(older) = older {
+                    older.load(std::iter::empty(), revision);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every object below a prefix at `revision`.
+    async fn read(
+        &self,
+        kind: &'static Kind,
+        prefix: &str,
+        revision: Revision,
+    ) -> Result<Vec<Cached>, RangeError> {
+        let range = RangeRequest::prefix(Bytes::from(format!("{ROOT}{prefix}/")));
+        let range = RangeRequest { revision: Some(revision).filter(|r| *r > Revision(0)), ..range };
+        let mut objects = Vec::new();
+        let mut pages = std::pin::pin!(self.store.range_stream(range));
+        while let Some(page) = pages.next().await {
+            objects.extend(page?.kvs.iter().filter_map(|kv| self.decode(kind, kv)));
+        }
+        Ok(objects)
+    }
+
     fn apply(&self, batch: &WatchBatch) {
+        let map = self.caches.load();
         let mut changes: Vec<(&Arc<ResourceCache>, Vec<Change>)> = Vec::new();
         for event in &batch.events {
-            let Some((cache, change)) = self.change(event.kind, &event.kv) else { continue };
+            let Some((cache, change)) = self.change(&map, event.kind, &event.kv) else { continue };
             match changes.iter_mut().find(|(c, _)| Arc::ptr_eq(c, cache)) {
                 Some((_, list)) => list.push(change),
                 None => changes.push((cache, vec![change])),
@@ -140,11 +267,16 @@ impl Feed {
         self.progress.advance(batch.revision);
     }
 
-    fn change(&self, kind: EventKind, kv: &KeyValue) -> Option<(&Arc<ResourceCache>, Change)> {
-        let (prefix, rest) = self.split_key(&kv.key)?;
-        let cache = self.caches.get(prefix)?;
+    fn change<'m>(
+        &self,
+        map: &'m CacheMap,
+        kind: EventKind,
+        kv: &KeyValue,
+    ) -> Option<(&'m Arc<ResourceCache>, Change)> {
+        let (prefix, rest) = split_key(map, &kv.key)?;
+        let cache = map.get(prefix)?;
         match kind {
-            EventKind::Put => self.take(kv).map(|(_, cached)| (cache, Change::Put(cached))),
+            EventKind::Put => self.decode(cache.kind, kv).map(|cached| (cache, Change::Put(cached))),
             EventKind::Delete => {
                 let (namespace, name) = object_name(cache.kind, rest)?;
                 Some((cache, Change::Delete { namespace: namespace.to_owned(), name: name.to_owned() }))
@@ -152,27 +284,25 @@ impl Feed {
         }
     }
 
-    fn take(&self, kv: &KeyValue) -> Option<(&'static str, Cached)> {
-        let (prefix, _rest) = self.split_key(&kv.key)?;
-        let cache = self.caches.get(prefix)?;
-        match Cached::from_store(cache.kind, &kv.value, kv.mod_revision, &kv.key) {
-            Ok(cached) => Some((prefix, cached)),
+    fn decode(&self, kind: &'static Kind, kv: &KeyValue) -> Option<Cached> {
+        match Cached::from_store(kind, &kv.value, kv.mod_revision, &kv.key) {
+            Ok(cached) => Some(cached),
             Err(error) => {
-                self.undecodable.with_label_values(&[cache.kind.plural]).inc();
+                self.undecodable.with_label_values(&[kind.plural]).inc();
                 error!(%error, "a stored object cannot be served");
                 None
             }
         }
     }
+}
 
-    /// The storage prefix of a key, and what follows it. Prefixes have one segment or two (`services/specs`).
-    fn split_key<'a>(&self, key: &'a [u8]) -> Option<(&'static str, &'a str)> {
-        let rest = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
-        let first = rest.find('/')?;
-        let second = rest.get(first + 1..)?.find('/').map(|at| first + 1 + at);
-        [second, Some(first)].into_iter().flatten().find_map(|end| {
-            let (prefix, _) = self.caches.get_key_value(rest.get(..end)?)?;
-            Some((*prefix, rest.get(end + 1..)?))
-        })
-    }
+/// The storage prefix of a key, and what follows it. Prefixes have one segment or two (`services/specs`).
+fn split_key<'a>(map: &CacheMap, key: &'a [u8]) -> Option<(&'static str, &'a str)> {
+    let rest = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
+    let first = rest.find('/')?;
+    let second = rest.get(first + 1..)?.find('/').map(|at| first + 1 + at);
+    [second, Some(first)].into_iter().flatten().find_map(|end| {
+        let (prefix, _) = map.get_key_value(rest.get(..end)?)?;
+        Some((*prefix, rest.get(end + 1..)?))
+    })
 }

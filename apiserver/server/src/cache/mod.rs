@@ -3,6 +3,7 @@
 //! Objects are kept as the wire bytes they were stored as, with a small decoded header; reads and watches never decode.
 
 mod cached;
+mod caches;
 mod cursor;
 mod event;
 mod feed;
@@ -15,9 +16,10 @@ mod snapshot;
 pub(crate) mod splice;
 
 pub use cached::{Cached, Header, Owner, StoredDataError};
+pub use caches::{CacheMap, Caches};
 pub use cursor::{Cursor, CursorEnd};
 pub use event::{ChangeKind, Event, FrameKey};
-pub use feed::{Feed, FeedError};
+pub use feed::{Feed, FeedDoor, FeedError};
 pub use progress::Progress;
 pub use resource::{ResourceCache, TooOld};
 pub use ring::RingBounds;

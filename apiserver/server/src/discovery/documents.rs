@@ -1,8 +1,9 @@
 //! The documents, made when first asked for and kept; and which of them a request gets.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -19,11 +20,44 @@ use super::plain::{Group, groups};
 use super::{aggregated, plain};
 use crate::encoding::{self, Allow, raw_response, value_response};
 use crate::failure::to_status;
+use crate::registry::{Kinds, ServedKinds};
 use crate::request::RequestContext;
 use crate::types::{Response, empty_body};
 
-/// Discovery and OpenAPI documents of the served kinds.
+/// Discovery and OpenAPI documents of the kinds that are served at the moment of the question.
 pub struct Documents {
+    served: ServedKinds,
+    current: ArcSwap<Edition>,
+}
+
+impl Documents {
+    /// Documents about `served`; nothing is made yet.
+    pub fn new(served: ServedKinds) -> Self {
+        let current = ArcSwap::from_pointee(Edition::new(&served.current(), None));
+        Self { served, current }
+    }
+
+    /// The answer to a path, `None` for paths that are no document.
+    pub fn answer(&self, path: &str, context: &RequestContext) -> Option<Result<Response, Status>> {
+        self.edition().answer(path, context)
+    }
+
+    fn edition(&self) -> Arc<Edition> {
+        let kinds = self.served.current();
+        let edition = self.current.load_full();
+        if edition.generation == kinds.generation {
+            return edition;
+        }
+        // Two requests may both make the new one: nothing in it is made before it is asked for.
+        let newer = Arc::new(Edition::new(&kinds, Some(&edition)));
+        self.current.store(Arc::clone(&newer));
+        newer
+    }
+}
+
+/// The documents about one set of kinds.
+struct Edition {
+    generation: u64,
     kinds: Vec<&'static Kind>,
     groups: Vec<Group>,
     aggregated: OnceLock<HashMap<(bool, &'static str), Tagged>>,
@@ -39,19 +73,18 @@ struct Tagged {
 /// Versions of aggregated discovery, newest first.
 const AGGREGATED: [&str; 2] = ["v2", "v2beta1"];
 
-impl Documents {
-    /// Documents about `kinds`; nothing is made yet.
-    pub fn new(kinds: &[&'static Kind]) -> Self {
+impl Edition {
+    fn new(kinds: &Kinds, older: Option<&Self>) -> Self {
         Self {
-            groups: groups(kinds),
-            openapi: OpenApi::new(kinds),
-            kinds: kinds.to_vec(),
+            generation: kinds.generation,
+            groups: groups(kinds.all()),
+            openapi: OpenApi::new(kinds.all(), older.map(|older| &older.openapi)),
+            kinds: kinds.all().to_vec(),
             aggregated: OnceLock::new(),
         }
     }
 
-    /// The answer to a path, `None` for paths that are no document.
-    pub fn answer(&self, path: &str, context: &RequestContext) -> Option<Result<Response, Status>> {
+    fn answer(&self, path: &str, context: &RequestContext) -> Option<Result<Response, Status>> {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
             [""] => Some(Self::value(context, &self.root())),

@@ -1,8 +1,8 @@
 //! `/openapi/v2`, `/openapi/v3` and its documents per group version. Made when first asked for, kept compressed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -31,7 +31,7 @@ pub(super) struct OpenApi {
     kinds: Vec<&'static Kind>,
     v2: OnceLock<Compressed>,
     v2_protobuf: OnceLock<Compressed>,
-    v3: BTreeMap<String, OnceLock<Compressed>>,
+    v3: BTreeMap<String, Arc<OnceLock<Compressed>>>,
 }
 
 /// A document as it is kept.
@@ -55,8 +55,19 @@ impl Compressed {
 }
 
 impl OpenApi {
-    pub(super) fn new(kinds: &[&'static Kind]) -> Self {
-        let v3 = kinds.iter().map(|kind| (path_of(kind), OnceLock::new())).collect();
+    /// Documents about `kinds`. Those of groups without custom kinds are taken over from an older edition.
+    pub(super) fn new(kinds: &[&'static Kind], older: Option<&Self>) -> Self {
+        let changing: BTreeSet<String> =
+            kinds.iter().filter(|kind| kind.is_custom).map(|kind| path_of(kind)).collect();
+        let v3 = kinds
+            .iter()
+            .map(|kind| path_of(kind))
+            .map(|path| {
+                let kept = older.and_then(|older| older.v3.get(&path)).filter(|_| !changing.contains(&path));
+                let document = kept.map(Arc::clone).unwrap_or_default();
+                (path, document)
+            })
+            .collect();
         Self { kinds: kinds.to_vec(), v2: OnceLock::new(), v2_protobuf: OnceLock::new(), v3 }
     }
 

@@ -90,15 +90,17 @@ pub struct Allow {
     pub views: bool,
     /// A stream of events: no YAML.
     pub stream: bool,
+    /// A custom resource, which has no protobuf form; its metadata has.
+    pub custom: bool,
 }
 
 impl Allow {
     /// One object, or a list.
-    pub const OBJECTS: Self = Self { views: true, stream: false };
+    pub const OBJECTS: Self = Self { views: true, stream: false, custom: false };
     /// Only the object itself: reviews, statuses.
-    pub const PLAIN: Self = Self { views: false, stream: false };
+    pub const PLAIN: Self = Self { views: false, stream: false, custom: false };
     /// A watch.
-    pub const WATCH: Self = Self { views: true, stream: true };
+    pub const WATCH: Self = Self { views: true, stream: true, custom: false };
 }
 
 /// Accept headers have fewer clauses than this; the rest is ignored.
@@ -117,13 +119,18 @@ pub fn accept(header: Option<&str>, query: &Query, allow: Allow) -> Result<Accep
     for clause in &clauses {
         let Some(media) = clause.media(allow) else { continue };
         let Some(view) = clause.view(media, allow) else { continue };
+        if allow.custom && media == Media::Protobuf && view == View::Object {
+            continue;
+        }
         let view = match view {
             View::Table(_) => View::Table(include_object(query)?),
             other => other,
         };
         return Ok(Accepted { media, view, pretty });
     }
-    Err(Status::not_acceptable(&Media::ALL.map(Media::content_type)))
+    let offered = if allow.custom { &Media::ALL[..2] } else { &Media::ALL[..] };
+    let offered: Vec<&str> = offered.iter().map(|media| media.content_type()).collect();
+    Err(Status::not_acceptable(&offered))
 }
 
 fn include_object(query: &Query) -> Result<IncludeObject, Status> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::schema::Type;
+use mainstay_apiserver_machinery::value::Value;
 use mainstay_apiserver_machinery::{json, protobuf};
 use time::OffsetDateTime;
 
@@ -87,6 +88,15 @@ impl ObjectEncoder {
     pub fn message<'a>(&self, object: &'a Cached) -> Result<Cow<'a, [u8]>, Failure> {
         let failed = |reason: String| Failure::Encode { kind: self.kind.kind, reason };
         match self.view {
+            View::Metadata if object.kind.is_custom => {
+                let mut out = Vec::with_capacity(512);
+                let schema = self.kind.schema();
+                protobuf::encode(&metadata_of(object)?, schema, &mut out)
+                    .map_err(|error| failed(error.to_string()))?;
+                Ok(Cow::Owned(out))
+            }
+            // Negotiation has offered no protobuf for these.
+            _ if object.kind.is_custom => Err(failed("custom resources have no protobuf form".to_owned())),
             View::Metadata => {
                 splice::metadata_only(&object.raw).map(Cow::Owned).map_err(|error| failed(error.to_string()))
             }
@@ -102,6 +112,10 @@ impl ObjectEncoder {
     }
 
     fn object_json(&self, object: &Cached, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if self.kind == object.kind && object.kind.is_custom {
+            out.extend_from_slice(&object.raw);
+            return Ok(());
+        }
         if self.kind == object.kind {
             return self.transcode(
                 &object.raw,
@@ -115,6 +129,10 @@ impl ObjectEncoder {
     }
 
     pub(super) fn metadata_json(&self, object: &Cached, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if object.kind.is_custom {
+            json::encode(&metadata_of(object)?, out);
+            return Ok(());
+        }
         protobuf::transcode_metadata_json(&object.raw, "", out)
             .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })
     }
@@ -147,4 +165,14 @@ impl ObjectEncoder {
         protobuf::transcode_json(message, schema, identity, out)
             .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })
     }
+}
+
+/// A custom resource as a `PartialObjectMetadata`.
+fn metadata_of(object: &Cached) -> Result<Value, Failure> {
+    let mut whole = object.decode()?;
+    let mut out = Value::map();
+    out.set_path(&["kind"], "PartialObjectMetadata");
+    out.set_path(&["apiVersion"], META_VERSION);
+    out.set_path(&["metadata"], whole.get_mut("metadata").map(Value::take).unwrap_or_default());
+    Ok(out)
 }

@@ -6,7 +6,7 @@ use mainstay_proto_api::Status;
 use super::Call;
 use super::options::{WriteOptions, add_warnings};
 use crate::encoding::{Allow, object_response};
-use crate::request::{decode_object, shown_type};
+use crate::request::decode_kind;
 use crate::types::{Body, Response};
 
 pub(super) async fn object(call: &Call<'_>, body: Body) -> Result<Response, Status> {
@@ -16,8 +16,7 @@ pub(super) async fn object(call: &Call<'_>, body: Body) -> Result<Response, Stat
     let accepted = call.accept(Allow::OBJECTS)?;
     let options = WriteOptions::read(call, "CreateOptions")?;
     let body = call.body(body).await?;
-    let decoded =
-        decode_object(call.headers(), &body, call.kind.schema(), shown_type(call.kind), options.strictness)?;
+    let decoded = decode_kind(call.headers(), &body, call.kind, options.strictness)?;
     let outcome = call.core.writer.create(&options.request(call, ""), decoded.object).await?;
     let mut response = object_response(
         call.headers(),

@@ -14,6 +14,7 @@ use super::options::WriteOptions;
 use super::{Call, FieldOwner, update};
 use crate::authz::forbidden;
 use crate::encoding::Allow;
+use crate::request::{DecodedObject, prune_unknown};
 use crate::types::{Body, Response};
 
 /// A patch that is read, ready to be applied again and again.
@@ -29,8 +30,14 @@ impl Patch {
     pub(super) fn type_of(call: &Call<'_>) -> Result<PatchType, Status> {
         let header = call.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let utf8 = !header.to_ascii_lowercase().contains("charset=utf-16");
-        let patch_type = PatchType::from_content_type(header).filter(|_| utf8);
-        patch_type.ok_or_else(|| Status::unsupported_media_type(&PatchType::ALL.map(PatchType::content_type)))
+        // Custom resources have no strategic merge; the Scale of one has.
+        let is_plain = call.kind.is_custom && call.info().subresource != "scale";
+        let offered = |one: &PatchType| !(is_plain && *one == PatchType::StrategicMerge);
+        let patch_type = PatchType::from_content_type(header).filter(|one| utf8 && offered(one));
+        patch_type.ok_or_else(|| {
+            let types = PatchType::ALL.into_iter().filter(offered).map(PatchType::content_type);
+            Status::unsupported_media_type(&types.collect::<Vec<_>>())
+        })
     }
 
     /// Reads a patch of that type.
@@ -85,7 +92,11 @@ pub(super) async fn object(call: &Call<'_>, target: Target<'_>, body: Body) -> R
     let mut warnings = Vec::new();
     let change = |old: &Value| {
         let (object, found) = if patch_type == PatchType::Apply {
-            (applied(call, target, &patch, &options, old)?, patch.warnings.clone())
+            let object = applied(call, target, &patch, &options, old)?;
+            let mut applied = DecodedObject { object, warnings: patch.warnings.clone() };
+            prune_unknown(call.kind, &mut applied, options.strictness)
+                .map_err(|error| Status::bad_request(format!("error strict decoding patch: {error}")))?;
+            (applied.object, applied.warnings)
         } else if old.is_null() {
             return Err(call.not_found());
         } else {
@@ -134,7 +145,13 @@ pub(super) fn check_fields(
     patched: &Value,
     strictness: Strictness,
 ) -> Result<(Value, Vec<String>), Status> {
-    let decoded = json::conform(patched, kind.schema(), strictness).map_err(|error| {
+    let lenient =
+        if kind.is_custom && strictness == Strictness::Strict { Strictness::Warn } else { strictness };
+    let conformed = json::conform(patched, kind.schema(), lenient).and_then(|decoded| {
+        let mut decoded = DecodedObject { object: decoded.value, warnings: decoded.warnings };
+        prune_unknown(kind, &mut decoded, strictness).map(|()| decoded)
+    });
+    let decoded = conformed.map_err(|error| {
         Status::failure(
             if strictness == Strictness::Strict { 400 } else { 422 },
             if strictness == Strictness::Strict { "BadRequest" } else { "Invalid" },
@@ -144,5 +161,5 @@ pub(super) fn check_fields(
             ),
         )
     })?;
-    Ok((decoded.value, decoded.warnings))
+    Ok((decoded.object, decoded.warnings))
 }

@@ -197,7 +197,7 @@ fn view(object: &Value, paths: ScalePaths) -> Result<Value, Status> {
         scale.set_path(&["spec", "replicas"], replicas);
     }
     scale.set_path(&["status", "replicas"], object.path_i64(paths.status_replicas).unwrap_or(0));
-    if let Some(selector) = object.path(paths.selector) {
+    if let Some(selector) = object.path(paths.selector).filter(|_| !paths.selector.is_empty()) {
         let text = selector_text(selector)?;
         if !text.is_empty() {
             scale.set_path(&["status", "selector"], text);
@@ -208,6 +208,10 @@ fn view(object: &Value, paths: ScalePaths) -> Result<Value, Status> {
 
 /// A LabelSelector, or a plain map of labels, as query text.
 fn selector_text(selector: &Value) -> Result<String, Status> {
+    // Custom resources keep the selector as text.
+    if let Some(text) = selector.as_str() {
+        return Ok(text.to_owned());
+    }
     let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
     if !structured {
         let labels = selector.as_map().into_iter().flatten();

@@ -7,15 +7,14 @@ use mainstay_proto_api::Status;
 use super::options::{WriteOptions, add_warnings};
 use super::{Call, Outcome};
 use crate::encoding::{Accepted, Allow, object_response};
-use crate::request::{decode_object, shown_type};
+use crate::request::decode_kind;
 use crate::types::{Body, Response};
 
 pub(super) async fn object(call: &Call<'_>, target: Target<'_>, body: Body) -> Result<Response, Status> {
     let accepted = call.accept(Allow::OBJECTS)?;
     let options = WriteOptions::read(call, "UpdateOptions")?;
     let body = call.body(body).await?;
-    let decoded =
-        decode_object(call.headers(), &body, call.kind.schema(), shown_type(call.kind), options.strictness)?;
+    let decoded = decode_kind(call.headers(), &body, call.kind, options.strictness)?;
     let request = options.request(call, &call.info().name);
     let wanted = decoded.object;
     let outcome = call.core.writer.update(&request, target, |_old| Ok(wanted.clone())).await?;

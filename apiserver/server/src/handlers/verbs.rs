@@ -34,7 +34,9 @@ impl<'a> Call<'a> {
 
     pub(super) fn accept(&self, allow: Allow) -> Result<Accepted, Status> {
         let header = self.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
-        encoding::accept(header, &self.context.query, allow)
+        // Views are offered where the answer is an object of the kind itself.
+        let custom = self.kind.is_custom && allow.views;
+        encoding::accept(header, &self.context.query, Allow { custom, ..allow })
     }
 
     pub(super) fn encoder(&self, accepted: Accepted) -> ObjectEncoder {

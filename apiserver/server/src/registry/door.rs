@@ -1,6 +1,5 @@
 //! [`Registry`]: reads from the caches, and the way to the writes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,8 @@ use mainstay_proto_api::Status;
 use mainstay_store::{Revision, Store};
 
 use super::event_leases::EventLeases;
-use crate::cache::{Cached, Feed, Progress, ResourceCache, Snapshot};
+use super::served::ServedKinds;
+use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
 use crate::failure::{Failure, to_status};
 
 /// How long a read waits for a resource version from the future, as upstream does.
@@ -25,18 +25,27 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) object_bytes_max: usize,
     pub(super) event_leases: EventLeases,
-    caches: HashMap<&'static str, Arc<ResourceCache>>,
+    caches: Caches,
+    feed: FeedDoor,
+    served: ServedKinds,
     progress: Progress,
 }
 
 impl Registry {
-    /// A registry over the caches that `feed` fills.
-    pub fn new(store: Store, feed: &Feed, object_bytes_max: usize, event_ttl: Duration) -> Self {
+    /// A registry over the caches that `feed` fills, of `kinds` and those that come later.
+    pub fn new(
+        store: Store,
+        feed: &Feed,
+        kinds: &'static [&'static Kind],
+        (object_bytes_max, event_ttl): (usize, Duration),
+    ) -> Self {
         let inner = Inner {
             event_leases: EventLeases::new(store.clone(), event_ttl),
             store,
             object_bytes_max,
             caches: feed.caches().clone(),
+            feed: feed.door().clone(),
+            served: ServedKinds::new(kinds),
             progress: feed.progress().clone(),
         };
         Self { inner: Arc::new(inner) }
@@ -50,17 +59,27 @@ impl Registry {
     /// The cache of a kind's resource.
     ///
     /// # Errors
-    /// 405 for kinds that are not stored.
-    pub fn cache(&self, kind: &'static Kind) -> Result<&Arc<ResourceCache>, Status> {
-        kind.storage
-            .as_ref()
-            .and_then(|storage| self.inner.caches.get(storage.prefix))
-            .ok_or_else(|| Status::method_not_allowed(kind.group, kind.plural, "storage"))
+    /// 405 for kinds that are not stored; 404 for a custom kind that is gone.
+    pub fn cache(&self, kind: &'static Kind) -> Result<Arc<ResourceCache>, Status> {
+        let found = kind.storage.as_ref().and_then(|storage| self.inner.caches.get(storage.prefix));
+        found.ok_or_else(|| {
+            if kind.is_custom {
+                // Its definition went away after the request had found the kind.
+                Status::path_not_found()
+            } else {
+                Status::method_not_allowed(kind.group, kind.plural, "storage")
+            }
+        })
     }
 
-    /// All caches.
-    pub fn caches(&self) -> impl Iterator<Item = &Arc<ResourceCache>> {
-        self.inner.caches.values()
+    /// The kinds that are served now.
+    pub fn served(&self) -> &ServedKinds {
+        &self.inner.served
+    }
+
+    /// The way to open and close caches of kinds that come and go.
+    pub fn feed(&self) -> &FeedDoor {
+        &self.inner.feed
     }
 
     /// One object as the cache has it now.

@@ -6,11 +6,13 @@ mod door;
 mod event_leases;
 mod history;
 mod keys;
+mod served;
 mod stored;
 mod writes;
 
 pub use door::Registry;
 pub use history::HistoryPage;
 pub use keys::{KeyError, ROOT, object_key, object_name, resource_prefix};
+pub use served::{Kinds, ServedKinds};
 pub use stored::Stored;
 pub use writes::Written;

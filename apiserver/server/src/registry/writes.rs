@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
-use mainstay_apiserver_machinery::protobuf;
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::{json, protobuf};
 use mainstay_proto_api::Status;
 use mainstay_store::{
     Compare, DeleteRangeRequest, LeaseId, OpResponse, PutRequest, RangeRequest, Revision, Txn, TxnResponse,
@@ -168,13 +168,20 @@ impl Registry {
         meta.set_type(&stored_kind.api_version(), stored_kind.kind);
         meta.set_resource_version("");
         let mut message = Vec::with_capacity(1024);
-        protobuf::encode(&object, stored_kind.schema(), &mut message)
-            .map_err(|error| Failure::Encode { kind: kind.kind, reason: error.to_string() })?;
-        let value = protobuf::envelope::wrap(&stored_kind.gvk(), &message);
+        let (message, value) = if stored_kind.is_custom {
+            json::encode(&object, &mut message);
+            let message = Bytes::from(message);
+            (message.clone(), message)
+        } else {
+            protobuf::encode(&object, stored_kind.schema(), &mut message)
+                .map_err(|error| Failure::Encode { kind: kind.kind, reason: error.to_string() })?;
+            let value = protobuf::envelope::wrap(&stored_kind.gvk(), &message);
+            (Bytes::from(message), Bytes::from(value))
+        };
         if value.len() > self.inner.object_bytes_max {
             return Err(Failure::ObjectTooLarge { bytes: value.len(), max: self.inner.object_bytes_max });
         }
-        Ok(Encoded { kind: stored_kind, object, message: Bytes::from(message), value: Bytes::from(value) })
+        Ok(Encoded { kind: stored_kind, object, message, value })
     }
 }
 
@@ -189,6 +196,13 @@ struct Encoded {
 impl Encoded {
     fn stored(&self, revision: Revision) -> Result<Stored, Failure> {
         let mut object = self.object.clone();
+        if self.kind.is_custom {
+            let cached = Arc::new(Cached::custom(self.kind, object.clone(), revision));
+            if revision != Revision(0) {
+                MetaMut(&mut object).set_resource_version(&revision.to_string());
+            }
+            return Ok(Stored { object, cached });
+        }
         let raw = if revision == Revision(0) {
             self.message.clone()
         } else {

@@ -56,7 +56,61 @@ pub fn decode_object(
     strictness: Strictness,
 ) -> Result<DecodedObject, Status> {
     let media = Media::of_body(headers.get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or("invalid")))?;
+    if schema.is_open && media == Media::Protobuf {
+        return Err(Status::unsupported_media_type(&[Media::Json, Media::Yaml].map(Media::content_type)));
+    }
     decode_media(media, body, schema, shown, strictness)
+}
+
+/// Decodes a body as an object of `kind`: as [`decode_object`], and what a custom kind's schema does not know is
+/// dropped too.
+///
+/// # Errors
+/// As [`decode_object`].
+pub fn decode_kind(
+    headers: &HeaderMap,
+    body: &[u8],
+    kind: &'static Kind,
+    strictness: Strictness,
+) -> Result<DecodedObject, Status> {
+    if !kind.is_custom {
+        return decode_object(headers, body, kind.schema(), shown_type(kind), strictness);
+    }
+    // What decoding finds is told together with what pruning finds.
+    let lenient = if strictness == Strictness::Strict { Strictness::Warn } else { strictness };
+    let mut decoded = decode_object(headers, body, kind.schema(), shown_type(kind), lenient)?;
+    match prune_unknown(kind, &mut decoded, strictness) {
+        Ok(()) => Ok(decoded),
+        Err(reason) => Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {reason}",
+            kind.kind, kind.version, kind.kind
+        ))),
+    }
+}
+
+/// Drops what the kind's own schema does not know, and tells it as `strictness` says.
+///
+/// # Errors
+/// What was unknown or duplicate, if strictness was asked for.
+pub fn prune_unknown(
+    kind: &'static Kind,
+    decoded: &mut DecodedObject,
+    strictness: Strictness,
+) -> Result<(), json::DecodeError> {
+    let mut unknown = Vec::new();
+    kind.rules.prune(&mut decoded.object, &mut unknown);
+    match strictness {
+        Strictness::Ignore => {}
+        Strictness::Warn => decoded.warnings.extend(unknown),
+        Strictness::Strict => {
+            let mut all = std::mem::take(&mut decoded.warnings);
+            all.extend(unknown);
+            if !all.is_empty() {
+                return Err(json::DecodeError::Strict(all));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn decode_media(

@@ -4,6 +4,7 @@
 
 mod bad_inputs;
 mod client;
+mod custom;
 mod discovery;
 mod kinds;
 mod lists;
