@@ -1,6 +1,6 @@
 //! Defaults of a schema are themselves valid, and have no unknown fields.
 
-use crate::custom::{Patterns, ValueCheck, check_embedded, check_value};
+use crate::custom::{Patterns, RuleTree, ValueCheck, check_embedded, check_rules, check_value};
 use mainstay_apiserver_machinery::structural::{Structural, prune};
 use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 
@@ -20,6 +20,9 @@ pub(super) fn check_defaults(schema: &Structural, path: &Path, errors: &mut Erro
             check_value(&ValueCheck { schema, patterns: &patterns }, default, &at, errors);
         }
         check_embedded(default, schema, &at, errors);
+        if let Some(rules) = RuleTree::of(schema, false).filter(|_| errors.is_empty()) {
+            check_rules(&rules, schema, default, None, (&at, errors));
+        }
     }
     if let Some(items) = schema.items.as_deref() {
         check_defaults(items, &path.child("items"), errors);

@@ -6,6 +6,7 @@ mod defaults;
 mod field_path;
 mod kind;
 mod names;
+mod rule_check;
 mod rules;
 mod schema;
 mod spec;

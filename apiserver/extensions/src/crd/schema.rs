@@ -1,6 +1,7 @@
 //! Checks of one version's schema: what may stand in it, list types, defaults, structure, validation rules.
 
 use super::defaults::check_defaults;
+use super::rule_check::check_rules;
 use super::structure::violations;
 use mainstay_apiserver_machinery::structural;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
@@ -73,7 +74,9 @@ pub(super) fn check_version_schema(
         found.invalid(&schema.path, "", &why);
     }
     if found.is_empty() && !is_unchanged {
-        check_rules(schema, &mut found);
+        if let Ok(structural) = structural::parse(schema.value) {
+            check_rules(&structural, &schema.path, &mut found);
+        }
     }
     errors.append(found);
 }
@@ -300,21 +303,5 @@ fn check_list_key(items: &At<'_>, keys: &At<'_>, key: &str, errors: &mut ErrorLi
             &property.path.child("nullable"),
             "this property is in x-kubernetes-list-map-keys, so it cannot be nullable",
         );
-    }
-}
-
-/// Validation rules cannot be run yet: a definition that has some is refused, so that none is silently not held.
-fn check_rules(schema: &At<'_>, errors: &mut ErrorList) {
-    let rules = schema.get("x-kubernetes-validations");
-    if !rules.is_empty() {
-        errors.forbidden(&rules.path, "validation rules in CEL are not built yet");
-    }
-    for (_, property) in schema.get("properties").entries() {
-        check_rules(&property, errors);
-    }
-    for name in ["items", "additionalProperties"] {
-        if schema.get(name).map().is_some() {
-            check_rules(&schema.get(name), errors);
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::column::PrinterColumn;
 use super::json_path::{JsonPath, simple_path};
+use super::rule_tree::RuleTree;
 use super::values::Patterns;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::structural::{self, SchemaError, Structural};
@@ -65,6 +66,8 @@ pub struct Version {
     pub schema: Arc<Structural>,
     /// The schema's patterns.
     pub patterns: Patterns,
+    /// The schema's validation rules; none where it has none.
+    pub rules: Option<RuleTree>,
     /// The schema as the definition has it, for OpenAPI.
     pub source: Value,
     /// Whether `status` is a subresource.
@@ -166,6 +169,7 @@ fn version(tree: &Value, group: &str, kind: &str) -> Result<Version, DefinitionE
         is_served: tree.path_bool(&["served"]).unwrap_or_default(),
         is_stored: tree.path_bool(&["storage"]).unwrap_or_default(),
         deprecation,
+        rules: RuleTree::of(&schema, true),
         schema: Arc::new(schema),
         patterns,
         source,

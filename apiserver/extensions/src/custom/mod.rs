@@ -7,6 +7,7 @@ mod formats;
 mod json_path;
 mod kinds;
 mod list_types;
+mod rule_tree;
 mod rules;
 mod values;
 
@@ -16,6 +17,7 @@ pub use formats::is_known_format;
 pub use json_path::{JsonPath, PathError, simple_path};
 pub use kinds::{Face, Faces, KindError, kinds_of, retire};
 pub use list_types::check_list_types;
+pub use rule_tree::{CompiledRule, RuleTree, check_rules};
 pub use rules::CustomRules;
 pub use values::{Patterns, ValueCheck, check_update, check_value};
 

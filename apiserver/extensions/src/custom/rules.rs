@@ -4,6 +4,7 @@ use super::check_embedded;
 use super::column::cell;
 use super::definition::{Definition, Version};
 use super::list_types::check_list_types;
+use super::rule_tree::check_rules;
 use super::values::{ValueCheck, check_update};
 use arc_swap::ArcSwapOption;
 use mainstay_apiserver_machinery::kind::{Column, Rules, restore, restore_except, restore_meta};
@@ -91,6 +92,10 @@ impl CustomRules {
             check_list_types(new, &version.schema, &root, errors);
             check_embedded(new, &version.schema, &root, errors);
             check_scale(version, new, errors);
+            // Rules expect values of the types that the schema states.
+            if let Some(rules) = version.rules.as_ref().filter(|_| errors.is_empty()) {
+                check_rules(rules, &version.schema, new, old, (&root, errors));
+            }
         });
         if checked.is_none() {
             errors.forbidden(&Path::root(), "the definition of the resource is gone");
@@ -188,6 +193,10 @@ impl Rules for CustomRules {
             check_list_types(status, schema, &path, errors);
             check_embedded(status, schema, &path, errors);
             check_scale(version, new, errors);
+            if let Some(rules) = version.rules.as_ref().filter(|_| errors.is_empty()) {
+                // Upstream runs the root's rules too: they may speak of the status.
+                check_rules(rules, &version.schema, new, Some(old), (&Path::root(), errors));
+            }
         });
     }
 

@@ -198,6 +198,11 @@ impl ErrorList {
         self.push(FieldError::new(ErrorType::Invalid, field, Some(&value.into()), detail));
     }
 
+    /// `Invalid value: <detail>`, without the value: a whole object or list says nothing.
+    pub fn invalid_unshown(&mut self, field: &Path, detail: &str) {
+        self.push(FieldError::new(ErrorType::Invalid, field, None, detail));
+    }
+
     /// One [`ErrorList::invalid`] for each text.
     pub fn invalid_each(&mut self, field: &Path, value: &str, details: impl IntoIterator<Item = String>) {
         for detail in details {

@@ -3,6 +3,7 @@
 mod definitions;
 mod deletion;
 mod objects;
+mod rules;
 mod shapes;
 mod versions;
 
