@@ -31,7 +31,7 @@ pub(crate) const TYPE_NAMES: [&str; 11] =
 
 /// Sets the types of all parts.
 pub(crate) fn check(expr: &mut Expr, known: Vec<Known>) -> Vec<TypeFault> {
-    let mut checker = Checker { known, faults: Vec::new() };
+    let mut checker = Checker { known, faults: Vec::new(), takes_mixed: false };
     checker.visit(expr);
     checker.faults
 }
@@ -39,6 +39,8 @@ pub(crate) fn check(expr: &mut Expr, known: Vec<Known>) -> Vec<TypeFault> {
 struct Checker {
     known: Vec<Known>,
     faults: Vec<TypeFault>,
+    /// Whether the items of a list may be of different types.
+    takes_mixed: bool,
 }
 
 impl Checker {
@@ -93,7 +95,12 @@ impl Checker {
                 if let Some(target) = target {
                     self.visit(target);
                 }
-                args.iter_mut().for_each(|arg| drop(self.visit(arg)));
+                // What a text is made of may be of any types.
+                let was_mixed = std::mem::replace(&mut self.takes_mixed, function == "format");
+                for arg in args.iter_mut() {
+                    self.visit(arg);
+                }
+                self.takes_mixed = was_mixed;
                 (self.call(&function, target.as_deref(), args, at), None)
             }
             Node::Comprehension(walk) => (self.comprehension(walk, at), None),
@@ -136,13 +143,13 @@ impl Checker {
             ty => (ty, is_optional),
         };
         let (found, place) = match ty {
-            Type::Object(shape) => match shape.member(field) {
-                Some(member) => (member.shape.ty(), Some(Arc::clone(&member.shape))),
-                None => {
+            Type::Object(shape) => {
+                let Some(member) = shape.member(field) else {
                     self.fault(at, format!("undefined field '{field}'"));
-                    (Type::Dyn, None)
-                }
-            },
+                    return (Type::Dyn, None);
+                };
+                (member.shape.ty(), Some(Arc::clone(&member.shape)))
+            }
             Type::Map(pair) => (pair.1.clone(), operand.place.as_ref().and_then(|place| place.item.clone())),
             Type::Dyn => (Type::Dyn, None),
             other => {
@@ -274,7 +281,7 @@ impl Checker {
             }
             item = Some(match item {
                 None => ty,
-                Some(known) if known.fits(&ty) => known.join(&ty),
+                Some(known) if known.fits(&ty) || self.takes_mixed => known.join(&ty),
                 Some(known) => {
                     self.fault(expr.at, format!("expected type '{known}' but found '{ty}'"));
                     Type::Dyn

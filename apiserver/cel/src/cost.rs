@@ -23,11 +23,13 @@ pub(crate) fn cost_max(expr: &Expr) -> u64 {
     match &expr.node {
         Node::Literal(_) => 0,
         Node::Ident(_) => 1,
-        Node::Select { operand, .. } | Node::Has { operand, .. } => cost_max(operand).saturating_add(1),
+        Node::Select { operand, .. }
+        | Node::Has { operand, .. }
+        | Node::Not(operand)
+        | Node::Negate(operand) => cost_max(operand).saturating_add(1),
         Node::Index { operand, index, .. } => {
             cost_max(operand).saturating_add(cost_max(index)).saturating_add(1)
         }
-        Node::Not(operand) | Node::Negate(operand) => cost_max(operand).saturating_add(1),
         Node::And(terms) | Node::Or(terms) => sum(terms),
         Node::Conditional(parts) => {
             let [condition, yes, no] = &**parts;

@@ -52,7 +52,7 @@ pub(crate) fn failed<T>(reason: impl Into<String>) -> Result<T, EvalError> {
     Err(EvalError::Failed(reason.into()))
 }
 
-fn fit<'a>(value: Result<Val<'a>, String>) -> Evaluated<'a> {
+fn fit(value: Result<Val<'_>, String>) -> Evaluated<'_> {
     value.map_err(EvalError::Failed)
 }
 
@@ -131,7 +131,7 @@ impl<'a> Run<'a, '_> {
         if let Val::Optional(inner) = &operand {
             let Some(inner) = inner else { return Ok(Val::optional(None)) };
             return at(inner, &index)?
-                .map_or(Ok(Val::optional(None)), |value| Ok(Val::optional(Some(value))));
+                .map_or_else(|| Ok(Val::optional(None)), |value| Ok(Val::optional(Some(value))));
         }
         match at(&operand, &index)? {
             Some(value) if is_optional => Ok(Val::optional(Some(value))),
@@ -151,7 +151,7 @@ impl<'a> Run<'a, '_> {
             match self.value(term) {
                 Ok(Val::Bool(flag)) if flag == deciding => return Ok(Val::Bool(deciding)),
                 Ok(Val::Bool(_)) => {}
-                Ok(_) => failure = failure.or(Some(EvalError::Failed("no such overload".to_owned()))),
+                Ok(_) => failure = failure.or_else(|| Some(EvalError::Failed("no such overload".to_owned()))),
                 Err(EvalError::Budget) => return Err(EvalError::Budget),
                 Err(error) => failure = failure.or(Some(error)),
             }

@@ -98,7 +98,7 @@ impl Parser {
     }
 
     fn at(&self) -> usize {
-        self.tokens.get(self.next).or(self.tokens.last()).map_or(0, |(at, _)| *at)
+        self.tokens.get(self.next).or_else(|| self.tokens.last()).map_or(0, |(at, _)| *at)
     }
 
     fn take(&mut self) -> Token {
@@ -299,12 +299,9 @@ impl Parser {
     }
 
     fn member(&mut self, operand: Expr, is_optional: bool, at: usize) -> Parsed {
-        let field = match self.take() {
-            Token::Ident(name) | Token::Quoted(name) => name,
-            _ => {
-                self.next -= 1;
-                return self.unexpected();
-            }
+        let (Token::Ident(field) | Token::Quoted(field)) = self.take() else {
+            self.next -= 1;
+            return self.unexpected();
         };
         if is_optional || !self.eat("(") {
             return Ok(Expr::new(at, Node::Select { operand: Box::new(operand), field, is_optional }));

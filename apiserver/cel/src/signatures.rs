@@ -268,12 +268,13 @@ impl P {
         };
         match (self, argument) {
             (Self::A, found) => bind(found, a),
-            (_, Type::Dyn) | (Self::Dyn, _) => true,
+            (_, Type::Dyn)
+            | (Self::Dyn, _)
+            | (Self::MapAny, Type::Map(_))
+            | (Self::OptListStr | Self::OptFormat, Type::Optional(_)) => true,
             (Self::ListA, Type::List(item)) => bind(item, a),
             (Self::ListStr, Type::List(item)) => item.fits(&Type::Str),
-            (Self::MapAny, Type::Map(_)) => true,
             (Self::OptA, Type::Optional(value)) => bind(value, a),
-            (Self::OptListStr | Self::OptFormat, Type::Optional(_)) => true,
             (own, found) => own.plain().is_some_and(|own| {
                 std::mem::discriminant(&own) == std::mem::discriminant(found) && own.fits(found)
             }),

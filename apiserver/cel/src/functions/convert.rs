@@ -1,6 +1,6 @@
 //! Conversions, sizes and types.
 
-use super::{Called, text};
+use super::dispatch::{Called, text};
 use crate::eval::failed;
 use crate::value::{Val, parse_duration, parse_timestamp};
 use mainstay_apiserver_machinery::json;
@@ -19,17 +19,12 @@ pub(super) fn call<'a>(function: &str, _is_member: bool, args: &[Val<'a>]) -> Op
         ("uint", [value]) => uint(value),
         ("double", [value]) => double(value),
         ("string", [value]) => string(value),
-        ("bytes", [value @ Val::Bytes(_)]) => Ok(value.clone()),
         ("bytes", [Val::Str(value)]) => Ok(Val::Bytes(Arc::from(value.as_bytes()))),
-        ("bool", [value @ Val::Bool(_)]) => Ok(value.clone()),
         ("bool", [Val::Str(value)]) => match value.as_str() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Val::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Val::Bool(false)),
             _ => failed("type conversion error from 'string' to 'bool'"),
         },
-        ("duration", [value @ Val::Duration(_)]) | ("timestamp", [value @ Val::Timestamp(_)]) => {
-            Ok(value.clone())
-        }
         ("duration", [Val::Str(value)]) => parse_duration(value).map_or_else(
             || failed("type conversion error from 'string' to 'google.protobuf.Duration'"),
             |duration| Ok(Val::Duration(duration)),
@@ -41,7 +36,11 @@ pub(super) fn call<'a>(function: &str, _is_member: bool, args: &[Val<'a>]) -> Op
         ("timestamp", [Val::Int(seconds)]) => OffsetDateTime::from_unix_timestamp(*seconds)
             .map_or_else(|_range| failed("timestamp overflow"), |time| Ok(Val::Timestamp(time))),
         ("type", [value]) => Ok(Val::Type(value.type_name())),
-        ("dyn", [value]) => Ok(value.clone()),
+        ("dyn", [value])
+        | ("bytes", [value @ Val::Bytes(_)])
+        | ("bool", [value @ Val::Bool(_)])
+        | ("duration", [value @ Val::Duration(_)])
+        | ("timestamp", [value @ Val::Timestamp(_)]) => Ok(value.clone()),
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Named formats: `format.dns1123Label().validate(text)` says what is wrong with a text, if anything.
 
-use super::{Called, text};
+use super::dispatch::{Called, text};
 use crate::value::{Val, parse_timestamp};
 use base64::Engine;
 use mainstay_apiserver_machinery::validation::names;

@@ -1,6 +1,6 @@
 //! Lists and sets.
 
-use super::Called;
+use super::dispatch::Called;
 use crate::eval::failed;
 use crate::value::Val;
 use std::cmp::Ordering;

@@ -1,6 +1,6 @@
 //! URLs, addresses and ranges of addresses.
 
-use super::{Called, text};
+use super::dispatch::{Called, text};
 use crate::eval::failed;
 use crate::value::Val;
 use smol_str::SmolStr;

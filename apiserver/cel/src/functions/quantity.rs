@@ -1,6 +1,6 @@
 //! Resource amounts.
 
-use super::Called;
+use super::dispatch::Called;
 use crate::eval::failed;
 use crate::value::Val;
 use mainstay_proto_api::Quantity;

@@ -1,6 +1,6 @@
 //! Semantic versions (semver.org 2.0).
 
-use super::Called;
+use super::dispatch::Called;
 use super::quantity::order;
 use crate::eval::failed;
 use crate::value::Val;

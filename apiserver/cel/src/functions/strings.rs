@@ -1,7 +1,7 @@
 //! Texts: searching, cutting, joining, formatting, regular expressions. Positions count characters.
 
 use super::convert::shown;
-use super::{Called, Patterns, regex, text};
+use super::dispatch::{Called, Patterns, regex, text};
 use crate::eval::failed;
 use crate::value::Val;
 use mainstay_apiserver_machinery::validation::quote;
@@ -227,7 +227,10 @@ fn formatted(verb: char, precision: usize, item: &Val<'_>) -> Option<String> {
         ('o', Val::Int(number)) => format!("{number:o}"),
         ('b', Val::Int(number)) => format!("{number:b}"),
         ('b', Val::Bool(flag)) => u8::from(*flag).to_string(),
-        ('x', Val::Str(value)) => value.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        ('x', Val::Str(value)) => {
+            let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+            value.bytes().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        }
         _ => return None,
     })
 }

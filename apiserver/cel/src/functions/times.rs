@@ -1,6 +1,6 @@
 //! Parts of times and durations; times are read in UTC.
 
-use super::Called;
+use super::dispatch::Called;
 use crate::value::Val;
 use time::UtcOffset;
 

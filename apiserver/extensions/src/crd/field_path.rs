@@ -52,7 +52,7 @@ pub fn valid_field_path<'s>(
         };
         here = if here.properties.is_empty() {
             let Additional::Schema(all) = &here.additional else { return Err(FieldPathError::Unknown) };
-            shown.push_str(&format!("[{name}]"));
+            shown.extend(["[", &name, "]"]);
             all
         } else {
             if !shown.is_empty() {

@@ -25,7 +25,7 @@ pub(super) fn check_rules(schema: &Structural, path: &Path, errors: &mut ErrorLi
         return;
     }
     let mut checker = Checker { errors, total: 0, costs: Vec::new() };
-    checker.schema(schema, true, Place { path: path.clone(), occurs: Some(1), uncorrelated: None });
+    checker.schema(schema, true, &Place { path: path.clone(), occurs: Some(1), uncorrelated: None });
     let Checker { errors, total, mut costs } = checker;
     if total > SCHEMA_COST_MAX {
         costs.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
@@ -67,7 +67,7 @@ struct Checker<'e> {
 }
 
 impl Checker<'_> {
-    fn schema(&mut self, schema: &Structural, is_root: bool, place: Place) {
+    fn schema(&mut self, schema: &Structural, is_root: bool, place: &Place) {
         if !schema.has_rules {
             return;
         }
@@ -76,16 +76,16 @@ impl Checker<'_> {
             let is_correlated = schema.map_type() == MapType::Granular;
             let uncorrelated =
                 place.uncorrelated.clone().or_else(|| (!is_correlated).then(|| place.path.clone()));
-            self.schema(property, false, Place { path, uncorrelated, occurs: place.occurs });
+            self.schema(property, false, &Place { path, uncorrelated, occurs: place.occurs });
         }
         if let Some(items) = schema.items.as_deref() {
             let is_correlated = schema.list_type() == ListType::Map;
             let below = place.repeated(place.path.child("items"), schema.checks.max_items, is_correlated);
-            self.schema(items, false, below);
+            self.schema(items, false, &below);
         }
         if let Additional::Schema(all) = &schema.additional {
             let path = place.path.child("additionalProperties");
-            self.schema(all, false, place.repeated(path, schema.checks.max_properties, true));
+            self.schema(all, false, &place.repeated(path, schema.checks.max_properties, true));
         }
         if schema.rules.is_empty() {
             return;
@@ -96,7 +96,7 @@ impl Checker<'_> {
             let before = self.errors.len();
             self.text(rule, schema, &path);
             if self.errors.len() == before {
-                self.compiled(&CompiledRule::new(rule, schema, &shape), &shape, &place, &path);
+                self.compiled(&CompiledRule::new(rule, schema, &shape), &shape, place, &path);
             }
         }
     }

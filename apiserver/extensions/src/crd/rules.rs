@@ -8,7 +8,7 @@ use mainstay_apiserver_machinery::kind::{Rules, restore};
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::pipeline::parse_timestamp;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
-use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::value::{Map, Value};
 use smol_str::SmolStr;
 use time::OffsetDateTime;
 
@@ -162,7 +162,7 @@ fn unknown_formats(schema: &Value, found: &mut Vec<String>) {
     if !format.is_empty() && !is_known_format(format) && !found.iter().any(|one| one == format) {
         found.push(format.to_owned());
     }
-    let members = schema.path_map(&["properties"]).into_iter().flat_map(|map| map.values());
+    let members = schema.path_map(&["properties"]).into_iter().flat_map(Map::values);
     let single = ["items", "additionalProperties", "not"].iter().filter_map(|name| schema.get(name));
     let lists = ["allOf", "anyOf", "oneOf"].iter().flat_map(|name| schema.path_list(&[name]));
     for schema in members.chain(single).chain(lists) {

@@ -73,10 +73,11 @@ pub(super) fn check_version_schema(
     if let (true, Some(why)) = (found.is_empty(), unreadable) {
         found.invalid(&schema.path, "", &why);
     }
-    if found.is_empty() && !is_unchanged {
-        if let Ok(structural) = structural::parse(schema.value) {
-            check_rules(&structural, &schema.path, &mut found);
-        }
+    if found.is_empty()
+        && !is_unchanged
+        && let Ok(structural) = structural::parse(schema.value)
+    {
+        check_rules(&structural, &schema.path, &mut found);
     }
     errors.append(found);
 }

@@ -94,7 +94,7 @@ impl Step {
         match (self, value) {
             (Self::Field(name), Value::Map(map)) => out.extend(map.get(name)),
             (Self::Names(names), Value::Map(map)) => {
-                out.extend(names.iter().filter_map(|name| map.get(name)))
+                out.extend(names.iter().filter_map(|name| map.get(name)));
             }
             (Self::All, Value::Map(map)) => out.extend(map.values().take(left)),
             (Self::All, Value::List(items)) => out.extend(items.iter().take(left)),

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use crate::crd::valid_field_path;
 
 /// What one rule may cost, in units of the language.
-pub const CALL_COST_MAX: u64 = 1_000_000;
+const CALL_COST_MAX: u64 = 1_000_000;
 /// What all rules of one object may cost.
-pub const OBJECT_COST_MAX: u64 = 10_000_000;
+const OBJECT_COST_MAX: u64 = 10_000_000;
 /// Bytes of a message that an expression makes.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 

@@ -77,13 +77,6 @@ impl CustomRules {
         self.live.load().as_ref().and_then(|live| live.version().map(f))
     }
 
-    fn conform(&self, object: &mut Value, schema: &Structural) {
-        let mut unknown = Vec::new();
-        prune_root(object, schema, &mut unknown);
-        drop_forbidden_nulls(object, schema);
-        apply_defaults(object, schema);
-    }
-
     fn check(&self, new: &Value, old: Option<&Value>, errors: &mut ErrorList) {
         let checked = self.with(|version| {
             let root = Path::root();
@@ -101,6 +94,14 @@ impl CustomRules {
             errors.forbidden(&Path::root(), "the definition of the resource is gone");
         }
     }
+}
+
+/// Brings an object to a schema, without telling what that took.
+fn conform(object: &mut Value, schema: &Structural) {
+    let mut unknown = Vec::new();
+    prune_root(object, schema, &mut unknown);
+    drop_forbidden_nulls(object, schema);
+    apply_defaults(object, schema);
 }
 
 /// Replica counts that a Scale shows are whole numbers from zero on.
@@ -140,7 +141,7 @@ impl Rules for CustomRules {
     }
 
     fn loaded(&self, object: &mut Value) {
-        self.with(|version| self.conform(object, &version.schema));
+        self.with(|version| conform(object, &version.schema));
     }
 
     fn from_storage(&self, object: &mut Value) {
@@ -151,7 +152,7 @@ impl Rules for CustomRules {
         if let Some(live) = self.live.load().as_ref()
             && let Some(stored) = live.definition.versions.get(live.stored)
         {
-            self.conform(object, &stored.schema);
+            conform(object, &stored.schema);
         }
     }
 
@@ -209,12 +210,12 @@ impl Rules for CustomRules {
     }
 
     fn generation_changed(&self, new: &Value, old: &Value) -> bool {
-        let counted = |name: &str| !UNCOUNTED.contains(&name) && !(self.facts.has_status && name == "status");
+        let uncounted = |name: &str| UNCOUNTED.contains(&name) || self.facts.has_status && name == "status";
         let differs = |one: &Value, other: &Value| {
             one.as_map()
                 .into_iter()
                 .flatten()
-                .any(|(name, value)| counted(name) && other.get(name) != Some(value))
+                .any(|(name, value)| !uncounted(name) && other.get(name) != Some(value))
         };
         differs(new, old) || differs(old, new)
     }

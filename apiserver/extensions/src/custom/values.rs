@@ -157,15 +157,17 @@ impl Checker<'_> {
     fn has_type(&mut self, value: &Value, schema: &Structural, place: &str) -> bool {
         let fits = match (schema.schema_type, value) {
             (_, Value::Null) => schema.nullable || is_untyped(schema),
-            (SchemaType::Any, Value::Int(_) | Value::Str(_)) => true,
-            (SchemaType::Any, _) => !schema.is_int_or_string,
-            (SchemaType::Object, Value::Map(_))
+            (SchemaType::Integer, Value::Float(number)) => number.fract() == 0.0,
+            (SchemaType::Any, Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_)) => {
+                !schema.is_int_or_string
+            }
+            (SchemaType::Any, _)
+            | (SchemaType::Object, Value::Map(_))
             | (SchemaType::Array, Value::List(_))
             | (SchemaType::String, Value::Str(_))
             | (SchemaType::Boolean, Value::Bool(_))
             | (SchemaType::Number, Value::Int(_) | Value::Float(_))
             | (SchemaType::Integer, Value::Int(_)) => true,
-            (SchemaType::Integer, Value::Float(number)) => number.fract() == 0.0,
             _ => false,
         };
         if !fits {

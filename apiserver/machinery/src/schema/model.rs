@@ -205,6 +205,7 @@ impl Field {
 
 /// One struct type.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the type")]
 pub struct Type {
     /// `group/version.Type`; `core` is the empty group.
     pub name: &'static str,

@@ -25,7 +25,9 @@ pub fn apply_defaults(value: &mut Value, schema: &Structural) {
         }
         Value::List(items) => {
             if let Some(within) = schema.items.as_deref() {
-                items.iter_mut().for_each(|item| set(item, within));
+                for item in items {
+                    set(item, within);
+                }
             }
         }
         _ => {}
@@ -57,7 +59,9 @@ pub fn drop_forbidden_nulls(value: &mut Value, schema: &Structural) {
         }),
         Value::List(items) => {
             if let Some(within) = schema.items.as_deref() {
-                items.iter_mut().for_each(|item| drop_forbidden_nulls(item, within));
+                for item in items {
+                    drop_forbidden_nulls(item, within);
+                }
             }
         }
         _ => {}

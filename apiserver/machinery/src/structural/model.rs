@@ -143,6 +143,7 @@ pub struct Checks {
 
 /// A schema.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a word of the schema")]
 pub struct Structural {
     /// `type`.
     pub schema_type: SchemaType,

@@ -51,7 +51,7 @@ impl Finder<'_> {
                 let within = schema.and_then(|schema| schema.items.as_deref());
                 for (at, item) in items.iter_mut().enumerate() {
                     let length = self.path.len();
-                    self.path.push_str(&format!("[{at}]"));
+                    self.path.extend(["[", &at.to_string(), "]"]);
                     self.known(item, within, within.is_some_and(|schema| schema.is_embedded));
                     self.path.truncate(length);
                 }

@@ -37,10 +37,10 @@ impl Caches {
     }
 
     /// Adds, replaces or (with `None`) removes one cache.
-    pub(super) fn set(&self, prefix: &'static str, cache: Option<Arc<ResourceCache>>) {
+    pub(super) fn set(&self, prefix: &'static str, cache: Option<&Arc<ResourceCache>>) {
         self.map.rcu(|map| {
             let mut map = CacheMap::clone(map);
-            match &cache {
+            match cache {
                 Some(cache) => map.insert(prefix, Arc::clone(cache)),
                 None => map.remove(prefix),
             };

@@ -225,7 +225,7 @@ impl Feed {
             older => {
                 let cache = ResourceCache::new(kind, self.bounds, self.progress.clone());
                 cache.load(objects.into_iter(), revision);
-                self.caches.set(prefix, Some(Arc::new(cache)));
+                self.caches.set(prefix, Some(&Arc::new(cache)));
                 if let Some(older) = older {
                     older.load(std::iter::empty(), revision);
                 }

@@ -60,7 +60,7 @@ async fn a_changed_schema_holds_at_once_and_shows_in_stored_objects() {
     };
     let mut crd = install(
         &client,
-        &definition("live.example.com", "Thing", "Cluster", json!([version("v1", &schema(json!({})))])),
+        &definition("live.example.com", "Thing", "Cluster", &json!([version("v1", &schema(json!({})))])),
     )
     .await;
     let things = "/apis/live.example.com/v1/things";
@@ -91,8 +91,8 @@ async fn names_that_are_taken_are_not_accepted_until_they_are_free() {
     let server = TestServer::start().await;
     let client = server.admin();
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    install(&client, &definition("n.example.com", "Foo", "Cluster", json!([version("v1", &schema)]))).await;
-    let mut second = definition("n.example.com", "Bar", "Cluster", json!([version("v1", &schema)]));
+    install(&client, &definition("n.example.com", "Foo", "Cluster", &json!([version("v1", &schema)]))).await;
+    let mut second = definition("n.example.com", "Bar", "Cluster", &json!([version("v1", &schema)]));
     second["spec"]["names"]["shortNames"] = json!(["foo"]);
     client.post(CRDS, &second).await.expect(201);
     let refused = wait_for(&client, "bars.n.example.com", "NamesAccepted", "False").await;
@@ -118,7 +118,7 @@ async fn definitions_that_make_no_sense_are_refused_with_upstreams_words() {
     let server = TestServer::start().await;
     let client = server.admin();
     let schema =
-        |tree: Value| definition("bad.example.com", "Bad", "Namespaced", json!([version("v1", &tree)]));
+        |tree: Value| definition("bad.example.com", "Bad", "Namespaced", &json!([version("v1", &tree)]));
     let in_spec = |spec: Value| schema(json!({"type": "object", "properties": {"spec": spec}}));
     let mut two_stored = schema(json!({"type": "object"}));
     let again = json!({"name": "v2", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
@@ -126,7 +126,7 @@ async fn definitions_that_make_no_sense_are_refused_with_upstreams_words() {
     let mut misnamed = schema(json!({"type": "object"}));
     misnamed["metadata"]["name"] = json!("other.bad.example.com");
     let mut protected =
-        definition("x.k8s.io", "Bad", "Namespaced", json!([version("v1", &json!({"type": "object"}))]));
+        definition("x.k8s.io", "Bad", "Namespaced", &json!([version("v1", &json!({"type": "object"}))]));
     protected["metadata"]["name"] = json!("bads.x.k8s.io");
     let path = "spec.versions[0].schema.openAPIV3Schema";
     for (crd, want) in [

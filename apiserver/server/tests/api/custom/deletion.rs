@@ -11,7 +11,7 @@ const THINGS: &str = "/apis/gone.example.com/v1/things";
 
 async fn install_things(client: &Client) {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    install(client, &definition("gone.example.com", "Thing", "Cluster", json!([version("v1", &schema)])))
+    install(client, &definition("gone.example.com", "Thing", "Cluster", &json!([version("v1", &schema)])))
         .await;
 }
 

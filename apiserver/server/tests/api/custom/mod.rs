@@ -14,7 +14,7 @@ use crate::client::Client;
 pub(crate) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// A definition of `kind` in `group` with these versions.
-pub(crate) fn definition(group: &str, kind: &str, scope: &str, versions: Value) -> Value {
+pub(crate) fn definition(group: &str, kind: &str, scope: &str, versions: &Value) -> Value {
     let plural = format!("{}s", kind.to_lowercase());
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

@@ -85,8 +85,8 @@ async fn status_is_a_world_of_its_own() {
     let stored = client.post(CERTS, &sent).await.expect(201);
     assert_eq!(stored.get("status"), None);
     let path = format!("{CERTS}/web/status");
-    let patch = json!({"spec": {"secretName": "other"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    let patched = client.patch(&path, "merge", &patch).await.expect(200);
+    let change = json!({"spec": {"secretName": "other"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    let patched = client.patch(&path, "merge", &change).await.expect(200);
     assert_eq!(patched["spec"]["secretName"], "s");
     assert_eq!(patched["metadata"]["generation"], 1);
     let twice = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Ready", "status": "False"}]}});

@@ -36,7 +36,7 @@ fn http_route() -> Value {
                 "messageExpression": "'weight is %d, which is not a percentage'.format([self.weight])"},
             {"rule": "!has(self.rules) || self.rules.all(r, !has(r.name) || self.rules.exists_one(o, has(o.name) && o.name == r.name))",
                 "message": "Rule name must be unique within the route"}]}}});
-    definition("routes.example.com", "HTTPRoute", "Namespaced", json!([version("v1", &schema)]))
+    definition("routes.example.com", "HTTPRoute", "Namespaced", &json!([version("v1", &schema)]))
 }
 
 fn route(spec: &Value) -> Value {
@@ -95,7 +95,7 @@ async fn rules_that_do_not_compile_or_cost_too_much_are_refused() {
             "bad.example.com",
             "Bad",
             "Namespaced",
-            json!([version("v1", &json!({"type": "object", "properties": {"spec": spec}}))]),
+            &json!([version("v1", &json!({"type": "object", "properties": {"spec": spec}}))]),
         )
     };
     let unbounded = json!({"type": "array", "items": {"type": "string"}});

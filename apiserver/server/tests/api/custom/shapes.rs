@@ -32,7 +32,7 @@ pub(crate) fn certificate() -> Value {
         "certs.example.com",
         "Certificate",
         "Namespaced",
-        json!([{
+        &json!([{
         "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
         "selectableFields": [{"jsonPath": ".spec.issuerRef.name"}],
         "additionalPrinterColumns": [
@@ -60,7 +60,7 @@ pub(crate) fn service_monitor() -> Value {
                 "tlsConfig": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}},
             "selector": {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
                 "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}}}}}}}});
-    definition("mon.example.com", "ServiceMonitor", "Namespaced", json!([super::version("v1", &schema)]))
+    definition("mon.example.com", "ServiceMonitor", "Namespaced", &json!([super::version("v1", &schema)]))
 }
 
 /// A cluster-scoped kind with a scale subresource.
@@ -72,7 +72,7 @@ pub(crate) fn fleet() -> Value {
         "scale.example.com",
         "Fleet",
         "Cluster",
-        json!([{
+        &json!([{
         "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
         "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas",
             "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}}}]),

@@ -14,7 +14,7 @@ async fn every_served_version_shows_the_same_objects_by_its_own_schema() {
         "multi.example.com",
         "Widget",
         "Namespaced",
-        json!([
+        &json!([
         {"name": "v1beta1", "served": true, "storage": false, "deprecated": true,
             "schema": schema(json!({"old": {"type": "string", "default": "o"}, "both": {"type": "string"}}))},
         {"name": "v1", "served": true, "storage": true,
