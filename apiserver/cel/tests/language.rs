@@ -101,7 +101,7 @@ fn expressions_give_what_the_language_says() {
         "optional.of(self).optMap(v, v.name).orValue('x') == 'web' && [1, ?optional.none(), ?optional.of(2)] == [1, 2]",
         "{'a': 1, 'b': 2}['b'] == 2 && {'a': 1} == {'a': 1} && {'a': 1}.all(k, k == 'a')",
         "int('42') == 42 && string(1.5) == '1.5' && double(2) == 2.0 && bool('true') && uint(3) == 3u",
-        "dyn(1) == 1.0 && dyn([1, 'a']).size() == 2 && b'ab' == bytes('ab')",
+        "dyn(1) == 1.0 && [dyn(1), dyn('a')].size() == 2 && b'ab' == bytes('ab')",
         "self.items.transformList(i, v, v.n + i) == [1, 3] && self.labels.transformMap(k, v, k + v)['app'] == 'appweb'",
         "string(timestamp('2026-01-02T03:04:05Z') + duration('1h')) == '2026-01-02T04:04:05Z' // a comment",
     ] {
