@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::store_command::StoreFlags;
+
 /// Where a cluster keeps everything when nothing else is said.
 pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
 
@@ -33,8 +35,23 @@ pub(crate) enum Command {
     Image(ImageCommand),
     /// Say in words what runs and how healthy it is.
     Status(DataDirFlags),
+    /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
+    Store(StoreFlags),
     /// Print the version.
     Version,
+}
+
+/// Shows help and versions as they are; of what is wrong only the line that says what, with exit code 2.
+pub(crate) fn explain(error: &clap::Error) -> std::process::ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.to_string();
+    let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let usage = parts.iter().position(|line| line.starts_with("Usage:")).unwrap_or(parts.len());
+    let what: Vec<&str> = parts.iter().take(usage).copied().collect();
+    eprintln!("mainstay: {} (see --help)", what.join("; ").trim_start_matches("error: "));
+    std::process::ExitCode::from(2)
 }
 
 /// `mainstay up`.

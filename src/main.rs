@@ -14,6 +14,7 @@ mod node_address;
 mod preflight;
 mod refusal;
 mod status;
+mod store_command;
 mod up;
 
 use std::process::ExitCode;
@@ -31,7 +32,10 @@ fn main() -> ExitCode {
         Some(mainstay_runtime::OCI_COMMAND) => return mainstay_runtime::oci::main(&arguments[2..]),
         _ => {}
     }
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse_from(&arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return cli::explain(&error),
+    };
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
@@ -44,6 +48,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Down(flags) => down::run(&flags),
         Command::Image(command) => image::run(&command),
         Command::Status(flags) => status::run(&flags),
+        Command::Store(flags) => store_command::run(&flags),
         Command::Version => up::print_line(&format!("mainstay {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -17,6 +17,8 @@ mod core;
 mod data_dir;
 mod disk_space;
 mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(test)]
 mod golden;
 mod lease;

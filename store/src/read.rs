@@ -4,12 +4,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::{
-    ClusterError, KeyValue, RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse,
-    WriteError,
+    ClusterError, KeyValue, RangeError, RangeOrder, RangeRequest, RangeResponse, Revision, Status, Txn,
+    TxnResponse, WriteError,
 };
 use crate::core::Core;
 use crate::engine::EngineView;
-use crate::mvcc::{ViewError, check_range, is_serializable, range_page, range_response, read_txn};
+use crate::mvcc::{
+    ViewError, check_range, is_serializable, one_key_response, range_page, range_response, read_txn,
+};
 use crate::stop::Stopped;
 
 /// A page of a streamed range has at most so many keys.
@@ -120,11 +122,42 @@ impl Core {
         loop {
             self.check_read()?;
             let at = self.at(request.revision)?;
+            if let Some(response) = self.one_key_from_memory(&request, at)? {
+                if self.is_whole(at, request.revision)? {
+                    return Ok(response);
+                }
+                continue;
+            }
             let wanted = Arc::clone(&request);
-            let response = self.blocking(move |view| range_response(view, &wanted, at)).await?;
+            let mut response = self.blocking(move |view| range_response(view, &wanted, at)).await?;
+            response.revision = self.answered(&request, at);
             if self.is_whole(at, request.revision)? {
                 return Ok(response);
             }
+        }
+    }
+
+    /// The revision that an answer names. Read as of now, it is exactly the revision that was read: a watch goes on from there.
+    fn answered(&self, request: &RangeRequest, at: Revision) -> Revision {
+        match request.revision.filter(|asked| asked.0 > 0) {
+            None => at,
+            Some(_) => self.tables.revision(),
+        }
+    }
+
+    /// The answer to a request for one key, if no disk has to be waited for: a thread would cost more than the read.
+    fn one_key_from_memory(
+        &self,
+        request: &RangeRequest,
+        at: Revision,
+    ) -> Result<Option<RangeResponse>, RangeError> {
+        if request.range_end.is_some() {
+            return Ok(None);
+        }
+        match self.tables.get_at(&request.key, at, true) {
+            Ok(found) => Ok(Some(one_key_response(found.as_ref(), request, self.answered(request, at)))),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(RangeError::Engine(error.to_string())),
         }
     }
 
@@ -134,6 +167,10 @@ impl Core {
         request: RangeRequest,
     ) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
         check_range(&request)?;
+        if request.order.is_some_and(|order| order != RangeOrder::default()) {
+            // Nothing is known about the first keys before the last was read.
+            return Ok((self.range(request).await?, None));
+        }
         self.catch_up(request.serializable).await?;
         loop {
             self.check_read()?;

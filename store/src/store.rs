@@ -86,6 +86,16 @@ impl Store {
         })
     }
 
+    /// One page of a streamed range, and the request for the rest; none if that was all.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn range_page(
+        &self,
+        request: RangeRequest,
+    ) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
+        let check = Self::range_check(&request);
+        self.guarded(check, self.core().range_page(request)).await
+    }
+
     /// Reads one key.
     pub async fn get(&self, key: impl Into<Bytes> + Send) -> Result<Option<KeyValue>, RangeError> {
         let key = key.into();

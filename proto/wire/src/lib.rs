@@ -2,3 +2,5 @@
 //! traits that stand for the same services inside one process. No IO and no behaviour here.
 
 pub mod cri;
+#[cfg(feature = "etcd")]
+pub mod etcd;

@@ -135,6 +135,18 @@ pub enum WriteError {
     /// An empty key.
     #[error("the key is empty")]
     EmptyKey,
+    /// A put keeps the value (or the lease) of a key that does not exist.
+    #[error("key {key:?} does not exist")]
+    KeyNotFound {
+        /// The key.
+        key: bytes::Bytes,
+    },
+    /// A put keeps the value and brings one.
+    #[error("the put keeps the value, but brings one")]
+    ValueProvided,
+    /// A put keeps the lease and brings one.
+    #[error("the put keeps the lease, but brings one")]
+    LeaseProvided,
     /// One key is written twice in a transaction.
     #[error("key {key:?} is written twice in one transaction")]
     DuplicateKey {

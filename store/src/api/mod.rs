@@ -19,7 +19,7 @@ pub use config::{Config, Limits};
 pub use error::{CloseError, CompactError, Halt, LeaseError, OpenError, RangeError, WatchError, WriteError};
 pub use key_value::{Event, EventKind, KeyValue};
 pub use lease::{Lease, LeaseGrant, LeaseTimeToLive};
-pub use range::{RangeRequest, RangeResponse, prefix_end};
+pub use range::{RangeOrder, RangeRequest, RangeResponse, RevisionBounds, SortTarget, prefix_end};
 pub use revision::{LeaseId, Revision};
 pub use status::Status;
 pub use transport::{FRAME_BYTES_MAX, Link, LinkReceiver, LinkSender, Transport};

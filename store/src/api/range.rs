@@ -21,6 +21,11 @@ pub struct RangeRequest {
     pub keys_only: bool,
     /// Only count: `kvs` stays empty.
     pub count_only: bool,
+    /// The order of the answer; none is by key, ascending. `limit` counts in this order. An order other than by key ascending reads the
+    /// whole range first.
+    pub order: Option<RangeOrder>,
+    /// Leave out keys outside of these revisions; `count` counts them all the same, as in etcd.
+    pub bounds: RevisionBounds,
     /// Do not count beyond the keys returned: `count` is then the number of `kvs`. A page of a large range costs as much as the page, not as
     /// much as the range.
     pub uncounted: bool,
@@ -49,6 +54,59 @@ impl RangeRequest {
     /// Every key.
     pub fn all() -> Self {
         Self::prefix(Bytes::new())
+    }
+}
+
+/// What the keys of an answer are ordered by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SortTarget {
+    /// The key, as bytes.
+    #[default]
+    Key,
+    /// The version.
+    Version,
+    /// The create revision.
+    Create,
+    /// The mod revision.
+    Mod,
+    /// The value, as bytes.
+    Value,
+}
+
+/// An order of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RangeOrder {
+    /// By what.
+    pub target: SortTarget,
+    /// The greatest first.
+    pub descending: bool,
+}
+
+/// Bounds on the revisions of keys, all inclusive; 0 is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RevisionBounds {
+    /// The lowest mod revision.
+    pub mod_min: Revision,
+    /// The highest mod revision.
+    pub mod_max: Revision,
+    /// The lowest create revision.
+    pub create_min: Revision,
+    /// The highest create revision.
+    pub create_max: Revision,
+}
+
+impl RevisionBounds {
+    /// Whether nothing is left out.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Whether a key with these revisions is inside.
+    pub fn contain(self, create: Revision, modified: Revision) -> bool {
+        let inside = |value: Revision, min: Revision, max: Revision| {
+            value >= min && (max == Revision(0) || value <= max)
+        };
+        inside(modified, self.mod_min, self.mod_max) && inside(create, self.create_min, self.create_max)
     }
 }
 

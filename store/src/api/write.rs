@@ -14,6 +14,10 @@ pub struct PutRequest {
     pub lease: LeaseId,
     /// Return the version before.
     pub prev_kv: bool,
+    /// Keep the key's value (`value` must be empty); the key must exist.
+    pub ignore_value: bool,
+    /// Keep the key's lease (`lease` must be none); the key must exist.
+    pub ignore_lease: bool,
 }
 
 impl PutRequest {

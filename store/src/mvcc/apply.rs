@@ -3,6 +3,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use super::collector::Collector;
 use super::scratch::Scratch;
 use super::{Command, KeyRange, View, ViewError};
 use crate::api::{
@@ -135,8 +136,8 @@ fn compact(view: &impl View, wanted: Revision, floor: &mut Option<Revision>) -> 
 }
 
 fn put_alone<V: View>(scratch: &mut Scratch<'_, V>, request: &PutRequest) -> Result<Applied, ViewError> {
-    if !request.lease.is_none() && !scratch.has_lease(request.lease) {
-        return Ok(Err(WriteError::LeaseNotFound(request.lease)));
+    if let Some(refusal) = put_refusal(scratch.base(), request)? {
+        return Ok(Err(refusal));
     }
     Ok(Ok(Reply::Put(put(scratch, request)?)))
 }
@@ -205,7 +206,7 @@ fn choose<'t>(view: &impl View, request: &'t Txn) -> Result<Result<Chosen<'t>, W
                 Ok(nested) => ChosenOp::Txn(nested),
                 Err(refusal) => return Ok(Err(refusal)),
             },
-            plain => match refusal(view, plain) {
+            plain => match refusal(view, plain)? {
                 Some(refusal) => return Ok(Err(refusal)),
                 None => ChosenOp::Plain(plain),
             },
@@ -216,11 +217,9 @@ fn choose<'t>(view: &impl View, request: &'t Txn) -> Result<Result<Chosen<'t>, W
 }
 
 /// Why an operation cannot run. Found before any operation runs, so that a refused transaction changes nothing.
-fn refusal(view: &impl View, op: &Op) -> Option<WriteError> {
-    match op {
-        Op::Put(put) if !put.lease.is_none() && !view.has_lease(put.lease) => {
-            Some(WriteError::LeaseNotFound(put.lease))
-        }
+fn refusal(view: &impl View, op: &Op) -> Result<Option<WriteError>, ViewError> {
+    Ok(match op {
+        Op::Put(put) => put_refusal(view, put)?,
         Op::Range(RangeRequest { revision: Some(wanted), .. }) if *wanted > view.revision() => {
             Some(WriteError::FutureRevision { wanted: *wanted, current: view.revision() })
         }
@@ -228,7 +227,15 @@ fn refusal(view: &impl View, op: &Op) -> Option<WriteError> {
             Some(WriteError::Compacted { wanted: *wanted, floor: view.floor() })
         }
         _ => None,
+    })
+}
+
+fn put_refusal(view: &impl View, put: &PutRequest) -> Result<Option<WriteError>, ViewError> {
+    if (put.ignore_value || put.ignore_lease) && view.latest(&put.key)?.is_none() {
+        return Ok(Some(WriteError::KeyNotFound { key: put.key.clone() }));
     }
+    let gone = !put.lease.is_none() && !view.has_lease(put.lease);
+    Ok(gone.then_some(WriteError::LeaseNotFound(put.lease)))
 }
 
 fn run<V: View>(scratch: &mut Scratch<'_, V>, chosen: &Chosen<'_>) -> Result<TxnResponse, ViewError> {
@@ -290,59 +297,9 @@ pub(crate) fn range_page(
     bytes_max: usize,
 ) -> Result<RangeResponse, ViewError> {
     let range = KeyRange::new(&request.key, request.range_end.as_ref());
-    let mut collector = Collector { bytes_left: bytes_max, ..Collector::new(request) };
+    let mut collector = Collector::with_bytes(request, bytes_max);
     view.scan_at(range, at, &mut |row| collector.visit(row))?;
     Ok(collector.finish(view.revision()))
-}
-
-/// Gathers rows as a range request wants them.
-#[allow(clippy::struct_excessive_bools, reason = "the request's independent choices")]
-struct Collector {
-    kvs: Vec<KeyValue>,
-    count: u64,
-    limit: usize,
-    keys_only: bool,
-    count_only: bool,
-    uncounted: bool,
-    more: bool,
-    bytes_left: usize,
-}
-
-impl Collector {
-    fn new(request: &RangeRequest) -> Self {
-        Self {
-            kvs: Vec::new(),
-            count: 0,
-            limit: if request.limit == 0 { usize::MAX } else { request.limit },
-            keys_only: request.keys_only,
-            count_only: request.count_only,
-            uncounted: request.uncounted && !request.count_only,
-            more: false,
-            bytes_left: usize::MAX,
-        }
-    }
-
-    fn visit(&mut self, row: super::Row<'_>) -> ControlFlow<()> {
-        if self.count_only {
-            self.count += 1;
-        } else if self.kvs.len() < self.limit && self.bytes_left > 0 {
-            self.count += 1;
-            let kv = row.to_key_value(self.keys_only);
-            self.bytes_left = self.bytes_left.saturating_sub(kv.key.len() + kv.value.len());
-            self.kvs.push(kv);
-        } else {
-            self.more = true;
-            if self.uncounted {
-                return ControlFlow::Break(());
-            }
-            self.count += 1;
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn finish(self, revision: Revision) -> RangeResponse {
-        RangeResponse { revision, kvs: self.kvs, more: self.more, count: self.count }
-    }
 }
 
 fn holds(view: &impl View, compare: &Compare) -> Result<bool, ViewError> {

@@ -3,8 +3,8 @@ use bytes::Bytes;
 
 use super::Command;
 use crate::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, LeaseId, Op, PutRequest, RangeRequest, Revision,
-    Txn,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, LeaseId, Op, PutRequest, RangeOrder, RangeRequest,
+    Revision, RevisionBounds, SortTarget, Txn,
 };
 use crate::auth::{decode_auth_command, decode_caller, encode_auth_command, encode_caller};
 
@@ -115,16 +115,19 @@ fn encode_put(put: &PutRequest, out: &mut Vec<u8>) {
     put_bytes(&put.key, out);
     put_bytes(&put.value, out);
     put_i64(put.lease.0, out);
-    out.push(u8::from(put.prev_kv));
+    out.push(u8::from(put.prev_kv) | u8::from(put.ignore_value) << 1 | u8::from(put.ignore_lease) << 2);
 }
 
 fn decode_put(reader: &mut Reader<'_>) -> Result<PutRequest, DecodeError> {
-    Ok(PutRequest {
-        key: reader.bytes()?,
-        value: reader.bytes()?,
-        lease: LeaseId(reader.i64()?),
-        prev_kv: reader.bool()?,
-    })
+    let key = reader.bytes()?;
+    let value = reader.bytes()?;
+    let lease = LeaseId(reader.i64()?);
+    let flags = reader.u8()?;
+    if flags > 7 {
+        return Err(DecodeError::Unknown { what: "flag", found: flags.into() });
+    }
+    let [prev_kv, ignore_value, ignore_lease] = [1, 2, 4].map(|bit| flags & bit != 0);
+    Ok(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
 }
 
 fn encode_delete(delete: &DeleteRangeRequest, out: &mut Vec<u8>) {
@@ -142,8 +145,53 @@ fn encode_range(range: &RangeRequest, out: &mut Vec<u8>) {
     put_optional(range.range_end.as_ref(), out);
     put_u64(range.limit as u64, out);
     put_i64(range.revision.map_or(-1, |revision| revision.0), out);
-    let flags = [range.keys_only, range.count_only, range.uncounted, range.serializable];
+    let flags = [
+        range.keys_only,
+        range.count_only,
+        range.uncounted,
+        range.serializable,
+        range.order.is_some(),
+        !range.bounds.is_none(),
+    ];
     out.push(flags.into_iter().enumerate().fold(0, |all, (bit, flag)| all | u8::from(flag) << bit));
+    if let Some(order) = range.order {
+        let target = match order.target {
+            SortTarget::Key => 0,
+            SortTarget::Version => 1,
+            SortTarget::Create => 2,
+            SortTarget::Mod => 3,
+            SortTarget::Value => 4,
+        };
+        out.push(target << 1 | u8::from(order.descending));
+    }
+    if !range.bounds.is_none() {
+        let bounds = range.bounds;
+        for bound in [bounds.mod_min, bounds.mod_max, bounds.create_min, bounds.create_max] {
+            put_i64(bound.0, out);
+        }
+    }
+}
+
+fn decode_order(reader: &mut Reader<'_>) -> Result<RangeOrder, DecodeError> {
+    let byte = reader.u8()?;
+    let target = match byte >> 1 {
+        0 => SortTarget::Key,
+        1 => SortTarget::Version,
+        2 => SortTarget::Create,
+        3 => SortTarget::Mod,
+        4 => SortTarget::Value,
+        found => return Err(DecodeError::Unknown { what: "sort target", found: found.into() }),
+    };
+    Ok(RangeOrder { target, descending: byte & 1 != 0 })
+}
+
+fn decode_bounds(reader: &mut Reader<'_>) -> Result<RevisionBounds, DecodeError> {
+    Ok(RevisionBounds {
+        mod_min: Revision(reader.i64()?),
+        mod_max: Revision(reader.i64()?),
+        create_min: Revision(reader.i64()?),
+        create_max: Revision(reader.i64()?),
+    })
 }
 
 fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, DecodeError> {
@@ -152,6 +200,8 @@ fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, DecodeError> {
     let limit = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
     let revision = reader.i64()?;
     let flags = reader.u8()?;
+    let order = if flags & 16 != 0 { Some(decode_order(reader)?) } else { None };
+    let bounds = if flags & 32 != 0 { decode_bounds(reader)? } else { RevisionBounds::default() };
     Ok(RangeRequest {
         key,
         range_end,
@@ -161,6 +211,8 @@ fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, DecodeError> {
         count_only: flags & 2 != 0,
         uncounted: flags & 4 != 0,
         serializable: flags & 8 != 0,
+        order,
+        bounds,
     })
 }
 

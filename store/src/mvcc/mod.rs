@@ -1,6 +1,7 @@
 //! What a committed command does, decided without IO, clock or randomness: `apply(view, command) -> Effects`.
 mod apply;
 mod codec;
+mod collector;
 mod command;
 mod key_range;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub(crate) use apply::{
     Applied, Change, Effects, LeaseEffect, Reply, apply, range_page, range_response, read_txn,
 };
 pub(crate) use codec::{DecodeError, Reader, decode_command, encode_command, put_bytes};
+pub(crate) use collector::one_key_response;
 pub(crate) use command::Command;
 pub(crate) use key_range::KeyRange;
 pub(crate) use request_check::{

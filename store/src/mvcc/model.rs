@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::{Applied, Command, KeyRange, Reply};
 use crate::api::{
     Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind, KeyValue,
-    LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn,
-    TxnResponse, WriteError,
+    LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeOrder, RangeRequest, RangeResponse, Revision,
+    RevisionBounds, SortTarget, Txn, TxnResponse, WriteError,
 };
 
 fn key_strategy() -> impl Strategy<Value = Bytes> {
@@ -25,8 +25,39 @@ fn lease_strategy() -> impl Strategy<Value = LeaseId> {
 
 fn put_strategy() -> impl Strategy<Value = PutRequest> {
     let value = prop_oneof![Just(""), Just("x"), Just("yy")].prop_map(Bytes::from);
-    (key_strategy(), value, lease_strategy(), any::<bool>())
-        .prop_map(|(key, value, lease, prev_kv)| PutRequest { key, value, lease, prev_kv })
+    let kept = prop_oneof![4 => Just([false; 2]), 1 => any::<[bool; 2]>()];
+    (key_strategy(), value, lease_strategy(), any::<bool>(), kept).prop_map(
+        |(key, value, lease, prev_kv, [ignore_value, ignore_lease])| PutRequest {
+            key,
+            value: if ignore_value { Bytes::new() } else { value },
+            lease: if ignore_lease { LeaseId::NONE } else { lease },
+            prev_kv,
+            ignore_value,
+            ignore_lease,
+        },
+    )
+}
+
+fn order_strategy() -> impl Strategy<Value = Option<RangeOrder>> {
+    let target = prop_oneof![
+        Just(SortTarget::Key),
+        Just(SortTarget::Version),
+        Just(SortTarget::Create),
+        Just(SortTarget::Mod),
+        Just(SortTarget::Value)
+    ];
+    let order = (target, any::<bool>()).prop_map(|(target, descending)| RangeOrder { target, descending });
+    prop_oneof![2 => Just(None), 1 => order.prop_map(Some)]
+}
+
+fn bounds_strategy() -> impl Strategy<Value = RevisionBounds> {
+    let bounded = (0..9_i64, 0..9_i64, 0..9_i64, 0..9_i64).prop_map(|(a, b, c, d)| RevisionBounds {
+        mod_min: Revision(a),
+        mod_max: Revision(b),
+        create_min: Revision(c),
+        create_max: Revision(d),
+    });
+    prop_oneof![3 => Just(RevisionBounds::default()), 1 => bounded]
 }
 
 fn delete_strategy() -> impl Strategy<Value = DeleteRangeRequest> {
@@ -40,16 +71,22 @@ fn delete_strategy() -> impl Strategy<Value = DeleteRangeRequest> {
 fn range_strategy() -> impl Strategy<Value = RangeRequest> {
     let revision =
         prop_oneof![3 => Just(None), 1 => (1..40_i64).prop_map(|revision| Some(Revision(revision)))];
-    (key_strategy(), end_strategy(), 0..3_usize, revision, any::<[bool; 4]>()).prop_map(
-        |(key, range_end, limit, revision, [keys_only, count_only, uncounted, serializable])| RangeRequest {
-            key,
-            range_end,
-            limit,
-            revision,
-            keys_only,
-            count_only,
-            uncounted,
-            serializable,
+    let how = (order_strategy(), bounds_strategy());
+    (key_strategy(), end_strategy(), 0..3_usize, revision, any::<[bool; 4]>(), how).prop_map(
+        |(key, range_end, limit, revision, flags, (order, bounds))| {
+            let [keys_only, count_only, uncounted, serializable] = flags;
+            RangeRequest {
+                key,
+                range_end,
+                limit,
+                revision,
+                keys_only,
+                count_only,
+                order,
+                bounds,
+                uncounted,
+                serializable,
+            }
         },
     )
 }
@@ -228,6 +265,9 @@ impl Run<'_> {
     fn refuse(&self, op: &Op) -> Result<(), WriteError> {
         let (current, floor) = (self.model.revision(), self.model.floor);
         match op {
+            Op::Put(put) if (put.ignore_value || put.ignore_lease) && !self.before.contains_key(&put.key) => {
+                Err(WriteError::KeyNotFound { key: put.key.clone() })
+            }
             Op::Put(put) if !put.lease.is_none() && !self.model.leases.contains(&put.lease) => {
                 Err(WriteError::LeaseNotFound(put.lease))
             }
@@ -295,13 +335,18 @@ impl Run<'_> {
 
     fn put(&mut self, put: &PutRequest) -> PutResponse {
         let prev = self.now.get(&put.key).cloned();
+        let (mut value, mut lease) = (put.value.clone(), put.lease);
+        if let Some(prev) = &prev {
+            value = if put.ignore_value { prev.value.clone() } else { value };
+            lease = if put.ignore_lease { prev.lease } else { lease };
+        }
         let kv = KeyValue {
             key: put.key.clone(),
-            value: put.value.clone(),
+            value,
             create_revision: prev.as_ref().map_or_else(|| self.next(), |prev| prev.create_revision),
             mod_revision: self.next(),
             version: prev.as_ref().map_or(1, |prev| prev.version + 1),
-            lease: put.lease,
+            lease,
         };
         self.now.insert(put.key.clone(), kv.clone());
         self.events.push(Event { kind: EventKind::Put, kv, prev: prev.clone() });
@@ -343,6 +388,19 @@ pub(crate) fn range_of(state: &State, request: &RangeRequest) -> RangeResponse {
     let count = kvs.len() as u64;
     if request.count_only {
         return RangeResponse { count, ..RangeResponse::default() };
+    }
+    kvs.retain(|kv| request.bounds.contain(kv.create_revision, kv.mod_revision));
+    if let Some(RangeOrder { target, descending }) = request.order {
+        kvs.sort_by(|a, b| {
+            let order = match target {
+                SortTarget::Key => a.key.cmp(&b.key),
+                SortTarget::Version => a.version.cmp(&b.version),
+                SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+                SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+                SortTarget::Value => a.value.cmp(&b.value),
+            };
+            if descending { order.reverse() } else { order }
+        });
     }
     let more = request.limit > 0 && kvs.len() > request.limit;
     if more {

@@ -17,7 +17,19 @@ pub(crate) fn check_put(request: &PutRequest, limits: &Limits) -> Result<(), Wri
     if request.key.is_empty() {
         return Err(WriteError::EmptyKey);
     }
+    check_kept(request)?;
     check_size(put_bytes(request), limits)
+}
+
+/// What a put keeps, it does not bring.
+fn check_kept(put: &PutRequest) -> Result<(), WriteError> {
+    if put.ignore_value && !put.value.is_empty() {
+        return Err(WriteError::ValueProvided);
+    }
+    if put.ignore_lease && !put.lease.is_none() {
+        return Err(WriteError::LeaseProvided);
+    }
+    Ok(())
 }
 
 pub(crate) fn check_delete(request: &DeleteRangeRequest, limits: &Limits) -> Result<(), WriteError> {
@@ -29,7 +41,7 @@ pub(crate) fn check_delete(request: &DeleteRangeRequest, limits: &Limits) -> Res
 
 /// Bounds, empty keys, and keys that would be written twice.
 pub(crate) fn check_txn(txn: &Txn, limits: &Limits) -> Result<(), WriteError> {
-    check_shape(txn, limits, 1)?;
+    check_shape(txn, limits, 1, limits.txn_ops_max)?;
     check_size(txn_bytes(txn), limits)?;
     // The two branches never run together; each is checked on its own.
     written(&txn.success)?;
@@ -71,14 +83,15 @@ fn check_size(bytes: usize, limits: &Limits) -> Result<(), WriteError> {
     if bytes > max { Err(WriteError::TooLarge { bytes, max }) } else { Ok(()) }
 }
 
-fn check_shape(txn: &Txn, limits: &Limits, depth: usize) -> Result<(), WriteError> {
+/// As in etcd, a nested transaction may have as many operations as the one around it leaves.
+fn check_shape(txn: &Txn, limits: &Limits, depth: usize, ops_left: usize) -> Result<(), WriteError> {
     if depth > limits.txn_depth_max {
         return Err(WriteError::TooDeep { max: limits.txn_depth_max });
     }
     let count = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
-    if count > limits.txn_ops_max {
-        return Err(WriteError::TooManyOps { count, max: limits.txn_ops_max });
-    }
+    let Some(ops_left) = ops_left.checked_sub(count) else {
+        return Err(WriteError::TooManyOps { count, max: ops_left });
+    };
     for compare in &txn.compare {
         if compare.key.is_empty() && compare.range_end.is_none() {
             return Err(WriteError::EmptyKey);
@@ -86,11 +99,14 @@ fn check_shape(txn: &Txn, limits: &Limits, depth: usize) -> Result<(), WriteErro
     }
     for op in txn.success.iter().chain(&txn.failure) {
         let empty = match op {
-            Op::Put(put) => put.key.is_empty(),
+            Op::Put(put) => {
+                check_kept(put)?;
+                put.key.is_empty()
+            }
             Op::Delete(delete) => delete.key.is_empty() && delete.range_end.is_none(),
             Op::Range(range) => range.key.is_empty() && range.range_end.is_none(),
             Op::Txn(nested) => {
-                check_shape(nested, limits, depth + 1)?;
+                check_shape(nested, limits, depth + 1, ops_left)?;
                 false
             }
         };

@@ -8,7 +8,7 @@ use super::apply::Change;
 use super::staged::scan_merged;
 use super::view::Visitor;
 use super::{KeyRange, View, ViewError};
-use crate::api::{EventKind, KeyValue, LeaseId, PutRequest, Revision};
+use crate::api::{EventKind, KeyValue, PutRequest, Revision};
 
 pub(crate) struct Scratch<'v, V> {
     view: &'v V,
@@ -36,10 +36,6 @@ impl<'v, V: View> Scratch<'v, V> {
         self.changes
     }
 
-    pub(crate) fn has_lease(&self, id: LeaseId) -> bool {
-        self.view.has_lease(id)
-    }
-
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
         match self.heads.get(key) {
             Some(head) => Ok(head.clone()),
@@ -51,13 +47,15 @@ impl<'v, V: View> Scratch<'v, V> {
     pub(crate) fn put(&mut self, request: &PutRequest) -> Result<Option<KeyValue>, ViewError> {
         let prev = self.latest(&request.key)?;
         let revision = self.view.revision().next();
+        let kept = |ignored: bool| prev.as_ref().filter(|_| ignored);
         let kv = KeyValue {
             key: request.key.clone(),
-            value: request.value.clone(),
+            value: kept(request.ignore_value)
+                .map_or_else(|| request.value.clone(), |prev| prev.value.clone()),
             create_revision: prev.as_ref().map_or(revision, |prev| prev.create_revision),
             mod_revision: revision,
             version: prev.as_ref().map_or(0, |prev| prev.version).saturating_add(1),
-            lease: request.lease,
+            lease: kept(request.ignore_lease).map_or(request.lease, |prev| prev.lease),
         };
         self.heads.insert(request.key.clone(), Some(kv.clone()));
         self.changes.push(Change { kind: EventKind::Put, kv, prev: prev.clone() });

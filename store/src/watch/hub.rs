@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+#[cfg(feature = "etcd")]
+use tokio::sync::Notify;
 
 use super::interval_index::IntervalIndex;
 use super::ring::{Published, Ring, Slice};
@@ -36,6 +38,8 @@ pub(crate) struct Hub {
     registry: Mutex<Registry>,
     /// Every watcher has been told of what concerns it up to here.
     announced: AtomicI64,
+    #[cfg(feature = "etcd")]
+    announced_more: Notify,
     /// What the ring holds at most that the notifier has not seen; true ends it.
     pending: Mutex<bool>,
     published: Condvar,
@@ -53,6 +57,8 @@ impl Hub {
             progress_interval: config.watch_progress_interval,
             registry: Mutex::default(),
             announced: AtomicI64::new(revision.0),
+            #[cfg(feature = "etcd")]
+            announced_more: Notify::new(),
             pending: Mutex::new(false),
             published: Condvar::new(),
             watches_max: config.limits.watches_max,
@@ -99,8 +105,28 @@ impl Hub {
     }
 
     /// Everything up to here that concerns a watcher is in its slot.
-    pub(super) fn announced(&self) -> Revision {
+    pub(crate) fn announced(&self) -> Revision {
         Revision(self.announced.load(Ordering::Acquire))
+    }
+
+    fn set_announced(&self, revision: Revision) {
+        self.announced.store(revision.0, Ordering::Release);
+        #[cfg(feature = "etcd")]
+        self.announced_more.notify_waiters();
+    }
+
+    /// Resolves when everything up to a revision is announced.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn reached(&self, revision: Revision) {
+        loop {
+            let mut more = std::pin::pin!(self.announced_more.notified());
+            // From here on nothing is missed.
+            more.as_mut().enable();
+            if self.announced() >= revision {
+                return;
+            }
+            more.await;
+        }
     }
 
     /// Adds a watcher; none if there are too many. Returns its identifier and the newest revision, which it may have missed.
@@ -146,7 +172,7 @@ impl Hub {
                 continue;
             };
             self.announce(&items);
-            self.announced.store(last.0, Ordering::Release);
+            self.set_announced(last);
             next = last.next();
         }
     }
@@ -180,7 +206,7 @@ impl Hub {
         let newest = self.ring.newest();
         let span = Span { first: from, last: newest };
         self.registry.lock().index.visit_all(&mut |slot| slot.mark(span));
-        self.announced.store(newest.0, Ordering::Release);
+        self.set_announced(newest);
         newest.next()
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! Applying publishes each revision once, into a ring. A notifier thread finds out which watchers it concerns and wakes them; a watcher
 //! reads the ring at its own pace, and the tables where the ring has moved on. Nothing queues up for anybody.
+mod cursor;
 mod hub;
 mod interval_index;
 mod ring;
 mod slot;
 mod watcher;
 
+#[cfg(feature = "etcd")]
+pub(crate) use cursor::{Cursor, Look, concerns};
 pub(crate) use hub::Hub;
 pub(crate) use ring::Published;
+#[cfg(feature = "etcd")]
+pub(crate) use slot::{Mailbox, Slot};
 pub use watcher::Watch;

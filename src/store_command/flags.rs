@@ -1,0 +1,148 @@
+//! The flags of `mainstay store`: etcd's names, and its environment variables.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
+use super::durations;
+
+/// `mainstay store`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct StoreFlags {
+    #[command(subcommand)]
+    pub(crate) command: Option<StoreCommand>,
+    #[command(flatten)]
+    pub(crate) serve: ServeFlags,
+}
+
+/// Questions to running stores.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Say in words who the members are, who leads, how far behind the others are, sizes and alarms.
+    Status(StatusFlags),
+}
+
+/// `mainstay store status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusFlags {
+    /// Client URLs of the members, comma-separated. One is enough: the others are found through it.
+    #[arg(long, value_name = "URLS", value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
+    pub(crate) endpoints: Vec<String>,
+    /// File with the authorities that the servers' certificates are checked against.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// File with the client certificate to show.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// File with its key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// How history is compacted by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompactionMode {
+    /// Keep a time.
+    Periodic,
+    /// Keep a number of revisions.
+    Revision,
+}
+
+/// What the server takes.
+#[derive(Debug, Args)]
+pub(crate) struct ServeFlags {
+    /// A name for this member, for people.
+    #[arg(long, env = "ETCD_NAME", value_name = "NAME", default_value = "default")]
+    pub(crate) name: String,
+    /// Directory for the data; it is made at the first start [default: NAME.etcd].
+    #[arg(long, env = "ETCD_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// URLs to listen on for clients, comma-separated: http, https, unix or unixs.
+    #[arg(
+        long,
+        env = "ETCD_LISTEN_CLIENT_URLS",
+        value_name = "URLS",
+        value_delimiter = ',',
+        default_value = "http://localhost:2379"
+    )]
+    pub(crate) listen_client_urls: Vec<String>,
+    /// URLs at which clients reach this member, comma-separated.
+    #[arg(
+        long,
+        env = "ETCD_ADVERTISE_CLIENT_URLS",
+        value_name = "URLS",
+        value_delimiter = ',',
+        default_value = "http://localhost:2379"
+    )]
+    pub(crate) advertise_client_urls: Vec<String>,
+    /// URLs to listen on for metrics and health only, comma-separated.
+    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',')]
+    pub(crate) listen_metrics_urls: Vec<String>,
+    /// URLs at which the other members reach this one, comma-separated.
+    #[arg(
+        long,
+        env = "ETCD_INITIAL_ADVERTISE_PEER_URLS",
+        value_name = "URLS",
+        value_delimiter = ',',
+        default_value = "http://localhost:2380"
+    )]
+    pub(crate) initial_advertise_peer_urls: Vec<String>,
+    /// File with the certificate for clients, as PEM; it is read again when it changes.
+    #[arg(long, env = "ETCD_CERT_FILE", value_name = "FILE", requires = "key_file")]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// File with its key, as PEM.
+    #[arg(long, env = "ETCD_KEY_FILE", value_name = "FILE", requires = "cert_file")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// File with the authorities whose client certificates are good, as PEM.
+    #[arg(long, env = "ETCD_TRUSTED_CA_FILE", value_name = "FILE")]
+    pub(crate) trusted_ca_file: Option<PathBuf>,
+    /// Turn clients without a good certificate away.
+    #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) client_cert_auth: bool,
+    /// What auto compaction keeps: a time (periodic) or a number of revisions (revision).
+    #[arg(
+        long,
+        env = "ETCD_AUTO_COMPACTION_MODE",
+        value_name = "MODE",
+        value_enum,
+        default_value = "periodic"
+    )]
+    pub(crate) auto_compaction_mode: CompactionMode,
+    /// How much auto compaction keeps: hours or a duration such as 30m (periodic), revisions (revision); 0 is everything.
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_RETENTION", value_name = "RETENTION", default_value = "0")]
+    pub(crate) auto_compaction_retention: String,
+    /// Milliseconds between a leader's signs of life.
+    #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", value_name = "MS", default_value_t = 100)]
+    pub(crate) heartbeat_interval: u64,
+    /// Milliseconds without such a sign after which members elect another.
+    #[arg(long, env = "ETCD_ELECTION_TIMEOUT", value_name = "MS", default_value_t = 1000)]
+    pub(crate) election_timeout: u64,
+    /// The size of the largest request, in bytes.
+    #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 1_572_864)]
+    pub(crate) max_request_bytes: usize,
+    /// The most operations in one transaction.
+    #[arg(long, env = "ETCD_MAX_TXN_OPS", value_name = "COUNT", default_value_t = 128)]
+    pub(crate) max_txn_ops: usize,
+    /// The most requests that one connection may have under way.
+    #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", value_name = "COUNT", default_value_t = u32::MAX)]
+    pub(crate) max_concurrent_streams: u32,
+    /// How often a watch that asked for progress hears of it while nothing happens.
+    #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
+    pub(crate) watch_progress_notify_interval: Duration,
+    /// What to log: debug, info, warn, error, or directives such as info,mainstay_store=debug.
+    #[arg(long, env = "ETCD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: String,
+    /// How to log: text or json.
+    #[arg(long, env = "ETCD_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "console", "json"])]
+    pub(crate) log_format: String,
+}
+
+impl ServeFlags {
+    /// Where the data is.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", self.name).into())
+    }
+}

@@ -1,0 +1,220 @@
+//! `mainstay store`: the server, in the foreground.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use mainstay_base::telemetry::{LogFormat, init_tracing};
+use mainstay_store::etcd::{
+    AutoCompaction, BindError, Endpoint, FaceConfig, Listener, Server, TlsFiles, auto_compact,
+};
+use mainstay_store::{Config, Limits, OpenError, Store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::durations;
+use super::flags::{CompactionMode, ServeFlags};
+use crate::refusal::refuse;
+
+/// Runs until SIGTERM or SIGINT, or until the store stops by itself.
+///
+/// # Errors
+/// A refusal before anything was changed; a store that stopped.
+pub(crate) fn run(flags: &ServeFlags) -> anyhow::Result<()> {
+    let wanted = Wanted::of(flags)?;
+    let format = if flags.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
+    init_tracing(&flags.log_level, format).map_err(|error| refuse(format!("--log-level: {error}")))?;
+    // One thread: gRPC, consensus and their wakes stay on one core, which costs a third less than two. What waits for the
+    // disk has its own threads.
+    let tokio =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    tokio.block_on(wanted.serve())
+}
+
+/// The flags, understood.
+struct Wanted {
+    store: Config,
+    face: FaceConfig,
+    endpoints: Vec<Endpoint>,
+    tls: Option<TlsFiles>,
+    compaction: Option<AutoCompaction>,
+}
+
+impl Wanted {
+    fn of(flags: &ServeFlags) -> anyhow::Result<Self> {
+        let endpoints = flags.listen_client_urls.iter().chain(&flags.listen_metrics_urls);
+        let endpoints: Vec<Endpoint> = endpoints
+            .map(|url| url.parse().map_err(|error| refuse(format!("--listen-client-urls: {error}"))))
+            .collect::<anyhow::Result<_>>()?;
+        let tls = match (&flags.cert_file, &flags.key_file) {
+            (Some(cert), Some(key)) => Some(TlsFiles {
+                cert: cert.clone(),
+                key: key.clone(),
+                trusted_ca: flags.trusted_ca_file.clone(),
+                client_cert_auth: flags.client_cert_auth,
+            }),
+            _ => None,
+        };
+        if let Some(url) = endpoints.iter().find(|endpoint| endpoint.is_tls() && tls.is_none()) {
+            return Err(refuse(format!("{url} needs --cert-file and --key-file")));
+        }
+        if flags.election_timeout < 5 * flags.heartbeat_interval {
+            return Err(refuse(format!(
+                "--election-timeout {} must be at least five times --heartbeat-interval {}",
+                flags.election_timeout, flags.heartbeat_interval
+            )));
+        }
+        let limits = Limits {
+            txn_ops_max: flags.max_txn_ops,
+            request_bytes_max: flags.max_request_bytes,
+            ..Limits::default()
+        };
+        let default = Config::default();
+        // Two of the largest requests fit into a file of the log, whatever their size.
+        let log_segment_bytes = default.log_segment_bytes.max(4 * flags.max_request_bytes as u64);
+        Ok(Self {
+            store: Config { dir: flags.data_dir(), limits, log_segment_bytes, ..default },
+            face: FaceConfig {
+                name: flags.name.clone(),
+                client_urls: flags.advertise_client_urls.clone(),
+                peer_urls: flags.initial_advertise_peer_urls.clone(),
+                concurrent_streams_max: flags.max_concurrent_streams,
+                election_timeout: Duration::from_millis(flags.election_timeout),
+                watch_progress_interval: flags.watch_progress_notify_interval,
+                ..FaceConfig::default()
+            },
+            endpoints,
+            tls,
+            compaction: compaction(flags)?,
+        })
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut listeners = Vec::new();
+        for endpoint in &self.endpoints {
+            let bound = Listener::bind(endpoint, self.tls.as_ref()).await;
+            listeners.push(bound.map_err(refuse_bind)?);
+        }
+        let store = Store::open(self.store).await.map_err(refuse_open)?;
+        let server = Server::new(store.clone(), self.face)?;
+        let stop = CancellationToken::new();
+        for listener in &listeners {
+            info!(address = %listener.endpoint(), "ready to serve client requests");
+        }
+        let stop_asked = async {
+            tokio::select! {
+                _ = terminate.recv() => info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => info!("SIGINT: stopping"),
+                () = store.stopped() => {}
+            }
+            stop.cancel();
+        };
+        let compacting = async {
+            if let Some(mode) = self.compaction {
+                auto_compact(&store, mode, stop.clone()).await;
+            }
+        };
+        tokio::join!(server.serve(listeners, stop.clone()), stop_asked, compacting);
+        let status = store.status().await;
+        store.close().await.context("closing the store")?;
+        match status {
+            Err(mainstay_store::RangeError::Halted(halt)) => Err(halt.into()),
+            _ => {
+                info!("stopped");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// etcd's rule: a bare number is hours in periodic mode.
+fn compaction(flags: &ServeFlags) -> anyhow::Result<Option<AutoCompaction>> {
+    let text = &flags.auto_compaction_retention;
+    let wrong = |why: String| refuse(format!("--auto-compaction-retention: {why}"));
+    let mode = match flags.auto_compaction_mode {
+        CompactionMode::Revision => {
+            let revisions: i64 = text.parse().map_err(|error| wrong(format!("{text:?}: {error}")))?;
+            (revisions > 0).then_some(AutoCompaction::Revisions(revisions))
+        }
+        CompactionMode::Periodic => {
+            let kept = match text.parse::<u32>() {
+                Ok(hours) => Duration::from_secs(3600) * hours,
+                Err(_not_a_number) => durations::parse(text).map_err(wrong)?,
+            };
+            (!kept.is_zero()).then_some(AutoCompaction::Period(kept))
+        }
+    };
+    Ok(mode)
+}
+
+fn refuse_bind(error: BindError) -> anyhow::Error {
+    refuse(format!("{:#}", anyhow::Error::new(error)))
+}
+
+fn refuse_open(error: OpenError) -> anyhow::Error {
+    refuse(format!("{:#}", anyhow::Error::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Arguments, Command};
+
+    fn flags(arguments: &[&str]) -> ServeFlags {
+        let words = ["mainstay", "store"].iter().chain(arguments);
+        match Arguments::try_parse_from(words).unwrap().command {
+            Command::Store(flags) => flags.serve,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_are_etcds() {
+        let flags = flags(&[
+            "--name=a",
+            "--listen-client-urls",
+            "http://127.0.0.1:1,https://127.0.0.1:2",
+            "--client-cert-auth",
+            "--cert-file=c",
+            "--key-file=k",
+            "--trusted-ca-file=t",
+            "--max-txn-ops=9",
+        ]);
+        let wanted = Wanted::of(&flags).unwrap();
+        assert_eq!(wanted.endpoints.len(), 2);
+        assert!(wanted.tls.unwrap().client_cert_auth);
+        assert_eq!((wanted.store.dir, wanted.store.limits.txn_ops_max), ("a.etcd".into(), 9));
+    }
+
+    #[test]
+    fn retention_is_hours_durations_or_revisions() {
+        let of = |arguments: &[&str]| compaction(&flags(arguments)).unwrap();
+        assert_eq!(of(&[]), None);
+        assert_eq!(
+            of(&["--auto-compaction-retention=2"]),
+            Some(AutoCompaction::Period(Duration::from_secs(7200)))
+        );
+        assert_eq!(
+            of(&["--auto-compaction-retention=5m"]),
+            Some(AutoCompaction::Period(Duration::from_secs(300)))
+        );
+        let revisions = of(&["--auto-compaction-mode=revision", "--auto-compaction-retention=1000"]);
+        assert_eq!(revisions, Some(AutoCompaction::Revisions(1000)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for arguments in [
+            &["--listen-client-urls=https://127.0.0.1:1"][..],
+            &["--listen-client-urls=nonsense"],
+            &["--election-timeout=100"],
+            &["--auto-compaction-retention=x"],
+        ] {
+            assert!(Wanted::of(&flags(arguments)).is_err(), "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What the face tells and allows, beside what the store itself was told.
+use std::time::Duration;
+
+/// How to face etcd's clients.
+#[derive(Clone, Debug)]
+pub struct FaceConfig {
+    /// This member's name.
+    pub name: String,
+    /// The URLs at which clients reach this member: for the list of members.
+    pub client_urls: Vec<String>,
+    /// The URLs at which the other members reach this one.
+    pub peer_urls: Vec<String>,
+    /// The requests that one connection may have under way.
+    pub concurrent_streams_max: u32,
+    /// How long a member waits for its leader; leases live at least one and a half times as long.
+    pub election_timeout: Duration,
+    /// How often a watch that asked for progress hears of it while nothing happens.
+    pub watch_progress_interval: Duration,
+    /// The longest time for one request.
+    pub request_timeout: Duration,
+    /// How long requests under way may take to end when the server stops.
+    pub stop_grace: Duration,
+}
+
+impl Default for FaceConfig {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            client_urls: vec!["http://localhost:2379".into()],
+            peer_urls: vec!["http://localhost:2380".into()],
+            concurrent_streams_max: u32::MAX,
+            election_timeout: Duration::from_secs(1),
+            watch_progress_interval: Duration::from_secs(600),
+            request_timeout: Duration::from_secs(7),
+            stop_grace: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The store as etcd's clients know it: gRPC, its JSON gateway, health and metrics, on one port.
+//!
+//! Thin: requests become calls of [`Store`](crate::Store), its errors become etcd's codes and texts. Nothing is decided here that a caller
+//! of the library would miss.
+//!
+//! Where things go: a request enters in [`listener`], [`router`] finds its service, [`access`] says whether the caller may, [`convert`]
+//! turns it into the library's types, and [`refusal`] is the one place that turns errors into statuses.
+mod access;
+mod auto_compaction;
+mod cluster;
+mod config;
+mod convert;
+mod endpoint;
+mod face;
+mod gateway;
+mod grpc_metrics;
+mod kv;
+mod lease;
+mod listener;
+mod maintenance;
+mod metrics;
+mod pages;
+mod range_stream;
+mod refusal;
+mod router;
+mod server;
+mod tls;
+mod watch;
+
+pub use auto_compaction::{AutoCompaction, auto_compact};
+pub use config::FaceConfig;
+pub use endpoint::{Endpoint, EndpointError};
+pub use listener::{BindError, Listener};
+pub use server::Server;
+pub use tls::{TlsError, TlsFiles};
+
+/// The version of etcd whose API this is. Clients switch features by it: kube-apiserver wants 3.6 for consistent reads from its cache.
+pub const ETCD_VERSION: &str = "3.6.7";
+/// The version that a cluster of such members agrees on.
+pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";

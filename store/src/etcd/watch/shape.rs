@@ -1,0 +1,108 @@
+//! What watches of one stream have in common: those of the same range, filters and extent get the same bytes.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::encode::{EncodedEvents, EventWriter};
+use crate::api::{Revision, WatchRequest};
+use crate::watch::{Published, concerns};
+
+/// A response has at most so many bytes of events, unless one revision alone has more.
+const RESPONSE_BYTES_MAX: usize = 1 << 20;
+
+/// What decides which bytes a watch gets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    key: Bytes,
+    range_end: Option<Bytes>,
+    flags: [bool; 3],
+}
+
+/// Encoded revisions of one shape.
+#[derive(Clone, Debug)]
+pub(super) struct Encoded {
+    pub(super) events: EncodedEvents,
+    /// The last revision with an event in it; none if there is no event.
+    pub(super) last: Option<Revision>,
+    /// The first revision that was not looked at.
+    pub(super) next: Revision,
+}
+
+/// The shapes of a stream's watches, and what was encoded for them in one go.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    known: HashMap<Shape, (Arc<ShapeId>, usize)>,
+    next_id: u64,
+    encoded: HashMap<(u64, Revision, Revision), Encoded>,
+}
+
+/// A watch's shape.
+#[derive(Debug)]
+pub(super) struct ShapeId {
+    id: u64,
+    shape: Shape,
+}
+
+impl Shapes {
+    pub(super) fn add(&mut self, request: &WatchRequest) -> Arc<ShapeId> {
+        let shape = Shape {
+            key: request.key.clone(),
+            range_end: request.range_end.clone(),
+            flags: [request.prev_kv, request.filter_put, request.filter_delete],
+        };
+        self.next_id += 1;
+        let new = self.next_id;
+        let entry = self.known.entry(shape);
+        let shape = entry.key().clone();
+        let (id, watches) = entry.or_insert_with(|| (Arc::new(ShapeId { id: new, shape }), 0));
+        *watches += 1;
+        Arc::clone(id)
+    }
+
+    pub(super) fn remove(&mut self, shape: &ShapeId) {
+        if let Some((_, watches)) = self.known.get_mut(&shape.shape) {
+            *watches -= 1;
+            if *watches == 0 {
+                self.known.remove(&shape.shape);
+            }
+        }
+    }
+
+    /// Forgets what was encoded: the watches that shared it have it.
+    pub(super) fn forget(&mut self) {
+        self.encoded.clear();
+    }
+
+    /// The events of revisions, encoded once for all watches of the shape that stand at the same place.
+    pub(super) fn encode(
+        &mut self,
+        shape: &ShapeId,
+        request: &WatchRequest,
+        items: &[Arc<Published>],
+        next: Revision,
+    ) -> Encoded {
+        let shared = self.known.get(&shape.shape).is_some_and(|(_, watches)| *watches > 1);
+        let Some(first) = items.first().map(|item| item.revision).filter(|_| shared) else {
+            return encode(request, items, next);
+        };
+        let place = (shape.id, first, next);
+        self.encoded.entry(place).or_insert_with(|| encode(request, items, next)).clone()
+    }
+}
+
+fn encode(request: &WatchRequest, items: &[Arc<Published>], next: Revision) -> Encoded {
+    let mut writer = EventWriter::default();
+    let mut last = None;
+    for item in items {
+        if writer.len() >= RESPONSE_BYTES_MAX {
+            return Encoded { events: writer.finish(), last, next: item.revision };
+        }
+        for change in concerns(item, request) {
+            let prev = change.prev.as_ref().filter(|_| request.prev_kv);
+            writer.push(change.kind, &change.kv, prev);
+            last = Some(item.revision);
+        }
+    }
+    Encoded { events: writer.finish(), last, next }
+}

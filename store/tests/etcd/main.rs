@@ -1,0 +1,16 @@
+//! etcd's API over a real connection: every RPC, every field, the exact codes and texts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity,
+    reason = "tests end where something is wrong"
+)]
+
+mod etcdctl;
+mod kv;
+mod lease;
+mod pages;
+mod rig;
+mod services;
+mod watch;
