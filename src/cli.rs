@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Say in words what runs and how healthy it is.
     Status(DataDirFlags),
     /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
-    Store(StoreFlags),
+    Store(Box<StoreFlags>),
     /// Print the version.
     Version,
 }

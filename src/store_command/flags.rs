@@ -50,6 +50,15 @@ pub(crate) enum CompactionMode {
     Revision,
 }
 
+/// What a member with an empty directory does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClusterState {
+    /// It forms a cluster.
+    New,
+    /// It joins one.
+    Existing,
+}
+
 /// What the server takes.
 #[derive(Debug, Args)]
 pub(crate) struct ServeFlags {
@@ -80,15 +89,37 @@ pub(crate) struct ServeFlags {
     /// URLs to listen on for metrics and health only, comma-separated.
     #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',')]
     pub(crate) listen_metrics_urls: Vec<String>,
-    /// URLs at which the other members reach this one, comma-separated.
-    #[arg(
-        long,
-        env = "ETCD_INITIAL_ADVERTISE_PEER_URLS",
-        value_name = "URLS",
-        value_delimiter = ',',
-        default_value = "http://localhost:2380"
-    )]
+    /// URLs to listen on for the other members, comma-separated. Without it and --initial-cluster the store stays alone.
+    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_name = "URLS", value_delimiter = ',')]
+    pub(crate) listen_peer_urls: Vec<String>,
+    /// URLs at which the other members reach this one, comma-separated [default: http://localhost:2380].
+    #[arg(long, env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", value_name = "URLS", value_delimiter = ',')]
     pub(crate) initial_advertise_peer_urls: Vec<String>,
+    /// Every member to begin with, this one too: NAME=URL, comma-separated.
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_name = "MEMBERS", value_delimiter = ',')]
+    pub(crate) initial_cluster: Vec<String>,
+    /// Whether to form a cluster (new) or to join one that has added this member (existing).
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", value_name = "STATE", value_enum, default_value = "new")]
+    pub(crate) initial_cluster_state: ClusterState,
+    /// Keeps clusters apart that have the same addresses.
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", value_name = "TOKEN", default_value = "etcd-cluster")]
+    pub(crate) initial_cluster_token: String,
+    /// File with the certificate for other members, as PEM; it must serve both ends of a connection.
+    #[arg(long, env = "ETCD_PEER_CERT_FILE", value_name = "FILE")]
+    pub(crate) peer_cert_file: Option<PathBuf>,
+    /// File with its key, as PEM.
+    #[arg(long, env = "ETCD_PEER_KEY_FILE", value_name = "FILE")]
+    pub(crate) peer_key_file: Option<PathBuf>,
+    /// File with the authority of all members' certificates, as PEM.
+    #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE", value_name = "FILE")]
+    pub(crate) peer_trusted_ca_file: Option<PathBuf>,
+    /// Taken as etcd's flag; members on https always check each other's certificates.
+    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) peer_client_cert_auth: bool,
+    /// So many log entries are kept for members that lag; one that lags more is sent a snapshot.
+    #[arg(long, env = "ETCD_SNAPSHOT_COUNT", value_name = "ENTRIES", default_value_t = 10_000)]
+    pub(crate) snapshot_count: u64,
     /// File with the certificate for clients, as PEM; it is read again when it changes.
     #[arg(long, env = "ETCD_CERT_FILE", value_name = "FILE", requires = "key_file")]
     pub(crate) cert_file: Option<PathBuf>,
@@ -141,6 +172,15 @@ pub(crate) struct ServeFlags {
 }
 
 impl ServeFlags {
+    /// Where the other members reach this one.
+    pub(crate) fn peer_urls(&self) -> Vec<String> {
+        if self.initial_advertise_peer_urls.is_empty() {
+            vec!["http://localhost:2380".to_owned()]
+        } else {
+            self.initial_advertise_peer_urls.clone()
+        }
+    }
+
     /// Where the data is.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", self.name).into())

@@ -3,18 +3,10 @@
 mod client;
 mod durations;
 mod flags;
+mod peers;
+mod run;
 mod serve;
 mod status;
 
-pub(crate) use flags::{StoreCommand, StoreFlags};
-
-/// Runs the server, or a question to running ones.
-///
-/// # Errors
-/// A refusal before anything was changed, or a server that could not start.
-pub(crate) fn run(flags: &StoreFlags) -> anyhow::Result<()> {
-    match &flags.command {
-        None => serve::run(&flags.serve),
-        Some(StoreCommand::Status(flags)) => status::run(flags),
-    }
-}
+pub(crate) use flags::StoreFlags;
+pub(crate) use run::run;

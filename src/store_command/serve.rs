@@ -10,10 +10,11 @@ use mainstay_store::etcd::{
 use mainstay_store::{Config, Limits, OpenError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::durations;
 use super::flags::{CompactionMode, ServeFlags};
+use super::peers::Peers;
 use crate::refusal::refuse;
 
 /// Runs until SIGTERM or SIGINT, or until the store stops by itself.
@@ -38,6 +39,7 @@ struct Wanted {
     endpoints: Vec<Endpoint>,
     tls: Option<TlsFiles>,
     compaction: Option<AutoCompaction>,
+    peers: Option<Peers>,
 }
 
 impl Wanted {
@@ -77,7 +79,7 @@ impl Wanted {
             face: FaceConfig {
                 name: flags.name.clone(),
                 client_urls: flags.advertise_client_urls.clone(),
-                peer_urls: flags.initial_advertise_peer_urls.clone(),
+                peer_urls: flags.peer_urls(),
                 concurrent_streams_max: flags.max_concurrent_streams,
                 election_timeout: Duration::from_millis(flags.election_timeout),
                 watch_progress_interval: flags.watch_progress_notify_interval,
@@ -86,6 +88,7 @@ impl Wanted {
             endpoints,
             tls,
             compaction: compaction(flags)?,
+            peers: Peers::of(flags)?,
         })
     }
 
@@ -97,12 +100,25 @@ impl Wanted {
             let bound = Listener::bind(endpoint, self.tls.as_ref()).await;
             listeners.push(bound.map_err(refuse_bind)?);
         }
-        let store = Store::open(self.store).await.map_err(refuse_open)?;
+        let mut config = self.store;
+        if let Some(peers) = self.peers {
+            config.cluster = Some(peers.bind().await?);
+        }
+        let store = Store::open(config).await.map_err(refuse_open)?;
         let server = Server::new(store.clone(), self.face)?;
         let stop = CancellationToken::new();
-        for listener in &listeners {
-            info!(address = %listener.endpoint(), "ready to serve client requests");
-        }
+        let addresses: Vec<String> =
+            listeners.iter().map(|listener| listener.endpoint().to_string()).collect();
+        let announce = async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                ready = store.ready() => match ready {
+                    Ok(()) => addresses.iter().for_each(|address| info!(%address, "ready to serve client requests")),
+                    Err(error) => warn!(%error, "not ready to serve client requests"),
+                },
+            }
+        };
         let stop_asked = async {
             tokio::select! {
                 _ = terminate.recv() => info!("SIGTERM: stopping"),
@@ -116,16 +132,14 @@ impl Wanted {
                 auto_compact(&store, mode, stop.clone()).await;
             }
         };
-        tokio::join!(server.serve(listeners, stop.clone()), stop_asked, compacting);
+        tokio::join!(server.serve(listeners, stop.clone()), stop_asked, compacting, announce);
         let status = store.status().await;
         store.close().await.context("closing the store")?;
-        match status {
-            Err(mainstay_store::RangeError::Halted(halt)) => Err(halt.into()),
-            _ => {
-                info!("stopped");
-                Ok(())
-            }
+        if let Err(mainstay_store::RangeError::Halted(halt)) = status {
+            return Err(halt.into());
         }
+        info!("stopped");
+        Ok(())
     }
 }
 
@@ -213,6 +227,10 @@ mod tests {
             &["--listen-client-urls=nonsense"],
             &["--election-timeout=100"],
             &["--auto-compaction-retention=x"],
+            &["--initial-cluster=other=http://127.0.0.1:1"],
+            &["--initial-cluster=default=http://127.0.0.1:1"],
+            &["--listen-peer-urls=https://127.0.0.1:1"],
+            &["--peer-cert-file=c", "--listen-peer-urls=http://127.0.0.1:1"],
         ] {
             assert!(Wanted::of(&flags(arguments)).is_err(), "{arguments:?}");
         }

@@ -60,7 +60,7 @@ impl Need {
             Self::Identity => acting.check_known(),
             Self::Admin => acting.check_admin(),
         };
-        checked.map_err(|error| refusal::of_auth(&error))
+        checked.map_err(refusal::of_auth)
     }
 }
 

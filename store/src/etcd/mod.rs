@@ -25,6 +25,7 @@ mod refusal;
 mod router;
 mod server;
 mod tls;
+mod version;
 mod watch;
 
 pub use auto_compaction::{AutoCompaction, auto_compact};
@@ -33,8 +34,4 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use listener::{BindError, Listener};
 pub use server::Server;
 pub use tls::{TlsError, TlsFiles};
-
-/// The version of etcd whose API this is. Clients switch features by it: kube-apiserver wants 3.6 for consistent reads from its cache.
-pub const ETCD_VERSION: &str = "3.6.7";
-/// The version that a cluster of such members agrees on.
-pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
+pub use version::{ETCD_CLUSTER_VERSION, ETCD_VERSION};

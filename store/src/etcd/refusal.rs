@@ -74,7 +74,7 @@ refusals! {
 }
 
 /// To a caller who may not. The texts are the library's, which has them from etcd.
-pub(crate) fn of_auth(error: &AuthError) -> Status {
+pub(crate) fn of_auth(error: AuthError) -> Status {
     let code = match error {
         AuthError::UserEmpty
         | AuthError::RoleEmpty
@@ -100,7 +100,7 @@ pub(crate) fn of_auth(error: &AuthError) -> Status {
 /// To a change of users or roles, or a question about them.
 pub(crate) fn of_auth_call(error: &AuthCallError) -> Status {
     match error {
-        AuthCallError::Refused(error) => of_auth(error),
+        AuthCallError::Refused(error) => of_auth(*error),
         AuthCallError::Write(error) => of_write(error),
         AuthCallError::Read(error) => of_range(error),
         AuthCallError::Hash(_) => Status::internal(error.to_string()),
@@ -113,7 +113,7 @@ pub(crate) fn of_range(error: &RangeError) -> Status {
         RangeError::Compacted { .. } => COMPACTED.into(),
         RangeError::FutureRevision { .. } => FUTURE_REVISION.into(),
         RangeError::EmptyKey => EMPTY_KEY.into(),
-        RangeError::Auth(error) => of_auth(error),
+        RangeError::Auth(error) => of_auth(*error),
         RangeError::NoLeader => NO_LEADER.into(),
         RangeError::Timeout => TIMEOUT.into(),
         RangeError::Engine(_) => Status::data_loss(error.to_string()),
@@ -135,7 +135,7 @@ pub(crate) fn of_write(error: &WriteError) -> Status {
         WriteError::Compacted { .. } => COMPACTED.into(),
         WriteError::FutureRevision { .. } => FUTURE_REVISION.into(),
         WriteError::NoSpace { .. } => NO_SPACE.into(),
-        WriteError::Auth(error) => of_auth(error),
+        WriteError::Auth(error) => of_auth(*error),
         WriteError::Read(_) => Status::data_loss(error.to_string()),
         WriteError::NoLeader => NO_LEADER.into(),
         WriteError::LeaderChanged => LEADER_CHANGED.into(),
@@ -195,7 +195,7 @@ pub(crate) fn of_watch(error: &WatchError) -> Status {
     match error {
         WatchError::Compacted { .. } => COMPACTED.into(),
         WatchError::TooMany { .. } => TOO_MANY_REQUESTS.into(),
-        WatchError::Auth(error) => of_auth(error),
+        WatchError::Auth(error) => of_auth(*error),
         WatchError::Engine(_) => Status::data_loss(error.to_string()),
         WatchError::Closed | WatchError::Halted(_) => STOPPED.into(),
     }

@@ -1,6 +1,9 @@
 //! etcd's v3 API: messages, services and their descriptors, made from `etcd/*.proto`.
 
+mod descriptors;
 mod redact;
+
+pub use descriptors::DESCRIPTORS;
 
 /// Keys, values and changes (package `mvccpb`).
 #[allow(
@@ -61,6 +64,3 @@ pub mod v3electionpb {
 pub mod v3lockpb {
     include!(concat!(env!("OUT_DIR"), "/v3lockpb.rs"));
 }
-
-/// A `FileDescriptorSet` of all of these files: for reflection and for the JSON mapping.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/etcd.descriptors"));

@@ -180,7 +180,7 @@ impl Session {
             Err(reason) => return self.refuse(reason),
         };
         if let Err(error) = self.store.check_watch(&wanted).await {
-            let status = refusal::of_auth(&error);
+            let status = refusal::of_auth(error);
             // As Go prints a status.
             return self.refuse(format!("rpc error: code = {:?} desc = {}", status.code(), status.message()));
         }
