@@ -28,13 +28,15 @@ const ROUND: Duration = Duration::from_millis(1500);
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, Section); 6] = [
+    let sections: [(&str, Section); 8] = [
         ("put", put_rates),
         ("read", reads),
         ("watch", watch_latency),
         ("restart", restart),
         ("memory", memory),
         ("idle", idle),
+        ("compaction", compaction),
+        ("many", many_keys),
     ];
     println!("mainstay-store, 256-byte values, fdatasync on, medians of {ROUNDS} rounds");
     for (name, section) in sections {
@@ -215,7 +217,7 @@ fn watch_latency(dir: &Path) {
     on_runtime(async {
         let store = open(dir).await;
         let epoch = Instant::now();
-        for watchers in [1, 100, 1000] {
+        for watchers in [1, 100, 1000, 10_000] {
             for (name, pace) in [("paced", Some(Duration::from_millis(10))), ("unpaced", None)] {
                 let events = if pace.is_some() { 100 } else { 40_000 / watchers.max(10) as u64 * 10 };
                 let (mut latencies, puts) = one_watch_run(&store, epoch, watchers, events, pace).await;
@@ -347,6 +349,104 @@ fn idle(dir: &Path) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let part = (cpu() - before).as_secs_f64() / start.elapsed().as_secs_f64();
         println!("idle: {:.2} % of a core", part * 100.0);
+        store.close().await.unwrap();
+    });
+}
+
+/// Puts from 16 tasks for as long as `go_on` says; their latencies.
+async fn put_latencies(
+    store: &Store,
+    go_on: impl Fn() -> bool + Clone + Send + Sync + 'static,
+) -> Vec<Duration> {
+    let tasks: Vec<_> = (0..16)
+        .map(|task| {
+            let (store, go_on) = (store.clone(), go_on.clone());
+            tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                while go_on() {
+                    let start = Instant::now();
+                    let key = format!("churn/{task}/{}", latencies.len() % 1000);
+                    store.put(key, vec![b'v'; 256]).await.unwrap();
+                    latencies.push(start.elapsed());
+                }
+                latencies
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    all
+}
+
+/// What a compaction of a million revisions does to puts.
+fn compaction(dir: &Path) {
+    on_runtime(async {
+        let store = open(dir).await;
+        let mut written = 0;
+        while written < 1_000_000 {
+            let put = |i| store.put(format!("old/{:05}", (written + i) % 50_000), vec![b'v'; 256]);
+            for put in futures::future::join_all((0..1000).map(put)).await {
+                put.unwrap();
+            }
+            written += 1000;
+        }
+        let start = Instant::now();
+        let mut before = put_latencies(&store, move || start.elapsed() < Duration::from_secs(5)).await;
+        let full = store.status().await.unwrap().db_size_bytes;
+        store.compact(store.revision()).await.unwrap();
+        let start = Instant::now();
+        let mut during = put_latencies(&store, move || start.elapsed() < Duration::from_secs(10)).await;
+        let left = store.status().await.unwrap().db_size_bytes;
+        for (name, latencies) in [("before", &mut before), ("during", &mut during)] {
+            println!(
+                "put, 16 tasks, {name} the compaction of 1M revisions: p50 {:?}, p99 {:?}, p99.9 {:?}, {} puts",
+                percentile(latencies, 0.5),
+                percentile(latencies, 0.99),
+                percentile(latencies, 0.999),
+                latencies.len()
+            );
+        }
+        println!("size before {} MiB, ten seconds after {} MiB", full >> 20, left >> 20);
+        store.close().await.unwrap();
+    });
+}
+
+/// A million keys: memory, restart.
+fn many_keys(dir: &Path) {
+    on_runtime(async {
+        let store = open(dir).await;
+        let empty = rss_kib();
+        let start = Instant::now();
+        fill(&store, 1_000_000).await;
+        println!("1M keys of 256 bytes written in {:?}", start.elapsed());
+        println!("memory: {} MiB (empty {} MiB)", rss_kib() / 1024, empty / 1024);
+        println!("size: {} MiB", store.status().await.unwrap().db_size_bytes >> 20);
+        let start = Instant::now();
+        let hash = store.hash_kv(None).await.unwrap();
+        println!("hash of all keys: {:?} ({:08x})", start.elapsed(), hash.hash);
+        store.close().await.unwrap();
+        let start = Instant::now();
+        let store = open(dir).await;
+        store.get("fill/00000000").await.unwrap().unwrap();
+        println!(
+            "open with 1M keys, to the first read: {:?}; memory {} MiB",
+            start.elapsed(),
+            rss_kib() / 1024
+        );
+        let mut rates = Vec::new();
+        for _ in 0..ROUNDS {
+            rates.push(
+                rate(&store, 64, |store, task, done| async move {
+                    let key = format!("fill/{:08}", (task as u64 * 7919 + done * 48_271) % 1_000_000);
+                    store.put(key, vec![b'v'; 256]).await.unwrap();
+                })
+                .await,
+            );
+        }
+        println!("put over 1M keys that are not in memory, 64 tasks: {}/s", median(rates));
+        println!("memory: {} MiB", rss_kib() / 1024);
         store.close().await.unwrap();
     });
 }

@@ -4,11 +4,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::time::Instant;
 
 use crate::engine::{CompactionStep, Tables};
 
-/// Between steps, so that compaction leaves room for everything else.
+/// Between steps at least, so that compaction leaves room for everything else; it also rests as long as it has worked.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How nice the thread is: whoever waits for an answer comes first.
+const NICENESS: i32 = 10;
 /// On a full disk.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,9 @@ impl Compactor {
     }
 
     fn run(&self, tables: &Tables) {
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+            tracing::debug!(%error, "compaction runs at normal priority");
+        }
         loop {
             {
                 let mut wanted = self.shared.0.lock();
@@ -63,9 +69,17 @@ impl Compactor {
     /// Works until there is nothing left; false if the thread has to end.
     fn compact(&self, tables: &Tables) -> bool {
         loop {
-            let pause = match tables.compact_step() {
+            let began = Instant::now();
+            let step = tables.compact_step().and_then(|step| {
+                if step == CompactionStep::Done {
+                    tables.reclaim(&|| self.shared.0.lock().end).map(|()| step)
+                } else {
+                    Ok(step)
+                }
+            });
+            let pause = match step {
                 Ok(CompactionStep::Done) => return true,
-                Ok(CompactionStep::More) => PAUSE,
+                Ok(CompactionStep::More) => PAUSE.max(began.elapsed()),
                 Err(error) if error.no_space => NO_SPACE_PAUSE,
                 Err(error) => {
                     tracing::error!(%error, "compaction ended; old versions keep their space until the store is opened again");

@@ -13,11 +13,12 @@ use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
 use crate::cluster_parts::{self, Links};
 use crate::compactor::Compactor;
 use crate::data_dir::{DataDir, NewIdentity};
-use crate::disk_space::DiskSpace;
+use crate::disk_space::{DiskSpace, Stalled};
 use crate::engine::{AppliedMark, Tables};
 use crate::lease::{LeaseTable, run_expiry};
 use crate::mvcc::{Applied, Command};
-use crate::raft::log::{LogConfig, LogFiles};
+use crate::quota::Quota;
+use crate::raft::log::{Disk, LogConfig, LogFiles, OsDisk};
 use crate::raft::{Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals};
 use crate::stop::{StopState, Stopped};
 use crate::watch::Hub;
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) pool: WorkerPool,
     pub(crate) stop: Arc<StopState>,
     pub(crate) space: Arc<DiskSpace>,
+    pub(crate) quota: Quota,
     pub(crate) queue: ApplyQueue,
     pub(crate) member: Member,
     pub(crate) runtime: Handle,
@@ -62,6 +64,14 @@ struct Resources {
     dir: DataDir,
 }
 
+/// What the log shares with the rest.
+struct LogParts {
+    disk: Arc<dyn Disk>,
+    stop: Arc<StopState>,
+    grown: Arc<Notify>,
+    stalled: Arc<Stalled>,
+}
+
 /// What was opened with blocking calls.
 struct Opened {
     dir: DataDir,
@@ -73,17 +83,28 @@ struct Opened {
 
 impl Core {
     pub(crate) async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
+        Self::open_on(Arc::new(OsDisk), config).await
+    }
+
+    /// Opens a store whose log is on this disk.
+    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Config) -> Result<Arc<Self>, OpenError> {
         check(&config)?;
         let stop = Arc::new(StopState::default());
-        let grown = Arc::new(Notify::new());
+        let (grown, stalled) = (Arc::new(Notify::new()), Arc::new(Stalled::default()));
         let new = cluster_parts::new_identity(&config).await?;
         let opened = {
-            let (config, stop, grown) = (config.clone(), Arc::clone(&stop), Arc::clone(&grown));
-            tokio::task::spawn_blocking(move || open_files(&config, new, stop, grown))
+            let config = config.clone();
+            let parts = LogParts {
+                disk,
+                stop: Arc::clone(&stop),
+                grown: Arc::clone(&grown),
+                stalled: Arc::clone(&stalled),
+            };
+            tokio::task::spawn_blocking(move || open_files(&config, new, parts))
                 .await
                 .map_err(|error| OpenError::Raft(format!("opening files: {error}")))??
         };
-        let (core, links) = Self::start(&config, opened, Arc::clone(&stop)).await?;
+        let (core, links) = Self::start(&config, opened, Arc::clone(&stop), stalled).await?;
         core.spawn_loops(&grown);
         core.spawn_links(&config, links);
         core.compactor.wake();
@@ -94,6 +115,7 @@ impl Core {
         config: &Config,
         opened: Opened,
         stop: Arc<StopState>,
+        stalled: Arc<Stalled>,
     ) -> Result<(Arc<Self>, Links), OpenError> {
         let Opened { dir, tables, mark, leases, log } = opened;
         let initial = cluster_parts::initial_members(config, &dir)?;
@@ -105,7 +127,7 @@ impl Core {
         threads.push(hub.spawn_notifier().map_err(thread)?);
         let waker = compactor.clone();
         let proposals = Arc::new(Proposals::new(dir.member_id));
-        let space = Arc::new(DiskSpace::new(config.dir.clone(), config.disk_reserve_bytes));
+        let space = Arc::new(DiskSpace::new(config, Arc::clone(&stalled)));
         let applier = Applier {
             tables: Arc::clone(&tables),
             leases: Arc::clone(&leases),
@@ -113,6 +135,7 @@ impl Core {
             stop: Arc::clone(&stop),
             proposals: Arc::clone(&proposals),
             dir: dir.path.clone(),
+            stalled,
             floor_raised: Arc::new(move || waker.wake()),
         };
         let (queue, apply_thread) = applier.spawn(mark)?;
@@ -151,6 +174,7 @@ impl Core {
             pool,
             stop,
             space,
+            quota: Quota::new(config.quota_backend_bytes),
             queue,
             member,
             runtime: Handle::current(),
@@ -202,7 +226,10 @@ impl Core {
         let _under_way = self.proposals.token();
         // Again: a close that did not see the token has set this before.
         self.check()?;
-        self.space.check()?;
+        self.space.check(&command)?;
+        if !self.quota.admits(&command, &self.tables) {
+            return Err(self.raise_no_space().await);
+        }
         self.member.propose(command).await
     }
 
@@ -307,12 +334,7 @@ fn check(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn open_files(
-    config: &Config,
-    new: Option<NewIdentity>,
-    stop: Arc<StopState>,
-    grown: Arc<Notify>,
-) -> Result<Opened, OpenError> {
+fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Result<Opened, OpenError> {
     let dir = DataDir::open(&config.dir, config.cluster_id, new)?;
     let engine = |what| {
         move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() }
@@ -325,9 +347,11 @@ fn open_files(
         file_bytes: config.log_segment_bytes,
         sync: config.sync,
         checkpoint_bytes: (config.write_buffer_bytes as u64).max(1 << 20),
-        grown,
+        grown: parts.grown,
+        disk: parts.disk,
+        stalled: parts.stalled,
     };
-    let log = LogFiles::open(log_config, stop)?;
+    let log = LogFiles::open(log_config, parts.stop)?;
     cluster_parts::check_alone(config, &tables)?;
     // A member that is alone applies only what its own log has on disk. Others may apply what a quorum has.
     if let Some(applied) = mark.index
@@ -338,6 +362,15 @@ fn open_files(
             file: dir.log(),
             offset: 0,
             what: format!("the log ends before entry {applied}, which was applied"),
+        });
+    }
+    if let Some(purged) = log.purged_index()
+        && mark.index.is_none_or(|applied| applied < purged)
+    {
+        return Err(OpenError::Damaged {
+            file: dir.tables(),
+            offset: 0,
+            what: format!("the tables end before entry {purged}, and the log begins after it"),
         });
     }
     Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases)), log })

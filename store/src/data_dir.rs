@@ -23,6 +23,16 @@ struct Identity {
     member_id: String,
     #[serde(default)]
     joined: bool,
+    /// A checksum of the others; the first version wrote none.
+    #[serde(default)]
+    check: Option<String>,
+}
+
+impl Identity {
+    fn sum(&self) -> String {
+        let text = format!("{} {} {} {}", self.format, self.cluster_id, self.member_id, self.joined);
+        format!("{:08x}", crc32c::crc32c(text.as_bytes()))
+    }
 }
 
 /// The identity that an empty directory gets.
@@ -172,12 +182,14 @@ fn create(path: &Path, new: NewIdentity) -> Result<Identity, OpenError> {
             return Err(OpenError::NotAStore { dir: path.to_path_buf() });
         }
     }
-    let identity = Identity {
+    let mut identity = Identity {
+        check: None,
         format: FORMAT,
         cluster_id: format!("{:016x}", new.cluster_id),
         member_id: format!("{:016x}", new.member_id),
         joined: new.joined,
     };
+    identity.check = Some(identity.sum());
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;
     write_whole(path, IDENTITY, &text).map_err(io_error(path, "writing the identity of"))?;
     Ok(identity)
@@ -202,14 +214,18 @@ fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {
             supported: FORMAT,
         });
     }
-    serde_json::from_slice(bytes).map_err(|_other_fields| not_readable(path))
+    let identity: Identity = serde_json::from_slice(bytes).map_err(|_other_fields| not_readable(path))?;
+    if identity.check.as_ref().is_some_and(|check| *check != identity.sum()) {
+        return Err(not_readable(path));
+    }
+    Ok(identity)
 }
 
 fn not_readable(path: &Path) -> OpenError {
     OpenError::Damaged {
         file: path.join(IDENTITY),
         offset: 0,
-        what: "it is not the identity of a store".into(),
+        what: "it is not the identity of a store, or not as it was written".into(),
     }
 }
 
@@ -247,6 +263,16 @@ mod tests {
         drop(DataDir::open(dir.path(), Some(7), None).unwrap());
         let error = DataDir::open(dir.path(), Some(8), None).unwrap_err();
         assert!(matches!(error, OpenError::OtherCluster { wanted: 8, found: 7, .. }), "{error}");
+    }
+
+    #[test]
+    fn an_identity_with_another_number_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = DataDir::open(dir.path(), None, None).unwrap().member_id;
+        let text = fs::read_to_string(dir.path().join(IDENTITY)).unwrap();
+        let other = text.replace(&format!("{id:016x}"), &format!("{:016x}", id ^ 1));
+        fs::write(dir.path().join(IDENTITY), other).unwrap();
+        assert!(matches!(DataDir::open(dir.path(), None, None).unwrap_err(), OpenError::Damaged { .. }));
     }
 
     #[test]

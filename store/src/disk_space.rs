@@ -1,32 +1,55 @@
 //! Refuses writes while the disk is nearly full, so that what was accepted can always be written.
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::api::WriteError;
+use crate::api::{Config, WriteError};
+use crate::mvcc::Command;
 
 /// How old the last look at the disk may be.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Who waits for space on a disk that is full to the last byte. Whoever writes then is refused at once, whatever the reserve.
+#[derive(Debug, Default)]
+pub(crate) struct Stalled {
+    pub(crate) log: AtomicBool,
+    pub(crate) tables: AtomicBool,
+}
+
+impl Stalled {
+    fn is_any(&self) -> bool {
+        self.log.load(Ordering::Relaxed) || self.tables.load(Ordering::Relaxed)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct DiskSpace {
     dir: PathBuf,
     reserve_bytes: u64,
+    stalled: Arc<Stalled>,
     /// When it was looked at, and what was free.
     last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl DiskSpace {
-    pub(crate) fn new(dir: PathBuf, reserve_bytes: u64) -> Self {
-        Self { dir, reserve_bytes, last: Mutex::new(None) }
+    pub(crate) fn new(config: &Config, stalled: Arc<Stalled>) -> Self {
+        Self {
+            dir: config.dir.clone(),
+            reserve_bytes: config.disk_reserve_bytes,
+            stalled,
+            last: Mutex::new(None),
+        }
     }
 
-    /// Whether a write may go on. Nothing runs in the background: the first write after space is back finds out.
-    pub(crate) fn check(&self) -> Result<(), WriteError> {
+    /// Whether a write may go on; one that frees space may use most of the reserve. Nothing runs in the background: the first write after space is back finds out.
+    pub(crate) fn check(&self, command: &Command) -> Result<(), WriteError> {
         let free_bytes = self.free_bytes();
-        if free_bytes < self.reserve_bytes {
+        let kept = if frees(command) { self.reserve_bytes / 4 } else { self.reserve_bytes };
+        if free_bytes < kept || self.stalled.is_any() {
             return Err(WriteError::NoSpace {
                 dir: self.dir.clone(),
                 free_bytes,
@@ -37,7 +60,7 @@ impl DiskSpace {
     }
 
     pub(crate) fn is_low(&self) -> bool {
-        self.free_bytes() < self.reserve_bytes
+        self.free_bytes() < self.reserve_bytes || self.stalled.is_any()
     }
 
     fn free_bytes(&self) -> u64 {
@@ -59,4 +82,14 @@ impl DiskSpace {
         *last = Some((now, free));
         free
     }
+}
+
+fn frees(command: &Command) -> bool {
+    matches!(
+        command.itself(),
+        Command::DeleteRange(_)
+            | Command::Compact(_)
+            | Command::LeaseRevoke(_)
+            | Command::Alarm { raise: false, .. }
+    )
 }

@@ -20,9 +20,15 @@ mod engine;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+#[cfg(test)]
 mod golden;
 mod lease;
+mod maintenance;
 mod mvcc;
+mod quota;
 mod raft;
 mod read;
 mod stop;

@@ -20,7 +20,7 @@ const PAGE_KEYS_MAX: usize = 1000;
 const PAGE_BYTES_MAX: usize = 2 << 20;
 
 impl Core {
-    fn check_read(&self) -> Result<(), RangeError> {
+    pub(crate) fn check_read(&self) -> Result<(), RangeError> {
         self.stop.check().map_err(|stopped| match stopped {
             Stopped::Closed => RangeError::Closed,
             Stopped::Halted(halt) => RangeError::Halted(halt),
@@ -75,7 +75,7 @@ impl Core {
     }
 
     /// Runs a read on a thread that may wait for the disk.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&EngineView<'_>) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, RangeError> {
@@ -93,10 +93,15 @@ impl Core {
 
     pub(crate) async fn get(self: &Arc<Self>, key: Bytes) -> Result<Option<KeyValue>, RangeError> {
         self.catch_up(false).await?;
+        Ok(self.get_now(&key).await?.0)
+    }
+
+    /// The live version of a key, and the revision that it was read at. From memory it is answered on the caller's thread.
+    async fn get_now(self: &Arc<Self>, key: &Bytes) -> Result<(Option<KeyValue>, Revision), RangeError> {
         loop {
             self.check_read()?;
             let at = self.at(None)?;
-            let found = match self.tables.get_at(&key, at, true) {
+            let found = match self.tables.get_at(key, at, true) {
                 Ok(found) => found,
                 Err(Some(error)) => return Err(RangeError::Engine(error.to_string())),
                 Err(None) => {
@@ -110,7 +115,7 @@ impl Core {
                 }
             };
             if self.is_whole(at, None)? {
-                return Ok(found);
+                return Ok((found, at));
             }
         }
     }
@@ -118,6 +123,11 @@ impl Core {
     pub(crate) async fn range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, RangeError> {
         check_range(&request)?;
         self.catch_up(request.serializable).await?;
+        let now = request.revision.is_none_or(|revision| revision.0 <= 0);
+        if now && request.range_end.is_none() && request.bounds.is_none() {
+            let (found, revision) = self.get_now(&request.key).await?;
+            return Ok(one_key(&request, found, revision));
+        }
         let request = Arc::new(request);
         loop {
             self.check_read()?;
@@ -216,15 +226,18 @@ impl Core {
     pub(crate) async fn status(self: &Arc<Self>) -> Result<Status, RangeError> {
         self.check_read()?;
         let core = Arc::clone(self);
-        let read = move |_: &EngineView<'_>| Ok((core.tables.size_bytes(), core.space.is_low()));
-        let (tables_bytes, no_space) = self.blocking(read).await?;
-        let log_size_bytes = self.log_size_bytes();
+        let read = move |_: &EngineView<'_>| {
+            Ok((core.tables.size_bytes(), core.tables.live_bytes(), core.space.is_low()))
+        };
+        let (db_size_bytes, live_bytes, no_space) = self.blocking(read).await?;
         let leadership = *self.member.leadership().borrow();
         Ok(Status {
             revision: self.tables.revision(),
             compacted: self.tables.floor(),
-            db_size_bytes: tables_bytes + log_size_bytes,
-            log_size_bytes,
+            db_size_bytes,
+            db_size_in_use_bytes: live_bytes.min(db_size_bytes),
+            quota_bytes: self.quota.max_bytes(),
+            log_size_bytes: self.log_size_bytes(),
             applied_index: self.queue.applied_index().unwrap_or(0),
             term: leadership.term,
             raft_index: self.member.last_index(),
@@ -235,8 +248,21 @@ impl Core {
             cluster_id: self.cluster_id,
             member_id: self.member_id,
             no_space,
+            alarms: self.tables.alarms().iter().copied().collect(),
         })
     }
+}
+
+/// The answer to a request for one key as it is now.
+fn one_key(request: &RangeRequest, found: Option<KeyValue>, revision: Revision) -> RangeResponse {
+    let count = u64::from(found.is_some());
+    let mut kvs: Vec<KeyValue> = found.into_iter().filter(|_| !request.count_only).collect();
+    if request.keys_only {
+        for kv in &mut kvs {
+            kv.value = Bytes::new();
+        }
+    }
+    RangeResponse { revision, kvs, more: false, count }
 }
 
 /// The request that goes on where a page ended; none if that was all. Corrects `more` where the limit ends the whole.

@@ -62,7 +62,12 @@ pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
             Status::request_entity_too_large(*max)
         }
         Failure::Write(
-            WriteError::NoSpace { .. } | WriteError::NoLeader | WriteError::Closed | WriteError::Halted(_),
+            WriteError::NoSpace { .. }
+            | WriteError::NoSpaceAlarm
+            | WriteError::CorruptAlarm
+            | WriteError::NoLeader
+            | WriteError::Closed
+            | WriteError::Halted(_),
         )
         | Failure::Read(
             RangeError::NoLeader | RangeError::Timeout | RangeError::Closed | RangeError::Halted(_),

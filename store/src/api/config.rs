@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::ClusterConfig;
 
+/// etcd's default for [`Config::quota_backend_bytes`], which here is none.
+pub const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
+
 /// How to open a store. Only `dir` has no default.
 ///
 /// ```
@@ -22,6 +25,8 @@ pub struct Config {
     pub limits: Limits,
     /// Memory for blocks read from disk, in bytes.
     pub block_cache_bytes: usize,
+    /// Memory for the newest versions of keys in use, in bytes: writes and reads of them need not look in the tables.
+    pub head_cache_bytes: usize,
     /// Memory for writes not yet in tables, in bytes. The Raft log keeps at least this much until it is flushed.
     pub write_buffer_bytes: usize,
     /// The size of one preallocated file of the Raft log, in bytes. At least two exist.
@@ -36,6 +41,9 @@ pub struct Config {
     pub disk_reserve_bytes: u64,
     /// How the identity of callers is established, once authentication is enabled.
     pub auth: super::AuthOptions,
+    /// The size that the tables may have, in bytes; none means no bound. A write that would pass it is refused and raises the NOSPACE alarm of
+    /// this member, which refuses what adds data until it is disarmed ([`Store::alarm_disarm`](crate::Store::alarm_disarm)).
+    pub quota_backend_bytes: Option<u64>,
     /// Whether an acknowledged write is on disk. Without it a crash of the *machine* may lose acknowledged writes: for tests and caches.
     pub sync: bool,
 }
@@ -48,6 +56,7 @@ impl Default for Config {
             cluster: None,
             limits: Limits::default(),
             block_cache_bytes: 32 << 20,
+            head_cache_bytes: 32 << 20,
             write_buffer_bytes: 16 << 20,
             log_segment_bytes: 16 << 20,
             watch_ring_revisions: 8192,
@@ -55,6 +64,7 @@ impl Default for Config {
             watch_progress_interval: Duration::from_secs(60),
             disk_reserve_bytes: 64 << 20,
             auth: super::AuthOptions::default(),
+            quota_backend_bytes: None,
             sync: true,
         }
     }

@@ -204,6 +204,12 @@ pub enum WriteError {
         /// What is kept free.
         reserve_bytes: u64,
     },
+    /// A member's data has reached its quota, and the NOSPACE alarm is raised: only reads, deletes and compaction pass until it is disarmed.
+    #[error("the database space is exceeded: an alarm is raised")]
+    NoSpaceAlarm,
+    /// A member's data differs from the others', and the CORRUPT alarm is raised: no write passes until it is disarmed.
+    #[error("a member's data is corrupt: an alarm is raised")]
+    CorruptAlarm,
     /// A transaction without writes could not be read.
     #[error("reading: {0}")]
     Read(String),

@@ -1,8 +1,10 @@
 //! The public vocabulary of the store: requests, responses, errors. Plain data, no behaviour that needs the engine.
+mod alarm;
 mod auth;
 mod cluster;
 mod config;
 mod error;
+mod hash;
 mod key_value;
 mod lease;
 mod range;
@@ -13,10 +15,12 @@ mod txn;
 mod watch;
 mod write;
 
+pub use alarm::{Alarm, AlarmKind};
 pub use auth::{Access, AuthCallError, AuthError, AuthOptions, AuthStatus, Caller, Permission};
 pub use cluster::{ClusterConfig, ClusterError, InitialMember, InitialState, Leadership, Member};
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, QUOTA_DEFAULT_BYTES};
 pub use error::{CloseError, CompactError, Halt, LeaseError, OpenError, RangeError, WatchError, WriteError};
+pub use hash::{HashComparison, HashKv, MemberHash, compare_hashes};
 pub use key_value::{Event, EventKind, KeyValue};
 pub use lease::{Lease, LeaseGrant, LeaseTimeToLive};
 pub use range::{RangeOrder, RangeRequest, RangeResponse, RevisionBounds, SortTarget, prefix_end};

@@ -27,7 +27,7 @@ pub(crate) fn check(
         Command::Compact(_) | Command::LeaseGrant { .. } => state.known(caller),
         Command::LeaseRevoke(lease) => checker.lease_keys(*lease, Need::Write),
         Command::Auth(AuthCommand::Authenticate { .. }) => Ok(()),
-        Command::Auth(_) => state.admin(caller),
+        Command::Auth(_) | Command::Alarm { .. } => state.admin(caller),
         // One caller, whom nobody inside can change.
         Command::As { .. } => Err(AuthError::PermissionDenied),
     }

@@ -1,7 +1,10 @@
 //! The engine and the decisions together, against the model: every answer, every revision, before and after compaction and restart.
+use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{AppliedMark, CompactionStep, EngineView, Group, HistoryPage, HistoryRequest, Tables};
+use super::{
+    AppliedMark, CompactionStep, EngineView, Group, HashRefused, HistoryPage, HistoryRequest, Tables,
+};
 use crate::api::{Config, Event, KeyValue, Limits, RangeRequest, Revision};
 use crate::lease::LeaseTable;
 use crate::mvcc::View as _;
@@ -14,14 +17,20 @@ struct Subject {
     leases: LeaseTable,
     model: Model,
     index: u64,
+    config: Config,
 }
 
 impl Subject {
     fn new() -> Self {
+        Self::with_cache(Config::default().head_cache_bytes)
+    }
+
+    fn with_cache(head_cache_bytes: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (tables, mark) = Tables::open(dir.path(), &Config::default()).unwrap();
+        let config = Config { head_cache_bytes, ..Config::default() };
+        let (tables, mark) = Tables::open(dir.path(), &config).unwrap();
         assert_eq!(mark, AppliedMark::default());
-        Self { dir, tables, leases: LeaseTable::default(), model: Model::new(), index: 0 }
+        Self { dir, tables, leases: LeaseTable::default(), model: Model::new(), index: 0, config }
     }
 
     /// Applies a group as the apply thread does: nothing is written before all of it is decided.
@@ -47,6 +56,7 @@ impl Subject {
         group.write(&self.tables, mark).unwrap();
         for effects in &all {
             self.leases.absorb(effects);
+            self.tables.absorb(effects);
         }
         self.tables.publish(mark.revision, mark.floor);
         assert_eq!(mark.revision, self.model.revision());
@@ -61,8 +71,11 @@ impl Subject {
             found.revision = Revision(0);
             assert_eq!(found, range_of(self.model.at(at), &request), "revision {at}");
         }
-        for (key, kv) in self.model.at(self.model.revision()) {
-            assert_eq!(view.latest(key).unwrap().as_ref(), Some(kv));
+        for key in ["a", "a\0", "a\0b", "ab", "b", "c", "never"].map(Bytes::from) {
+            let wanted = self.model.at(self.model.revision()).get(&key);
+            assert_eq!(view.latest(&key).unwrap().as_ref(), wanted, "{key:?}");
+            // What the first look left behind is right as well.
+            assert_eq!(view.latest(&key).unwrap().as_ref(), wanted, "{key:?} again");
         }
         for lease in 1..4 {
             let id = crate::LeaseId(lease);
@@ -76,7 +89,16 @@ impl Subject {
                 .collect();
             assert_eq!(view.lease_keys(id), keys);
         }
+        assert_eq!(*self.tables.alarms(), self.model.alarms);
         self.check_history(first);
+    }
+
+    /// The hash at each revision that can be read.
+    fn hashes(&self) -> Vec<u32> {
+        let first = self.model.floor.max(Revision(1));
+        let all =
+            (first.0..=self.model.revision().0).map(|at| self.tables.hash_kv(Some(Revision(at))).unwrap());
+        all.map(|hash| hash.hash).collect()
     }
 
     fn check_history(&self, first: Revision) {
@@ -130,7 +152,7 @@ impl Subject {
             self.tables.flush().unwrap();
         }
         self.tables.close();
-        let (tables, mark) = Tables::open(self.dir.path(), &Config::default()).unwrap();
+        let (tables, mark) = Tables::open(self.dir.path(), &self.config).unwrap();
         self.leases = LeaseTable::load(tables.load_leases().unwrap());
         self.tables = tables;
         let whole = mark.index == (self.index > 0).then_some(self.index);
@@ -151,8 +173,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_answer_and_every_revision_is_the_models(groups in groups(), compact in any::<bool>()) {
-        let mut subject = Subject::new();
+    fn every_answer_and_every_revision_is_the_models(
+        groups in groups(),
+        compact in any::<bool>(),
+        cache in prop_oneof![Just(0_usize), Just(9_600), Just(1 << 20)],
+    ) {
+        let mut subject = Subject::with_cache(cache);
         for group in &groups {
             subject.apply_group(group);
             if compact {
@@ -160,12 +186,47 @@ proptest! {
             }
         }
         subject.check();
+        let hashes = subject.hashes();
         subject.compact();
         subject.check();
+        prop_assert_eq!(&subject.hashes(), &hashes, "a hash does not tell how far compaction has got");
         let (subject, _) = subject.reopen(true);
         subject.check();
+        prop_assert_eq!(&subject.hashes(), &hashes);
         let (_, _) = subject.reopen(false);
     }
+}
+
+#[test]
+fn a_hash_tells_values_revisions_and_spans_apart() {
+    let put = |key: &'static str, value: &'static str| Command::Put(crate::PutRequest::new(key, value));
+    let of = |commands: &[Command]| {
+        let mut subject = Subject::new();
+        for command in commands {
+            subject.apply_group(std::slice::from_ref(command));
+        }
+        subject
+    };
+    let one = of(&[put("a", "1"), put("b", "2")]);
+    let hash = |subject: &Subject| subject.tables.hash_kv(None).unwrap().hash;
+    assert_eq!(hash(&one), hash(&of(&[put("a", "1"), put("b", "2")])));
+    for other in
+        [[put("a", "1"), put("b", "3")], [put("b", "2"), put("a", "1")], [put("a", "1"), put("c", "2")]]
+    {
+        assert_ne!(hash(&one), hash(&of(&other)), "{other:?}");
+    }
+    let found = one.tables.hash_kv(Some(Revision(2))).unwrap();
+    assert_ne!(found.hash, hash(&one));
+    assert_eq!(
+        (found.hash_revision, found.revision, found.compact_revision),
+        (Revision(2), Revision(3), Revision(0))
+    );
+    assert_eq!(one.tables.hash_kv(Some(Revision(9))), Err(HashRefused::Future { current: Revision(3) }));
+    let compacted = of(&[put("a", "1"), put("b", "2"), Command::Compact(Revision(3))]);
+    assert_eq!(
+        compacted.tables.hash_kv(Some(Revision(2))),
+        Err(HashRefused::Compacted { floor: Revision(3) })
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::version_record::VersionRecord;
 use super::{EngineError, Tables, table_key};
 use crate::api::{EventKind, Revision};
 use crate::auth::{AuthRow, encode_mark, encode_role, encode_user};
-use crate::mvcc::{Effects, LeaseEffect};
+use crate::mvcc::{AlarmEffect, Effects, LeaseEffect};
 
 /// How far the log has been applied, and what the store's counters are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,26 +52,30 @@ impl AppliedMark {
 /// The rows of a group, gathered until [`Group::write`].
 pub(crate) struct Group {
     batch: WriteBatch,
+    /// Used again for each row.
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl Group {
     pub(crate) fn new() -> Self {
-        Self { batch: WriteBatch::default() }
+        Self { batch: WriteBatch::default(), key: Vec::new(), value: Vec::new() }
     }
 
     /// Adds what one command does.
     pub(crate) fn add(&mut self, effects: &Effects) {
         for (sub, change) in effects.changes.iter().enumerate() {
             let kv = &change.kv;
-            let mut event = Vec::with_capacity(1 + kv.key.len());
-            event.push(match change.kind {
+            self.value.clear();
+            self.value.push(match change.kind {
                 EventKind::Put => 1,
                 EventKind::Delete => 2,
             });
-            event.extend_from_slice(&kv.key);
-            self.batch.put(table_key::revision(kv.mod_revision, sub as u32), event);
-            self.batch
-                .put(table_key::version(&kv.key, kv.mod_revision), VersionRecord::encode(change.kind, kv));
+            self.value.extend_from_slice(&kv.key);
+            self.batch.put(table_key::revision(kv.mod_revision, sub as u32), &self.value);
+            table_key::version_into(&kv.key, kv.mod_revision, &mut self.key);
+            VersionRecord::encode_into(change.kind, kv, &mut self.value);
+            self.batch.put(&self.key, &self.value);
             let before = change.prev.as_ref().map(|prev| prev.lease).unwrap_or_default();
             if before != kv.lease {
                 if !before.is_none() {
@@ -87,6 +91,11 @@ impl Group {
                 self.batch.put(table_key::lease(id), ttl_seconds.to_le_bytes());
             }
             Some(LeaseEffect::Revoke(id)) => self.batch.delete(table_key::lease(id)),
+            None => {}
+        }
+        match effects.alarm {
+            Some(AlarmEffect { alarm, raise: true }) => self.batch.put(table_key::alarm(alarm), b""),
+            Some(AlarmEffect { alarm, raise: false }) => self.batch.delete(table_key::alarm(alarm)),
             None => {}
         }
         let Some(auth) = &effects.auth else { return };

@@ -1,8 +1,13 @@
 //! Giving back the space of versions below the floor, a little at a time, while everything else goes on.
 //!
 //! Each revision row at or below the floor tells of one version; whatever version of that key is next older is superseded and goes. The
-//! versions older than that one went when *its* revision row was visited, so one seek and one delete per revision are enough.
-use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+//! versions older than that one went when *its* revision row was visited, so one seek and one delete per revision are enough. The revision rows
+//! themselves go at the end, all in one range deletion.
+use std::sync::atomic::Ordering;
+
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions,
+};
 
 use super::version_record::VersionRecord;
 use super::{EngineError, Tables, table_key};
@@ -11,7 +16,13 @@ use crate::api::Revision;
 const ATTEMPT: &str = "compacting";
 
 /// So many revision rows are handled in one step.
-const STEP_ROWS: usize = 512;
+const STEP_ROWS: usize = 256;
+
+/// Below this RocksDB is left to find out about deleted rows by itself.
+const RECLAIM_BYTES_MIN: u64 = 1 << 20;
+
+/// So many files are rewritten without a look at whether the store is closing.
+const PIECE_FILES: usize = 4;
 
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +47,12 @@ impl Tables {
         let mut rows = revisions_through(&db, floor);
         // Rows of the last floor itself were kept then; they go now.
         rows.seek(table_key::revision(done.0, done.1));
-        let mut versions = db.raw_iterator_opt(ReadOptions::default());
+        let mut of_one_key = ReadOptions::default();
+        of_one_key.set_prefix_same_as_start(true);
+        of_one_key.fill_cache(false);
+        let mut versions = db.raw_iterator_opt(of_one_key);
         let mut handled = 0_usize;
+        let mut garbage = 0;
         let mut position = (floor, 0);
         while let Some((row, event)) = rows.item() {
             let (main, sub) = table_key::split_revision(row).ok_or_else(damaged)?;
@@ -47,21 +62,54 @@ impl Tables {
             }
             handled += 1;
             let (_, key) = event.split_first().ok_or_else(damaged)?;
-            drop_superseded(&mut batch, &mut versions, key, main, floor)?;
-            if main < floor {
-                batch.delete(row);
-            }
+            garbage += drop_superseded(&mut batch, &mut versions, key, main, floor)?;
             rows.next();
         }
         let finished = !rows.valid();
         rows.status().map_err(EngineError::rocksdb(ATTEMPT))?;
         // The rows of the floor itself are visited again by the next compaction, which may delete them.
         let (main, sub) = if finished { (floor, 0) } else { position };
+        if finished {
+            batch.delete_range(table_key::revision(Revision(0), 0), table_key::revision(floor, 0));
+        }
         batch.put(table_key::COMPACTED, table_key::revision(main, sub));
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         db.write_opt(batch, &options).map_err(EngineError::rocksdb(ATTEMPT))?;
+        self.garbage.fetch_add(garbage, Ordering::Relaxed);
         Ok(if finished { CompactionStep::Done } else { CompactionStep::More })
+    }
+
+    /// Has RocksDB rewrite the tables without what was deleted, if that is worth it: a quarter of them. It goes on beside everything else.
+    pub(crate) fn reclaim(&self, is_ending: &dyn Fn() -> bool) -> Result<(), EngineError> {
+        let garbage = self.garbage.load(Ordering::Relaxed);
+        if garbage < RECLAIM_BYTES_MIN.max(self.size_bytes() / 4) {
+            return Ok(());
+        }
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        // Piece by piece, so that closing the store never waits long.
+        let mut from = b"a".to_vec();
+        for to in self.pieces()? {
+            if is_ending() {
+                return Ok(()); // RocksDB gets at the rest by itself
+            }
+            self.db()?.compact_range_opt(Some(&from), Some(&to), &options);
+            from = to;
+        }
+        self.garbage.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Row keys between which there are a few files each.
+    fn pieces(&self) -> Result<Vec<Vec<u8>>, EngineError> {
+        let files = self.db()?.live_files().map_err(EngineError::rocksdb(ATTEMPT))?;
+        let mut starts: Vec<Vec<u8>> = files.into_iter().filter_map(|file| file.start_key).collect();
+        starts.sort();
+        let mut pieces: Vec<Vec<u8>> = starts.into_iter().skip(PIECE_FILES).step_by(PIECE_FILES).collect();
+        pieces.push(b"z".to_vec());
+        Ok(pieces)
     }
 }
 
@@ -74,19 +122,21 @@ fn compacted_to(db: &DB) -> Result<(Revision, u32), EngineError> {
 
 fn revisions_through(db: &DB, floor: Revision) -> DBRawIterator<'_> {
     let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
     options.fill_cache(false);
     options.set_iterate_upper_bound(table_key::revision(floor.next(), 0).to_vec());
     db.raw_iterator_opt(options)
 }
 
-/// Deletes the version before the one that `main` made, and an end below the floor itself.
+/// Deletes the version before the one that `main` made, and an end below the floor itself. Returns how many bytes that gives back.
 fn drop_superseded(
     batch: &mut WriteBatch,
     versions: &mut DBRawIterator<'_>,
     key: &[u8],
     main: Revision,
     floor: Revision,
-) -> Result<(), EngineError> {
+) -> Result<u64, EngineError> {
+    let mut garbage = 0;
     let shared = table_key::versions_of(key);
     let own = table_key::version(key, main);
     versions.seek(&own);
@@ -96,14 +146,17 @@ fn drop_superseded(
         // An end at the floor stays: a watch may start there.
         if main < floor && matches!(VersionRecord::decode(record), Some(VersionRecord::Delete)) {
             batch.delete(row);
+            garbage += row.len() as u64;
         }
         versions.next();
     }
-    if let Some(row) = versions.key()
+    if let Some((row, record)) = versions.item()
         && row.len() == shared.len() + 8
         && row.starts_with(&shared)
     {
         batch.delete(row);
+        garbage += (row.len() + record.len()) as u64;
     }
-    versions.status().map_err(EngineError::rocksdb(ATTEMPT))
+    versions.status().map_err(EngineError::rocksdb(ATTEMPT))?;
+    Ok(garbage)
 }

@@ -63,6 +63,7 @@ impl Reader<'_> {
         let range = KeyRange::new(&self.request.key, self.request.range_end.as_ref());
         let last = Revision(*self.request.revisions.end());
         let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
         options.set_iterate_upper_bound(table_key::revision(last.next(), 0).to_vec());
         let mut rows = self.snapshot.raw_iterator_opt(options);
         rows.seek(table_key::revision(Revision(*self.request.revisions.start()), 0));
@@ -123,7 +124,7 @@ impl Reader<'_> {
     fn version(&self, key: &[u8], at: Revision) -> Result<Option<KeyValue>, EngineError> {
         let damaged = || EngineError::damaged(ATTEMPT, "a version row is damaged");
         let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(table_key::versions_end_of(key));
+        options.set_prefix_same_as_start(true);
         let mut rows = self.snapshot.raw_iterator_opt(options);
         rows.seek(table_key::version(key, at));
         let Some((row, record)) = rows.item() else {

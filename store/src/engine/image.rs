@@ -87,6 +87,7 @@ fn read(tables: &Tables, begin: Begin, parts: &Parts) {
         return;
     }
     let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
     options.fill_cache(false);
     let mut rows = snapshot.raw_iterator_opt(options);
     rows.seek_to_first();

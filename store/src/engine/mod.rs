@@ -1,9 +1,12 @@
 //! The tables: what RocksDB holds and how it is read and written. Every write here is unsynced; the Raft log is what makes it durable.
 #[cfg(test)]
 mod against_model;
+mod alarms;
 mod commit;
 mod compaction;
 mod error;
+mod hash;
+mod heads;
 mod history;
 mod image;
 mod open;
@@ -12,9 +15,13 @@ mod table_key;
 mod tables;
 mod version_record;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use table_key::check_row;
+
 pub(crate) use commit::{AppliedMark, Group};
 pub(crate) use compaction::CompactionStep;
 pub(crate) use error::EngineError;
+pub(crate) use hash::HashRefused;
 pub(crate) use history::{HistoryPage, HistoryRequest};
 pub(crate) use image::{Image, ImageFiles};
 pub(crate) use tables::{EngineView, StoredLeases, Tables};

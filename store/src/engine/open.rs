@@ -1,9 +1,9 @@
 //! RocksDB's options.
 use std::path::Path;
 
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options, SliceTransform};
 
-use super::EngineError;
+use super::{EngineError, table_key};
 use crate::api::Config;
 
 /// How the tables are kept.
@@ -15,6 +15,16 @@ pub(super) fn options(config: &Config) -> Options {
     options.set_max_background_jobs(2);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_compression_type(DBCompressionType::Lz4);
+    // A filter knows which keys a file has versions of, so that a key that is new or old is not looked for in every file. Whoever walks over
+    // more than one key asks for the total order.
+    options.set_prefix_extractor(SliceTransform::create(
+        "mainstay.key",
+        |row| table_key::split_version(row).map_or(row, |(shared, _)| shared),
+        Some(table_key::is_version),
+    ));
+    options.set_memtable_prefix_bloom_ratio(0.1);
+    // One thread writes.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_max_open_files(512);
     options.set_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(2);
@@ -28,6 +38,8 @@ pub(super) fn options(config: &Config) -> Options {
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_block_size(16 << 10);
     blocks.set_format_version(5);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_whole_key_filtering(false);
     options.set_block_based_table_factory(&blocks);
     options
 }

@@ -27,6 +27,7 @@ impl Tables {
         let damaged = || EngineError::damaged(ATTEMPT, "a version row is damaged");
         let (low, high) = table_key::version_bounds(range);
         let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
         options.set_iterate_upper_bound(high);
         let db = self.db()?;
         let mut rows = db.raw_iterator_opt(options);

@@ -9,9 +9,10 @@
 //! | `m` | a name | the state of the whole store |
 //! | `p` | role | its permissions |
 //! | `u` | user | hash of the password, roles |
+//! | `x` | kind of alarm, member | nothing: the alarm is raised |
 use std::borrow::Cow;
 
-use crate::api::{LeaseId, Revision};
+use crate::api::{Alarm, AlarmKind, LeaseId, Revision};
 use crate::mvcc::KeyRange;
 
 const ESCAPED_ZERO: [u8; 2] = [0x00, 0xff];
@@ -64,9 +65,18 @@ pub(super) fn versions_end_of(key: &[u8]) -> Vec<u8> {
 
 /// The row of a key's version.
 pub(super) fn version(key: &[u8], revision: Revision) -> Vec<u8> {
-    let mut out = versions_of(key);
-    push_inverted(&mut out, revision);
+    let mut out = Vec::with_capacity(key.len() + 12);
+    version_into(key, revision, &mut out);
     out
+}
+
+/// Puts the row of a key's version in place of what `out` holds.
+pub(super) fn version_into(key: &[u8], revision: Revision, out: &mut Vec<u8>) {
+    out.clear();
+    out.push(b'k');
+    escape(key, out);
+    out.extend_from_slice(&END);
+    push_inverted(out, revision);
 }
 
 pub(super) fn push_inverted(out: &mut Vec<u8>, revision: Revision) {
@@ -87,6 +97,11 @@ pub(super) fn split_version(row: &[u8]) -> Option<(&[u8], Revision)> {
     let (shared, revision) = row.split_at_checked(row.len().checked_sub(REVISION_BYTES)?)?;
     let inverted = u64::from_be_bytes(*revision.first_chunk()?);
     Some((shared, Revision((!inverted) as i64)))
+}
+
+/// Whether a row key is a version's: then [`split_version`] gives what the filters in the tables know it by.
+pub(super) fn is_version(row: &[u8]) -> bool {
+    row.first() == Some(&b'k') && split_version(row).is_some_and(|(shared, _)| shared.ends_with(&END))
 }
 
 /// The key that a version's shared part stands for.
@@ -157,6 +172,43 @@ pub(super) fn split_name(row: &[u8]) -> Option<&str> {
 pub(super) fn split_attachment(row: &[u8]) -> Option<(LeaseId, &[u8])> {
     let (id, key) = row.strip_prefix(b"a")?.split_first_chunk()?;
     Some((LeaseId(i64::from_be_bytes(*id)), key))
+}
+
+pub(super) fn alarm(alarm: Alarm) -> Vec<u8> {
+    let kind = match alarm.kind {
+        AlarmKind::NoSpace => 1,
+        AlarmKind::Corrupt => 2,
+    };
+    let mut out = vec![b'x', kind];
+    out.extend_from_slice(&alarm.member_id.to_be_bytes());
+    out
+}
+
+pub(super) fn split_alarm(row: &[u8]) -> Option<Alarm> {
+    let (kind, member) = row.strip_prefix(b"x")?.split_first()?;
+    let kind = match kind {
+        1 => AlarmKind::NoSpace,
+        2 => AlarmKind::Corrupt,
+        _ => return None,
+    };
+    Some(Alarm { member_id: u64::from_be_bytes(*member.first_chunk()?), kind })
+}
+
+/// Reads a row as whichever table its key belongs to, for fuzzers.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_row(key: &[u8], value: &[u8]) {
+    use super::version_record::VersionRecord;
+    if is_version(key)
+        && let Some((shared, revision)) = split_version(key)
+        && let Some(user_key) = unescape(shared)
+    {
+        assert_eq!(version(&user_key, revision), key, "a row is found where its key says");
+        if let Some(record) = VersionRecord::decode(value) {
+            let _row = record.row(&user_key, revision);
+        }
+    }
+    let _parts = (split_revision(key), split_lease(key), split_attachment(key), split_alarm(key));
+    let _mark = super::AppliedMark::decode(value);
 }
 
 #[cfg(test)]

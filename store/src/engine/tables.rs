@@ -1,19 +1,21 @@
 //! The handle on the tables, and the view of them that decisions get.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use rocksdb::{DB, FlushOptions, ReadOptions, ReadTier};
 
 use super::commit::AppliedMark;
+use super::heads::{Heads, Known};
 use super::version_record::VersionRecord;
 use super::{EngineError, open, table_key};
-use crate::api::{Config, KeyValue, LeaseId, Revision};
+use crate::api::{Alarm, Config, KeyValue, LeaseId, Revision};
 use crate::auth::{AuthState, AuthTable, decode_mark, decode_role, decode_user};
 use crate::lease::LeaseTable;
-use crate::mvcc::{KeyRange, View, ViewError, Visitor};
+use crate::mvcc::{Effects, KeyRange, View, ViewError, Visitor};
 
 /// The leases as the tables hold them.
 #[derive(Debug, Default)]
@@ -31,6 +33,10 @@ pub(crate) struct Tables {
     revision: AtomicI64,
     floor: AtomicI64,
     auth: AuthTable,
+    heads: Heads,
+    /// About how many bytes compaction has deleted that RocksDB still holds.
+    pub(super) garbage: AtomicU64,
+    pub(super) alarms: RwLock<Arc<BTreeSet<Alarm>>>,
     path: PathBuf,
     write_buffer_bytes: u64,
     /// For tables that take the place of these.
@@ -55,13 +61,18 @@ impl Tables {
             revision: AtomicI64::new(Revision::INITIAL.0),
             floor: AtomicI64::new(0),
             auth: AuthTable::new(AuthState::default(), config.auth),
+            heads: Heads::new(config.head_cache_bytes),
+            garbage: AtomicU64::new(0),
+            alarms: RwLock::default(),
             path: path.to_path_buf(),
             write_buffer_bytes: config.write_buffer_bytes as u64,
             config: Config { cluster: None, ..config.clone() },
         };
         let mark = tables.read_mark(ReadTier::All)?;
+        tables.heads.clear(mark.revision);
         tables.publish(mark.revision, mark.floor);
         tables.load_auth()?;
+        tables.load_alarms()?;
         Ok((tables, mark))
     }
 
@@ -114,6 +125,12 @@ impl Tables {
         Revision(self.floor.load(Ordering::Acquire))
     }
 
+    /// Takes what a command did, once it is written and before [`Tables::publish`].
+    pub(crate) fn absorb(&self, effects: &Effects) {
+        self.heads.absorb(effects);
+        self.absorb_alarm(effects);
+    }
+
     /// Lets readers see what was written.
     pub(crate) fn publish(&self, revision: Revision, floor: Revision) {
         self.floor.store(floor.0, Ordering::Release);
@@ -123,10 +140,13 @@ impl Tables {
     /// The size of all table files and of what is not in a file yet.
     pub(crate) fn size_bytes(&self) -> u64 {
         let Ok(db) = self.db() else { return 0 };
-        ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"]
-            .into_iter()
-            .filter_map(|property| db.property_int_value(property).ok().flatten())
-            .sum()
+        sum_of(&db, ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"])
+    }
+
+    /// RocksDB's estimate of what is left of that once everything is compacted.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let Ok(db) = self.db() else { return 0 };
+        sum_of(&db, ["rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables"])
     }
 
     /// The version of a key that was live at a revision. `memory_only` gives up (with `Err(None)`) rather than read from disk.
@@ -136,11 +156,16 @@ impl Tables {
         at: Revision,
         memory_only: bool,
     ) -> Result<Option<KeyValue>, Option<EngineError>> {
+        match self.heads.at(key, at) {
+            Known::Live(kv) => return Ok(Some(kv)),
+            Known::Gone => return Ok(None),
+            Known::Nothing => {}
+        }
         let mut options = ReadOptions::default();
+        options.set_prefix_same_as_start(true);
         if memory_only {
             options.set_read_tier(ReadTier::BlockCache);
         }
-        options.set_iterate_upper_bound(table_key::versions_end_of(key));
         let db = self.db().map_err(Some)?;
         let mut rows = db.raw_iterator_opt(options);
         rows.seek(table_key::version(key, at));
@@ -155,7 +180,11 @@ impl Tables {
         let Some(((_, revision), record)) = parts else {
             return Err(Some(EngineError::damaged("reading a key", "a version row is damaged")));
         };
-        Ok(record.row(key, revision).map(|row| row.to_key_value(false)))
+        let found = record.row(key, revision).map(|row| row.to_key_value(false));
+        if let Some(kv) = &found {
+            self.heads.offer(kv, at);
+        }
+        Ok(found)
     }
 
     /// All leases with their times to live in seconds, and all keys attached to them.
@@ -202,7 +231,7 @@ impl Tables {
         Ok(())
     }
 
-    fn each_row(
+    pub(super) fn each_row(
         &self,
         from: &[u8],
         to: &[u8],
@@ -210,6 +239,7 @@ impl Tables {
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
         options.set_iterate_upper_bound(to);
         let db = self.db()?;
         let mut rows = db.raw_iterator_opt(options);
@@ -231,9 +261,11 @@ impl Tables {
         let new =
             new.db.into_inner().ok_or_else(|| EngineError::damaged(attempt, "the tables are closed"))?;
         let old = db.replace(new);
+        self.heads.clear(mark.revision);
         self.publish(mark.revision, mark.floor);
         drop(db);
         self.load_auth()?;
+        self.load_alarms()?;
         if let Some(old) = old {
             old.cancel_all_background_work(true);
         }
@@ -256,18 +288,23 @@ fn name_of(row: &[u8]) -> Result<&str, EngineError> {
         .ok_or_else(|| EngineError::damaged("loading users and roles", "a name is damaged"))
 }
 
+fn sum_of(db: &DB, properties: [&str; 2]) -> u64 {
+    properties.into_iter().filter_map(|property| db.property_int_value(property).ok().flatten()).sum()
+}
+
 /// The tables and leases at one revision: for the apply thread, all that has been applied.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct EngineView<'e> {
     tables: &'e Tables,
     leases: &'e LeaseTable,
     revision: Revision,
     floor: Revision,
+    alarms: Arc<BTreeSet<Alarm>>,
 }
 
 impl<'e> EngineView<'e> {
     pub(crate) fn new(tables: &'e Tables, leases: &'e LeaseTable) -> Self {
-        Self { tables, leases, revision: tables.revision(), floor: tables.floor() }
+        Self { tables, leases, revision: tables.revision(), floor: tables.floor(), alarms: tables.alarms() }
     }
 }
 
@@ -292,6 +329,10 @@ impl View for EngineView<'_> {
 
     fn scan_at(&self, range: KeyRange<'_>, at: Revision, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
         Ok(self.tables.scan(range, at, visit)?)
+    }
+
+    fn alarms(&self) -> &BTreeSet<Alarm> {
+        &self.alarms
     }
 
     fn has_lease(&self, id: LeaseId) -> bool {

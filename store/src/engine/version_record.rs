@@ -14,17 +14,18 @@ pub(super) enum VersionRecord<'a> {
 }
 
 impl<'a> VersionRecord<'a> {
-    pub(super) fn encode(kind: EventKind, kv: &KeyValue) -> Vec<u8> {
+    /// Puts a record in place of what `out` holds.
+    pub(super) fn encode_into(kind: EventKind, kv: &KeyValue, out: &mut Vec<u8>) {
+        out.clear();
         match kind {
-            EventKind::Delete => vec![DELETE],
+            EventKind::Delete => out.push(DELETE),
             EventKind::Put => {
-                let mut out = Vec::with_capacity(HEADER_BYTES + kv.value.len());
+                out.reserve(HEADER_BYTES + kv.value.len());
                 out.push(PUT);
                 out.extend_from_slice(&kv.create_revision.0.to_le_bytes());
                 out.extend_from_slice(&kv.version.to_le_bytes());
                 out.extend_from_slice(&kv.lease.0.to_le_bytes());
                 out.extend_from_slice(&kv.value);
-                out
             }
         }
     }

@@ -1,13 +1,15 @@
 //! The decision: what a command changes, and what it answers.
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use super::alarms::refused_by_alarm;
 use super::collector::Collector;
 use super::scratch::Scratch;
 use super::{Command, KeyRange, View, ViewError};
 use crate::api::{
-    AuthError, Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind,
+    Alarm, AuthError, Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind,
     KeyValue, LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn,
     TxnResponse, WriteError,
 };
@@ -28,6 +30,23 @@ pub(crate) enum LeaseEffect {
     Revoke(LeaseId),
 }
 
+/// An alarm that is raised or disarmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AlarmEffect {
+    pub(crate) alarm: Alarm,
+    pub(crate) raise: bool,
+}
+
+impl AlarmEffect {
+    pub(crate) fn change(self, alarms: &mut BTreeSet<Alarm>) {
+        if self.raise {
+            alarms.insert(self.alarm);
+        } else {
+            alarms.remove(&self.alarm);
+        }
+    }
+}
+
 /// What a command does. Empty `changes` make no revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Effects {
@@ -36,7 +55,23 @@ pub(crate) struct Effects {
     pub(crate) lease: Option<LeaseEffect>,
     pub(crate) auth: Option<AuthEffect>,
     pub(crate) floor: Option<Revision>,
+    pub(crate) alarm: Option<AlarmEffect>,
     pub(crate) applied: Applied,
+}
+
+impl Effects {
+    /// Those of a command that changes nothing because it must not.
+    fn refused(view: &impl View, refusal: WriteError) -> Self {
+        Self {
+            revision: view.revision(),
+            changes: Vec::new(),
+            lease: None,
+            auth: None,
+            floor: None,
+            alarm: None,
+            applied: Err(refusal),
+        }
+    }
 }
 
 /// The answer to a command.
@@ -60,6 +95,10 @@ pub(crate) enum Reply {
     },
     /// Users, roles or permissions were changed, or left as they were.
     Auth,
+    /// Whether the alarm was not as it should be before.
+    Alarm {
+        changed: bool,
+    },
     /// A log entry without command.
     Nothing,
 }
@@ -71,14 +110,7 @@ pub(crate) fn apply(view: &impl View, command: &Command) -> Result<Effects, View
     let Command::As { caller, command } = command else { return run_command(view, command) };
     match check(&view.auth(), caller, command, &|lease| view.lease_keys(lease)) {
         Ok(()) => run_command(view, command),
-        Err(refused) => Ok(Effects {
-            revision: view.revision(),
-            changes: Vec::new(),
-            lease: None,
-            auth: None,
-            floor: None,
-            applied: Err(refused.into()),
-        }),
+        Err(refused) => Ok(Effects::refused(view, refused.into())),
     }
 }
 
@@ -87,6 +119,10 @@ fn run_command(view: &impl View, command: &Command) -> Result<Effects, ViewError
     let mut lease = None;
     let mut auth = None;
     let mut floor = None;
+    let mut alarm = None;
+    if let Some(refusal) = refused_by_alarm(view.alarms(), command) {
+        return Ok(Effects::refused(view, refusal));
+    }
     let applied = match command {
         Command::Put(put) => put_alone(&mut scratch, put)?,
         Command::DeleteRange(delete) => {
@@ -121,10 +157,16 @@ fn run_command(view: &impl View, command: &Command) -> Result<Effects, ViewError
             }
             Err(refused) => Err(refused.into()),
         },
+        Command::Alarm { alarm: wanted, raise } => {
+            let changed = view.alarms().contains(wanted) != *raise;
+            alarm = changed.then_some(AlarmEffect { alarm: *wanted, raise: *raise });
+            Ok(Reply::Alarm { changed })
+        }
         // One caller, whom nobody inside can change; the codec does not nest either.
         Command::As { .. } => Err(AuthError::PermissionDenied.into()),
     };
-    Ok(Effects { revision: scratch.revision(), changes: scratch.into_changes(), lease, auth, floor, applied })
+    let (revision, changes) = (scratch.revision(), scratch.into_changes());
+    Ok(Effects { revision, changes, lease, auth, floor, alarm, applied })
 }
 
 fn compact(view: &impl View, wanted: Revision, floor: &mut Option<Revision>) -> Reply {

@@ -3,8 +3,8 @@ use bytes::Bytes;
 
 use super::Command;
 use crate::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, LeaseId, Op, PutRequest, RangeOrder, RangeRequest,
-    Revision, RevisionBounds, SortTarget, Txn,
+    Alarm, AlarmKind, Compare, CompareOp, CompareTarget, DeleteRangeRequest, LeaseId, Op, PutRequest,
+    RangeOrder, RangeRequest, Revision, RevisionBounds, SortTarget, Txn,
 };
 use crate::auth::{decode_auth_command, decode_caller, encode_auth_command, encode_caller};
 
@@ -14,6 +14,7 @@ const VERSION: u8 = 1;
 /// Deeper nesting is not decoded, whatever the limits were when it was written.
 const DEPTH_MAX: usize = 64;
 
+const ALARM: u8 = 7;
 const AUTH: u8 = 32;
 /// Stands before another command; it does not nest.
 const AS: u8 = 33;
@@ -73,6 +74,15 @@ fn encode_body(command: &Command, out: &mut Vec<u8>) {
             encode_caller(caller, out);
             encode_body(command, out);
         }
+        Command::Alarm { alarm, raise } => {
+            out.push(ALARM);
+            put_u64(alarm.member_id, out);
+            out.push(match alarm.kind {
+                AlarmKind::NoSpace => 1,
+                AlarmKind::Corrupt => 2,
+            });
+            out.push(u8::from(*raise));
+        }
     }
 }
 
@@ -107,6 +117,15 @@ fn decode_body(tag: u8, reader: &mut Reader<'_>) -> Result<Command, DecodeError>
         },
         6 => Command::LeaseRevoke(LeaseId(reader.i64()?)),
         AUTH => Command::Auth(decode_auth_command(reader)?),
+        ALARM => {
+            let member_id = reader.u64()?;
+            let kind = match reader.u8()? {
+                1 => AlarmKind::NoSpace,
+                2 => AlarmKind::Corrupt,
+                found => return Err(DecodeError::Unknown { what: "alarm", found: found.into() }),
+            };
+            Command::Alarm { alarm: Alarm { member_id, kind }, raise: reader.bool()? }
+        }
         found => return Err(DecodeError::Unknown { what: "command", found: found.into() }),
     })
 }

@@ -1,5 +1,5 @@
 //! What goes into the Raft log.
-use crate::api::{Caller, DeleteRangeRequest, LeaseId, PutRequest, Revision, Txn};
+use crate::api::{Alarm, Caller, DeleteRangeRequest, LeaseId, PutRequest, Revision, Txn};
 use crate::auth::AuthCommand;
 
 /// One proposal. The request types of the API are stored as they came, checked.
@@ -21,9 +21,22 @@ pub(crate) enum Command {
         caller: Caller,
         command: Box<Command>,
     },
+    /// Raises or disarms an alarm.
+    Alarm {
+        alarm: Alarm,
+        raise: bool,
+    },
 }
 
 impl Command {
+    /// The command itself, whoever it is for.
+    pub(crate) fn itself(&self) -> &Self {
+        match self {
+            Self::As { command, .. } => command,
+            own => own,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Put(_) => "put",
@@ -34,6 +47,7 @@ impl Command {
             Self::LeaseRevoke(_) => "lease revoke",
             Self::Auth(_) => "auth",
             Self::As { command, .. } => command.name(),
+            Self::Alarm { .. } => "alarm",
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What a committed command does, decided without IO, clock or randomness: `apply(view, command) -> Effects`.
+mod alarms;
 mod apply;
 mod codec;
 mod collector;
@@ -12,7 +13,7 @@ mod staged;
 mod view;
 
 pub(crate) use apply::{
-    Applied, Change, Effects, LeaseEffect, Reply, apply, range_page, range_response, read_txn,
+    AlarmEffect, Applied, Change, Effects, LeaseEffect, Reply, apply, range_page, range_response, read_txn,
 };
 pub(crate) use codec::{DecodeError, Reader, decode_command, encode_command, put_bytes};
 pub(crate) use collector::one_key_response;

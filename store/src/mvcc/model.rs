@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::alarms::refused_by_alarm;
 use super::{Applied, Command, KeyRange, Reply};
 use crate::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind, KeyValue,
-    LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeOrder, RangeRequest, RangeResponse, Revision,
-    RevisionBounds, SortTarget, Txn, TxnResponse, WriteError,
+    Alarm, AlarmKind, Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, Event,
+    EventKind, KeyValue, LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeOrder, RangeRequest,
+    RangeResponse, Revision, RevisionBounds, SortTarget, Txn, TxnResponse, WriteError,
 };
 
 fn key_strategy() -> impl Strategy<Value = Bytes> {
@@ -139,7 +140,14 @@ pub(crate) fn command_strategy() -> impl Strategy<Value = Command> {
         1 => (1..40_i64).prop_map(|revision| Command::Compact(Revision(revision))),
         2 => (1..4_i64, 1..9_u64).prop_map(|(id, ttl_seconds)| Command::LeaseGrant { id: LeaseId(id), ttl_seconds, leases_max: 2 }),
         1 => (1..4_i64).prop_map(|id| Command::LeaseRevoke(LeaseId(id))),
+        1 => alarm_strategy(),
     ]
+}
+
+fn alarm_strategy() -> impl Strategy<Value = Command> {
+    let kind = prop_oneof![4 => Just(AlarmKind::NoSpace), 1 => Just(AlarmKind::Corrupt)];
+    (1..3_u64, kind, prop_oneof![1 => Just(true), 2 => Just(false)])
+        .prop_map(|(member_id, kind, raise)| Command::Alarm { alarm: Alarm { member_id, kind }, raise })
 }
 
 type State = BTreeMap<Bytes, KeyValue>;
@@ -152,6 +160,7 @@ pub(crate) struct Model {
     pub(crate) events: BTreeMap<i64, Vec<Event>>,
     pub(crate) floor: Revision,
     pub(crate) leases: BTreeSet<LeaseId>,
+    pub(crate) alarms: BTreeSet<Alarm>,
 }
 
 impl Model {
@@ -161,6 +170,7 @@ impl Model {
             events: BTreeMap::new(),
             floor: Revision(0),
             leases: BTreeSet::new(),
+            alarms: BTreeSet::new(),
         }
     }
 
@@ -189,6 +199,8 @@ impl Model {
             (Command::Compact(floor), Ok(Reply::Compact)) => self.floor = *floor,
             (Command::LeaseGrant { id, .. }, Ok(Reply::LeaseGranted { .. })) => drop(self.leases.insert(*id)),
             (Command::LeaseRevoke(id), Ok(_)) => drop(self.leases.remove(id)),
+            (Command::Alarm { alarm, raise: true }, Ok(_)) => drop(self.alarms.insert(*alarm)),
+            (Command::Alarm { alarm, raise: false }, Ok(_)) => drop(self.alarms.remove(alarm)),
             _ => {}
         }
         applied
@@ -213,6 +225,9 @@ impl Run<'_> {
     }
 
     fn command(&mut self, command: &Command) -> Applied {
+        if let Some(refusal) = refused_by_alarm(&self.model.alarms, command) {
+            return Err(refusal);
+        }
         match command {
             Command::Put(put) => {
                 self.refuse(&Op::Put(put.clone()))?;
@@ -257,6 +272,9 @@ impl Run<'_> {
                     self.delete(&DeleteRangeRequest::key(key));
                 }
                 Ok(Reply::LeaseRevoked { revision: self.revision() })
+            }
+            Command::Alarm { alarm, raise } => {
+                Ok(Reply::Alarm { changed: self.model.alarms.contains(alarm) != *raise })
             }
         }
     }

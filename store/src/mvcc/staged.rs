@@ -1,5 +1,7 @@
 //! The state between two writes to the engine: commands of one group see each other's effects before these are in the tables.
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use bytes::Bytes;
 
 use super::view::Visitor;
 use super::{Effects, KeyRange, LeaseEffect, Row, View, ViewError};
-use crate::api::{KeyValue, LeaseId, Revision};
+use crate::api::{Alarm, KeyValue, LeaseId, Revision};
 use crate::auth::AuthState;
 
 /// A view with changes on top of it that are not in it yet.
@@ -15,20 +17,34 @@ pub(crate) struct Staged<'v, V> {
     view: &'v V,
     revision: Revision,
     floor: Revision,
-    heads: BTreeMap<Bytes, Option<KeyValue>>,
+    /// Every change made here, in order, so that reads of the past inside the group see them too.
+    made: Vec<Made>,
+    /// The last change to each key.
+    newest: HashMap<Bytes, usize>,
+    sorted: RefCell<Sorted>,
     /// Leases granted (true) or revoked (false) here.
     leases: HashMap<LeaseId, bool>,
     lease_count: usize,
+    alarms: Cow<'v, BTreeSet<Alarm>>,
     /// Keys attached (true) or detached (false) here, by lease.
     attached: HashMap<LeaseId, BTreeMap<Bytes, bool>>,
-    /// Revisions made here, so that reads of the past inside the group see them.
-    history: Vec<(Revision, Heads)>,
     /// Users, roles and permissions, if they changed here.
     auth: Option<Arc<AuthState>>,
 }
 
-/// Keys and what they are now; none is deleted.
-type Heads = Vec<(Bytes, Option<KeyValue>)>;
+/// A key's new version; none is deleted.
+struct Made {
+    revision: Revision,
+    key: Bytes,
+    head: Option<KeyValue>,
+}
+
+/// What was made, in the order of keys, as far as a scan has needed it: most groups have none.
+#[derive(Default)]
+struct Sorted {
+    upto: usize,
+    heads: BTreeMap<Bytes, Option<KeyValue>>,
+}
 
 impl<'v, V: View> Staged<'v, V> {
     pub(crate) fn new(view: &'v V) -> Self {
@@ -36,11 +52,13 @@ impl<'v, V: View> Staged<'v, V> {
             view,
             revision: view.revision(),
             floor: view.floor(),
-            heads: BTreeMap::new(),
+            made: Vec::new(),
+            newest: HashMap::new(),
+            sorted: RefCell::default(),
             leases: HashMap::new(),
             lease_count: view.lease_count(),
+            alarms: Cow::Borrowed(view.alarms()),
             attached: HashMap::new(),
-            history: Vec::new(),
             auth: None,
         }
     }
@@ -49,7 +67,6 @@ impl<'v, V: View> Staged<'v, V> {
     pub(crate) fn absorb(&mut self, effects: &Effects) {
         self.revision = effects.revision;
         self.floor = effects.floor.unwrap_or(self.floor);
-        let mut made = Vec::with_capacity(effects.changes.len());
         for change in &effects.changes {
             let key = &change.kv.key;
             let before = change.prev.as_ref().map_or(LeaseId::NONE, |prev| prev.lease);
@@ -61,11 +78,11 @@ impl<'v, V: View> Staged<'v, V> {
                 crate::api::EventKind::Put => Some(change.kv.clone()),
                 crate::api::EventKind::Delete => None,
             };
-            made.push((key.clone(), head.clone()));
-            self.heads.insert(key.clone(), head);
+            self.newest.insert(key.clone(), self.made.len());
+            self.made.push(Made { revision: effects.revision, key: key.clone(), head });
         }
-        if !made.is_empty() {
-            self.history.push((effects.revision, made));
+        if let Some(effect) = effects.alarm {
+            effect.change(self.alarms.to_mut());
         }
         if let Some(auth) = &effects.auth {
             self.auth = Some(Arc::clone(&auth.state));
@@ -100,25 +117,32 @@ impl<V: View> View for Staged<'_, V> {
     }
 
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
-        match self.heads.get(key) {
-            Some(head) => Ok(head.clone()),
+        match self.newest.get(key).and_then(|at| self.made.get(*at)) {
+            Some(made) => Ok(made.head.clone()),
             None => self.view.latest(key),
         }
     }
 
     fn scan_latest(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
-        scan_merged(&self.heads, range, visit, |visit| self.view.scan_latest(range, visit))
+        let mut sorted = self.sorted.borrow_mut();
+        let fresh = self.made.iter().skip(sorted.upto);
+        let fresh: Vec<_> = fresh.map(|made| (made.key.clone(), made.head.clone())).collect();
+        sorted.heads.extend(fresh);
+        sorted.upto = self.made.len();
+        scan_merged(&sorted.heads, range, visit, |visit| self.view.scan_latest(range, visit))
     }
 
     fn scan_at(&self, range: KeyRange<'_>, at: Revision, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
         if at <= self.view.revision() {
             return self.view.scan_at(range, at, visit);
         }
-        let mut heads = BTreeMap::new();
-        for (_, made) in self.history.iter().take_while(|(revision, _)| *revision <= at) {
-            heads.extend(made.iter().cloned());
-        }
+        let past = self.made.iter().take_while(|made| made.revision <= at);
+        let heads = past.map(|made| (made.key.clone(), made.head.clone())).collect();
         scan_merged(&heads, range, visit, |visit| self.view.scan_latest(range, visit))
+    }
+
+    fn alarms(&self) -> &BTreeSet<Alarm> {
+        &self.alarms
     }
 
     fn has_lease(&self, id: LeaseId) -> bool {

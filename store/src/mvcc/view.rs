@@ -1,11 +1,12 @@
 //! What a decision may look at.
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::KeyRange;
-use crate::api::{KeyValue, LeaseId, Revision};
+use crate::api::{Alarm, KeyValue, LeaseId, Revision};
 use crate::auth::AuthState;
 
 /// The tables could not be read. Nothing can be decided; the store stops.
@@ -68,6 +69,9 @@ pub(crate) trait View {
 
     /// Visits the keys in a range as they were at a revision between floor and now.
     fn scan_at(&self, range: KeyRange<'_>, at: Revision, visit: &mut Visitor<'_>) -> Result<(), ViewError>;
+
+    /// The alarms that are raised.
+    fn alarms(&self) -> &BTreeSet<Alarm>;
 
     /// Whether a lease exists.
     fn has_lease(&self, id: LeaseId) -> bool;

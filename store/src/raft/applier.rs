@@ -4,6 +4,7 @@
 //! the tables. Nobody is answered before the rows are written and visible, reads use the tables' own revision, and the log is purged only
 //! up to what the tables have on disk.
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::types::{
     Entry, LogId, Origin, Proposal, SnapshotMeta, StoredMembership, TypeConfig, log_id, term,
 };
 use crate::api::Revision;
+use crate::disk_space::Stalled;
 use crate::engine::{AppliedMark, EngineView, Group, Tables};
 use crate::lease::LeaseTable;
 use crate::mvcc::{self, Effects, Reply, Staged, View as _, ViewError, apply};
@@ -133,6 +135,7 @@ pub(crate) struct Applier {
     pub(crate) proposals: Arc<Proposals>,
     /// The data directory, where snapshots wait.
     pub(crate) dir: std::path::PathBuf,
+    pub(crate) stalled: Arc<Stalled>,
     /// Called when the floor was raised.
     pub(crate) floor_raised: Arc<dyn Fn() + Send + Sync>,
 }
@@ -279,9 +282,13 @@ impl Applier {
                 {
                     in_vain = if self.tables.has_room() { in_vain + 1 } else { 0 };
                     tracing::warn!(%error, "no space for the tables, waiting");
+                    self.stalled.tables.store(true, Ordering::Relaxed);
                     std::thread::park_timeout(NO_SPACE_RETRY);
                 }
-                result => return Ok(result?),
+                result => {
+                    self.stalled.tables.store(false, Ordering::Relaxed);
+                    return Ok(result?);
+                }
             }
         }
     }
@@ -295,12 +302,13 @@ impl Applier {
                 self.tables.auth().absorb(auth, tokio::time::Instant::now());
             }
             self.leases.absorb(effects);
+            self.tables.absorb(effects);
         }
         self.tables.publish(mark.revision, mark.floor);
         let published = all
             .into_iter()
             .filter(|effects| !effects.changes.is_empty())
-            .map(|effects| Arc::new(Published { revision: effects.revision, changes: effects.changes }))
+            .map(|effects| Published { revision: effects.revision, changes: effects.changes })
             .collect();
         self.hub.publish(published);
         if mark.floor > floor_before.max(Revision(0)) {

@@ -82,7 +82,8 @@ impl Desk {
                 Err(error) => Reply::Failed(error.to_string()),
             }),
             Request::Forward { term, sequence, command } => {
-                if let Err(WriteError::NoSpace { free_bytes, reserve_bytes, .. }) = self.member.space.check()
+                if let Err(WriteError::NoSpace { free_bytes, reserve_bytes, .. }) =
+                    self.member.space.check(&command)
                 {
                     return Some(Reply::NoSpace { free_bytes, reserve_bytes });
                 }

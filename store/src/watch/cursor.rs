@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::hub::Hub;
-use super::ring::{Published, Slice};
+use super::ring::{Items, Published, Slice};
 use super::slot::{Slot, Span};
 use crate::api::{EventKind, Revision, WatchError, WatchRequest};
 use crate::engine::HistoryRequest;
@@ -15,7 +15,7 @@ const RING_SLICE_MAX: usize = 128;
 #[derive(Debug)]
 pub(crate) enum Look {
     /// Recent revisions, and the one that is next after them. Not all of them concern the watch: see [`concerns`].
-    Recent { items: Vec<Arc<Published>>, next: Revision },
+    Recent { items: Items, next: Revision },
     /// They are not in memory any more: the tables have to be read.
     Old(HistoryRequest),
     /// Nothing.
@@ -29,7 +29,7 @@ pub(crate) struct Cursor {
     pub(super) request: WatchRequest,
     pub(super) slot: Arc<Slot>,
     /// None if the watch was refused.
-    id: Option<u64>,
+    place: Option<usize>,
     /// The first revision that was not delivered.
     pub(super) position: Revision,
     /// The revisions that have something for this watch, as far as it knows.
@@ -51,7 +51,7 @@ impl Cursor {
         let mut cursor = Self {
             position: request.start.unwrap_or(Revision::INITIAL),
             span: None,
-            id: registered.map(|(id, _)| id),
+            place: registered.map(|(place, _)| place),
             #[cfg(feature = "etcd")]
             opened_at: registered.map_or_else(|| hub.announced(), |(_, newest)| newest),
             hub,
@@ -99,7 +99,7 @@ impl Cursor {
     pub(crate) fn look(&self, span: Span) -> Look {
         match self.hub.ring.slice(span.first, span.last, RING_SLICE_MAX) {
             // The span ends before the ring's newest revision only if it was never published.
-            Slice::Items(items) => match items.last().map(|item| item.revision.next()) {
+            Slice::Items(items) => match items.last().map(Revision::next) {
                 Some(next) => Look::Recent { items, next },
                 None => Look::Nothing,
             },
@@ -127,8 +127,8 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.hub.unregister(&self.request.key, self.request.range_end.as_ref(), id);
+        if let Some(place) = self.place {
+            self.hub.unregister(&self.request.key, self.request.range_end.as_ref(), place);
         }
     }
 }

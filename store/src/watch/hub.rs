@@ -1,5 +1,4 @@
 //! Where applying and watching meet.
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
@@ -11,8 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::interval_index::IntervalIndex;
-use super::ring::{Published, Ring, Slice};
-use super::slot::{Slot, Span};
+use super::ring::{Items, Published, Ring, Slice};
+use super::slot::{Group, Slot, Span};
 use crate::api::{Config, Revision};
 use crate::engine::Tables;
 use crate::stop::StopState;
@@ -23,8 +22,8 @@ const GROUP_REVISIONS_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 struct Registry {
-    index: IntervalIndex<Arc<Slot>>,
-    last_id: u64,
+    index: IntervalIndex<Arc<Group>>,
+    watchers: usize,
 }
 
 /// The ring, the watchers, and the thread between them.
@@ -72,7 +71,7 @@ impl Hub {
     }
 
     /// Makes revisions visible to watchers. They must be readable in the tables by now.
-    pub(crate) fn publish(&self, items: Vec<Arc<Published>>) {
+    pub(crate) fn publish(&self, items: Vec<Published>) {
         if items.is_empty() {
             return;
         }
@@ -93,7 +92,7 @@ impl Hub {
     pub(crate) fn close(&self) {
         *self.pending.lock() = true;
         self.published.notify_one();
-        self.registry.lock().index.visit_all(&mut |slot| slot.wake());
+        self.registry.lock().index.visit_all(&mut |group| group.wake());
     }
 
     pub(super) fn watches_max(&self) -> usize {
@@ -101,7 +100,7 @@ impl Hub {
     }
 
     pub(crate) fn watchers(&self) -> usize {
-        self.registry.lock().index.len()
+        self.registry.lock().watchers
     }
 
     /// Everything up to here that concerns a watcher is in its slot.
@@ -129,26 +128,29 @@ impl Hub {
         }
     }
 
-    /// Adds a watcher; none if there are too many. Returns its identifier and the newest revision, which it may have missed.
+    /// Adds a watcher; none if there are too many. Returns its place and the newest revision, which it may have missed.
     pub(super) fn register(
         &self,
         key: &Bytes,
         range_end: Option<&Bytes>,
         slot: &Arc<Slot>,
-    ) -> Option<(u64, Revision)> {
+    ) -> Option<(usize, Revision)> {
         let mut registry = self.registry.lock();
-        if registry.index.len() >= self.watches_max {
+        if registry.watchers >= self.watches_max {
             return None;
         }
-        registry.last_id += 1;
-        let id = registry.last_id;
-        registry.index.insert(key, range_end, id, Arc::clone(slot));
+        registry.watchers += 1;
+        let place = registry.index.get_or_insert(key, range_end, Arc::default).add(Arc::clone(slot));
         // Under the lock: what is newer than this, the notifier has yet to match, and will see this watcher.
-        Some((id, self.ring.newest()))
+        Some((place, self.ring.newest()))
     }
 
-    pub(super) fn unregister(&self, key: &Bytes, range_end: Option<&Bytes>, id: u64) {
-        self.registry.lock().index.remove(key, range_end, id);
+    pub(super) fn unregister(&self, key: &Bytes, range_end: Option<&Bytes>, place: usize) {
+        let mut registry = self.registry.lock();
+        registry.watchers = registry.watchers.saturating_sub(1);
+        if registry.index.get(key, range_end).is_some_and(|group| group.remove(place)) {
+            registry.index.remove(key, range_end);
+        }
     }
 
     fn notify(&self) {
@@ -161,7 +163,7 @@ impl Hub {
                     continue;
                 }
             };
-            let Some(last) = items.last().map(|item| item.revision) else {
+            let Some(last) = items.last() else {
                 let mut ended = self.pending.lock();
                 if *ended {
                     return;
@@ -177,27 +179,28 @@ impl Hub {
         }
     }
 
-    /// Tells each watcher of the first and last revision of a group that concern it; one wake for the whole group.
-    fn announce(&self, items: &[Arc<Published>]) {
-        let registry = self.registry.lock();
-        if registry.index.len() == 0 {
-            return;
-        }
-        let mut spans: HashMap<u64, (Arc<Slot>, Span)> = HashMap::new();
-        for item in items {
-            let span = Span { first: item.revision, last: item.revision };
-            for change in &item.changes {
-                registry.index.visit(&change.kv.key, &mut |id, slot| {
-                    spans
-                        .entry(id)
-                        .and_modify(|(_, whole)| *whole = whole.join(span))
-                        .or_insert_with(|| (Arc::clone(slot), span));
-                });
+    /// Tells each watcher of the first and last of these revisions that concern it; one wake for all. What a revision costs here depends on
+    /// the ranges that are watched, not on how many watch each.
+    fn announce(&self, items: &Items) {
+        let mut noted: Vec<Arc<Group>> = Vec::new();
+        {
+            let registry = self.registry.lock();
+            if registry.watchers == 0 {
+                return;
+            }
+            for item in items.iter() {
+                let span = Span { first: item.revision, last: item.revision };
+                for change in &item.changes {
+                    registry.index.visit(&change.kv.key, &mut |group| {
+                        if group.note(span) {
+                            noted.push(Arc::clone(group));
+                        }
+                    });
+                }
             }
         }
-        drop(registry);
-        for (slot, span) in spans.into_values() {
-            slot.mark(span);
+        for group in noted {
+            group.tell();
         }
     }
 
@@ -205,7 +208,7 @@ impl Hub {
     fn announce_all(&self, from: Revision) -> Revision {
         let newest = self.ring.newest();
         let span = Span { first: from, last: newest };
-        self.registry.lock().index.visit_all(&mut |slot| slot.mark(span));
+        self.registry.lock().index.visit_all(&mut |group| group.mark(span));
         self.set_announced(newest);
         newest.next()
     }

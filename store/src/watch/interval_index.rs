@@ -1,5 +1,5 @@
-//! Finds the watchers that a key concerns, without looking at the others: a hash table for watches of one key, and for ranges a treap
-//! ordered by start in which every node knows the greatest end below it.
+//! Finds the ranges that a key lies in, without looking at the others: a hash table for ranges of one key, and for the rest a treap ordered by
+//! start in which every node knows the greatest end below it. Each range that is watched is in it once, with what belongs to it.
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -42,86 +42,95 @@ struct Node<T> {
     end: End,
     max_end: End,
     priority: u64,
-    watchers: Vec<(u64, T)>,
+    value: T,
     left: Option<Box<Node<T>>>,
     right: Option<Box<Node<T>>>,
 }
 
-/// Watchers by what they watch. `T` is what the caller wants back.
+/// Ranges of keys, each with a value.
 #[derive(Debug)]
 pub(crate) struct IntervalIndex<T> {
-    keys: HashMap<Bytes, Vec<(u64, T)>>,
+    keys: HashMap<Bytes, T>,
     root: Option<Box<Node<T>>>,
     /// Random, so that nobody can choose ranges that make the treap deep.
     priorities: RandomState,
-    len: usize,
 }
 
 type Tree<T> = Option<Box<Node<T>>>;
 
 impl<T> Default for IntervalIndex<T> {
     fn default() -> Self {
-        Self { keys: HashMap::new(), root: None, priorities: RandomState::new(), len: 0 }
+        Self { keys: HashMap::new(), root: None, priorities: RandomState::new() }
+    }
+}
+
+impl<T: Clone> IntervalIndex<T> {
+    /// The value of a range, which is put there if the range is new.
+    pub(crate) fn get_or_insert(
+        &mut self,
+        key: &Bytes,
+        range_end: Option<&Bytes>,
+        new: impl FnOnce() -> T,
+    ) -> T {
+        let Some(end) = end_of(range_end) else {
+            return self.keys.entry(key.clone()).or_insert_with(new).clone();
+        };
+        if let Some(value) = find(self.root.as_deref(), key, &end) {
+            return value.clone();
+        }
+        let priority = self.priorities.hash_one((key, range_end));
+        let value = new();
+        self.root = insert(self.root.take(), key, end, priority, value.clone());
+        value
     }
 }
 
 impl<T> IntervalIndex<T> {
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    /// The value of a range.
+    pub(crate) fn get(&self, key: &Bytes, range_end: Option<&Bytes>) -> Option<&T> {
+        match end_of(range_end) {
+            Some(end) => find(self.root.as_deref(), key, &end),
+            None => self.keys.get(key),
+        }
     }
 
-    /// Adds a watcher under an identifier that is used once.
-    pub(crate) fn insert(&mut self, key: &Bytes, range_end: Option<&Bytes>, id: u64, watcher: T) {
-        self.len += 1;
-        let Some(end) = end_of(range_end) else {
-            self.keys.entry(key.clone()).or_default().push((id, watcher));
-            return;
-        };
-        let priority = self.priorities.hash_one((key, range_end));
-        self.root = Some(insert(self.root.take(), key, end, priority, (id, watcher)));
+    /// Takes a range out again.
+    pub(crate) fn remove(&mut self, key: &Bytes, range_end: Option<&Bytes>) {
+        match end_of(range_end) {
+            Some(end) => self.root = remove(self.root.take(), key, &end),
+            None => drop(self.keys.remove(key)),
+        }
     }
 
-    /// Takes a watcher out again.
-    pub(crate) fn remove(&mut self, key: &Bytes, range_end: Option<&Bytes>, id: u64) {
-        let removed = if let Some(end) = end_of(range_end) {
-            let (root, removed) = remove(self.root.take(), key, &end, id);
-            self.root = root;
-            removed
-        } else {
-            let Some(watchers) = self.keys.get_mut(key) else { return };
-            let before = watchers.len();
-            watchers.retain(|(other, _)| *other != id);
-            let removed = watchers.len() < before;
-            if watchers.is_empty() {
-                self.keys.remove(key);
-            }
-            removed
-        };
-        self.len -= usize::from(removed);
-    }
-
-    /// Visits every watcher that a key concerns.
-    pub(crate) fn visit(&self, key: &[u8], visit: &mut impl FnMut(u64, &T)) {
-        for (id, watcher) in self.keys.get(key).into_iter().flatten() {
-            visit(*id, watcher);
+    /// Visits every range that a key lies in.
+    pub(crate) fn visit(&self, key: &[u8], visit: &mut impl FnMut(&T)) {
+        if let Some(value) = self.keys.get(key) {
+            visit(value);
         }
         stab(self.root.as_deref(), key, visit);
     }
 
-    /// Visits every watcher.
+    /// Visits every range.
     pub(crate) fn visit_all(&self, visit: &mut impl FnMut(&T)) {
-        for (_, watcher) in self.keys.values().flatten() {
-            visit(watcher);
-        }
+        self.keys.values().for_each(&mut *visit);
         let mut stack: Vec<&Node<T>> = self.root.as_deref().into_iter().collect();
         while let Some(node) = stack.pop() {
-            for (_, watcher) in &node.watchers {
-                visit(watcher);
-            }
+            visit(&node.value);
             stack.extend(node.left.as_deref());
             stack.extend(node.right.as_deref());
         }
     }
+}
+
+fn find<'t, T>(mut tree: Option<&'t Node<T>>, start: &Bytes, end: &End) -> Option<&'t T> {
+    while let Some(node) = tree {
+        tree = match compare(start, end, &node.start, &node.end) {
+            Ordering::Equal => return Some(&node.value),
+            Ordering::Less => node.left.as_deref(),
+            Ordering::Greater => node.right.as_deref(),
+        };
+    }
+    None
 }
 
 fn end_of(range_end: Option<&Bytes>) -> Option<End> {
@@ -149,73 +158,67 @@ impl<T> Node<T> {
     }
 }
 
-fn insert<T>(tree: Tree<T>, start: &Bytes, end: End, priority: u64, watcher: (u64, T)) -> Box<Node<T>> {
+fn insert<T>(tree: Tree<T>, start: &Bytes, end: End, priority: u64, value: T) -> Tree<T> {
     let Some(mut node) = tree else {
         let max_end = end.clone();
-        return Box::new(Node {
+        return Some(Box::new(Node {
             start: start.clone(),
             end,
             max_end,
             priority,
-            watchers: vec![watcher],
+            value,
             left: None,
             right: None,
-        });
+        }));
     };
     match compare(start, &end, &node.start, &node.end) {
-        Ordering::Equal => node.watchers.push(watcher),
+        Ordering::Equal => node.value = value,
         Ordering::Less => {
-            node.left = Some(insert(node.left.take(), start, end, priority, watcher));
+            node.left = insert(node.left.take(), start, end, priority, value);
             if node.left.as_ref().is_some_and(|left| left.priority > node.priority) {
-                return rotate_right(node);
+                return rotate_right(Some(node));
             }
         }
         Ordering::Greater => {
-            node.right = Some(insert(node.right.take(), start, end, priority, watcher));
+            node.right = insert(node.right.take(), start, end, priority, value);
             if node.right.as_ref().is_some_and(|right| right.priority > node.priority) {
-                return rotate_left(node);
+                return rotate_left(Some(node));
             }
         }
     }
     node.update();
-    node
+    Some(node)
 }
 
-fn rotate_right<T>(mut node: Box<Node<T>>) -> Box<Node<T>> {
-    let Some(mut left) = node.left.take() else { return node };
+fn rotate_right<T>(tree: Tree<T>) -> Tree<T> {
+    let mut node = tree?;
+    let Some(mut left) = node.left.take() else { return Some(node) };
     node.left = left.right.take();
     node.update();
     left.right = Some(node);
     left.update();
-    left
+    Some(left)
 }
 
-fn rotate_left<T>(mut node: Box<Node<T>>) -> Box<Node<T>> {
-    let Some(mut right) = node.right.take() else { return node };
+fn rotate_left<T>(tree: Tree<T>) -> Tree<T> {
+    let mut node = tree?;
+    let Some(mut right) = node.right.take() else { return Some(node) };
     node.right = right.left.take();
     node.update();
     right.left = Some(node);
     right.update();
-    right
+    Some(right)
 }
 
-fn remove<T>(tree: Tree<T>, start: &Bytes, end: &End, id: u64) -> (Tree<T>, bool) {
-    let Some(mut node) = tree else { return (None, false) };
-    let removed;
+fn remove<T>(tree: Tree<T>, start: &Bytes, end: &End) -> Tree<T> {
+    let mut node = tree?;
     match compare(start, end, &node.start, &node.end) {
-        Ordering::Less => (node.left, removed) = remove(node.left.take(), start, end, id),
-        Ordering::Greater => (node.right, removed) = remove(node.right.take(), start, end, id),
-        Ordering::Equal => {
-            let before = node.watchers.len();
-            node.watchers.retain(|(other, _)| *other != id);
-            removed = node.watchers.len() < before;
-            if node.watchers.is_empty() {
-                return (merge(node.left.take(), node.right.take()), removed);
-            }
-        }
+        Ordering::Less => node.left = remove(node.left.take(), start, end),
+        Ordering::Greater => node.right = remove(node.right.take(), start, end),
+        Ordering::Equal => return merge(node.left.take(), node.right.take()),
     }
     node.update();
-    (Some(node), removed)
+    Some(node)
 }
 
 /// Joins two trees of which the first is wholly before the second.
@@ -236,7 +239,7 @@ fn merge<T>(left: Tree<T>, right: Tree<T>) -> Tree<T> {
     }
 }
 
-fn stab<T>(tree: Option<&Node<T>>, key: &[u8], visit: &mut impl FnMut(u64, &T)) {
+fn stab<T>(tree: Option<&Node<T>>, key: &[u8], visit: &mut impl FnMut(&T)) {
     let Some(node) = tree else { return };
     if !node.max_end.is_after(key) {
         return;
@@ -244,9 +247,7 @@ fn stab<T>(tree: Option<&Node<T>>, key: &[u8], visit: &mut impl FnMut(u64, &T)) 
     stab(node.left.as_deref(), key, visit);
     if &node.start[..] <= key {
         if node.end.is_after(key) {
-            for (id, watcher) in &node.watchers {
-                visit(*id, watcher);
-            }
+            visit(&node.value);
         }
         stab(node.right.as_deref(), key, visit);
     }
@@ -254,6 +255,8 @@ fn stab<T>(tree: Option<&Node<T>>, key: &[u8], visit: &mut impl FnMut(u64, &T)) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -274,28 +277,33 @@ mod tests {
             keys in proptest::collection::vec(key(), 1..20),
         ) {
             let mut index = IntervalIndex::default();
-            for (id, ((start, end), _)) in ranges.iter().enumerate() {
-                index.insert(start, end.as_ref(), id as u64, ());
+            let mut model = BTreeSet::new();
+            for ((start, end), _) in &ranges {
+                index.get_or_insert(start, end.as_ref(), || (start.clone(), end.clone()));
+                model.insert((start.clone(), end.clone()));
             }
-            for (id, ((start, end), gone)) in ranges.iter().enumerate() {
+            for ((start, end), gone) in &ranges {
                 if *gone {
-                    index.remove(start, end.as_ref(), id as u64);
+                    index.remove(start, end.as_ref());
+                    model.remove(&(start.clone(), end.clone()));
                 }
             }
-            prop_assert_eq!(index.len(), ranges.iter().filter(|(_, gone)| !gone).count());
             for key in keys {
-                let mut found = Vec::new();
-                index.visit(&key, &mut |id, ()| found.push(id as usize));
-                found.sort_unstable();
-                let wanted: Vec<usize> = ranges.iter().enumerate()
-                    .filter(|(_, ((start, end), gone))| !gone && KeyRange::new(start, end.as_ref()).contains(&key))
-                    .map(|(id, _)| id)
+                let mut found = BTreeSet::new();
+                index.visit(&key, &mut |range| assert!(found.insert(range.clone()), "each range once"));
+                let wanted: BTreeSet<_> = model.iter()
+                    .filter(|(start, end)| KeyRange::new(start, end.as_ref()).contains(&key))
+                    .cloned()
                     .collect();
                 prop_assert_eq!(found, wanted);
             }
+            for ((start, end), _) in &ranges {
+                let range = (start.clone(), end.clone());
+                prop_assert_eq!(index.get(start, end.as_ref()), model.get(&range));
+            }
             let mut all = 0;
-            index.visit_all(&mut |()| all += 1);
-            prop_assert_eq!(all, index.len());
+            index.visit_all(&mut |_| all += 1);
+            prop_assert_eq!(all, model.len());
         }
     }
 }

@@ -12,6 +12,8 @@ mod watcher;
 #[cfg(feature = "etcd")]
 pub(crate) use cursor::{Cursor, Look, concerns};
 pub(crate) use hub::Hub;
+#[cfg(feature = "etcd")]
+pub(crate) use ring::Items;
 pub(crate) use ring::Published;
 #[cfg(feature = "etcd")]
 pub(crate) use slot::{Mailbox, Slot};

@@ -1,5 +1,4 @@
 //! The mailbox of one watcher: not what happened, only where to look. Its size never changes.
-#[cfg(feature = "etcd")]
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -111,5 +110,98 @@ impl Slot {
             #[cfg(feature = "etcd")]
             Wake::Group(mailbox, _) => mailbox.woken().await,
         }
+    }
+}
+
+/// All watchers of one range. What concerns one concerns all, so they are matched as one.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    members: Mutex<Members>,
+    /// What the notifier has found for the group and not yet told.
+    pending: Mutex<Option<Span>>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    slots: Vec<Option<Arc<Slot>>>,
+    free: Vec<usize>,
+}
+
+impl Group {
+    /// Adds a watcher; returns its place in the group.
+    pub(super) fn add(&self, slot: Arc<Slot>) -> usize {
+        let mut members = self.members.lock();
+        if let Some(place) = members.free.pop()
+            && let Some(free) = members.slots.get_mut(place)
+        {
+            *free = Some(slot);
+            return place;
+        }
+        members.slots.push(Some(slot));
+        members.slots.len() - 1
+    }
+
+    /// Takes a watcher out. True if it was the last.
+    pub(super) fn remove(&self, place: usize) -> bool {
+        let mut members = self.members.lock();
+        if members.slots.get_mut(place).is_some_and(|slot| slot.take().is_some()) {
+            members.free.push(place);
+        }
+        members.free.len() == members.slots.len()
+    }
+
+    /// Notes revisions for the whole group. True if they are the first since the group was told.
+    pub(super) fn note(&self, span: Span) -> bool {
+        let mut pending = self.pending.lock();
+        let first = pending.is_none();
+        *pending = Some(pending.map_or(span, |whole| whole.join(span)));
+        first
+    }
+
+    /// Tells every watcher of what was noted.
+    pub(super) fn tell(&self) {
+        if let Some(span) = self.pending.lock().take() {
+            self.mark(span);
+        }
+    }
+
+    pub(super) fn mark(&self, span: Span) {
+        self.members.lock().slots.iter().flatten().for_each(|slot| slot.mark(span));
+    }
+
+    pub(super) fn wake(&self) {
+        self.members.lock().slots.iter().flatten().for_each(|slot| slot.wake());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_group_is_used_again() {
+        let group = Group::default();
+        let places: Vec<usize> = (0..3).map(|_| group.add(Arc::default())).collect();
+        assert_eq!(places, [0, 1, 2]);
+        assert!(!group.remove(1));
+        assert!(!group.remove(1), "a second time changes nothing");
+        assert_eq!(group.add(Arc::default()), 1);
+        assert!(!group.remove(0) && !group.remove(1));
+        assert!(group.remove(2));
+    }
+
+    #[test]
+    fn a_group_is_told_once_of_all_that_was_noted() {
+        let group = Group::default();
+        let slot = Arc::new(Slot::default());
+        group.add(Arc::clone(&slot));
+        let span = |first, last| Span { first: Revision(first), last: Revision(last) };
+        assert!(group.note(span(3, 3)));
+        assert!(!group.note(span(5, 5)));
+        assert_eq!(slot.take(), None);
+        group.tell();
+        assert_eq!(slot.take(), Some(span(3, 5)));
+        group.tell();
+        assert_eq!(slot.take(), None);
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::encode::{EncodedEvents, EventWriter};
 use crate::api::{Revision, WatchRequest};
-use crate::watch::{Published, concerns};
+use crate::watch::{Items, concerns};
 
 /// A response has at most so many bytes of events, unless one revision alone has more.
 const RESPONSE_BYTES_MAX: usize = 1 << 20;
@@ -79,11 +79,11 @@ impl Shapes {
         &mut self,
         shape: &ShapeId,
         request: &WatchRequest,
-        items: &[Arc<Published>],
+        items: &Items,
         next: Revision,
     ) -> Encoded {
         let shared = self.known.get(&shape.shape).is_some_and(|(_, watches)| *watches > 1);
-        let Some(first) = items.first().map(|item| item.revision).filter(|_| shared) else {
+        let Some(first) = items.first().filter(|_| shared) else {
             return encode(request, items, next);
         };
         let place = (shape.id, first, next);
@@ -91,10 +91,10 @@ impl Shapes {
     }
 }
 
-fn encode(request: &WatchRequest, items: &[Arc<Published>], next: Revision) -> Encoded {
+fn encode(request: &WatchRequest, items: &Items, next: Revision) -> Encoded {
     let mut writer = EventWriter::default();
     let mut last = None;
-    for item in items {
+    for item in items.iter() {
         if writer.len() >= RESPONSE_BYTES_MAX {
             return Encoded { events: writer.finish(), last, next: item.revision };
         }

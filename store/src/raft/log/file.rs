@@ -1,11 +1,11 @@
 //! The files of the log on disk: named by number, preallocated with zeros, used again.
 //!
 //! A file gets its name only when its header and first record are synced, so a named file is always whole at its beginning.
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::disk::{Disk, DiskFile};
 use super::record::{self, FILE_HEADER_BYTES, FileHeader, Place, Record};
 
 /// So many files wait to be used again; more are deleted.
@@ -18,6 +18,7 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) cluster_id: u64,
     pub(super) file_bytes: u64,
+    pub(super) disk: Arc<dyn Disk>,
 }
 
 /// What the directory holds.
@@ -34,10 +35,9 @@ impl Directory {
 
     /// Deletes files that were never finished.
     pub(super) fn remove_unfinished(&self) -> io::Result<()> {
-        for item in fs::read_dir(&self.path)? {
-            let path = item?.path();
+        for path in self.disk.list(&self.path)? {
             if path.extension().is_some_and(|extension| extension == "new") {
-                fs::remove_file(&path)?;
+                self.disk.remove(&path)?;
             }
         }
         Ok(())
@@ -46,8 +46,7 @@ impl Directory {
     /// The numbered files in order, and the spare ones.
     pub(super) fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
-        for item in fs::read_dir(&self.path)? {
-            let path = item?.path();
+        for path in self.disk.list(&self.path)? {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let Some(stem) = name.strip_suffix(".log") else { continue };
             if name.starts_with("spare-") {
@@ -61,24 +60,24 @@ impl Directory {
     }
 
     /// Begins a file: from a spare one if there is one, with its header and first record on disk.
-    pub(super) fn begin(&self, number: u64, state: &Record) -> io::Result<File> {
+    pub(super) fn begin(&self, number: u64, state: &Record) -> io::Result<Arc<dyn DiskFile>> {
         let source = match self.list()?.spares.into_iter().next() {
-            Some(spare) if fs::metadata(&spare)?.len() == self.file_bytes => spare,
+            Some(spare) if self.disk.size(&spare)? == self.file_bytes => spare,
             Some(other_size) => {
-                fs::remove_file(other_size)?;
+                self.disk.remove(&other_size)?;
                 self.preallocate()?
             }
             None => self.preallocate()?,
         };
-        let file = OpenOptions::new().read(true).write(true).open(&source)?;
+        let file = self.disk.open(&source)?;
         let mut content =
             FileHeader { file: number, cluster_id: self.cluster_id, bytes: self.file_bytes }.encode();
         let place = Place { file: number, offset: FILE_HEADER_BYTES, durable: FILE_HEADER_BYTES };
         record::encode(state, place, &mut content);
         file.write_all_at(&content, 0)?;
         file.sync_all()?;
-        fs::rename(&source, self.path_of(number))?;
-        sync_directory(&self.path)?;
+        self.disk.rename(&source, &self.path_of(number))?;
+        self.disk.sync_directory(&self.path)?;
         Ok(file)
     }
 
@@ -96,7 +95,7 @@ impl Directory {
         let written = self.write_zeros(&unfinished);
         if let Err(error) = written {
             // A full disk must not stay full because of half a spare file.
-            if let Err(second) = fs::remove_file(&unfinished) {
+            if let Err(second) = self.disk.remove(&unfinished) {
                 tracing::warn!(error = %second, "could not remove an unfinished log file");
             }
             return Err(error);
@@ -105,7 +104,7 @@ impl Directory {
     }
 
     fn write_zeros(&self, path: &Path) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let file = self.disk.create(path)?;
         let mut offset = 0;
         while offset < self.file_bytes {
             let chunk = ZEROS.get(..(self.file_bytes - offset) as usize).unwrap_or(&ZEROS);
@@ -117,8 +116,8 @@ impl Directory {
 
     /// Takes a file that is not needed any more out of the log.
     pub(super) fn retire(&self, path: &Path) -> io::Result<()> {
-        if self.list()?.spares.len() >= SPARES_MAX || fs::metadata(path)?.len() != self.file_bytes {
-            fs::remove_file(path)
+        if self.list()?.spares.len() >= SPARES_MAX || self.disk.size(path)? != self.file_bytes {
+            self.disk.remove(path)
         } else {
             self.add_spare(path).map(|_path| ())
         }
@@ -130,13 +129,8 @@ impl Directory {
             .map(|number| self.path.join(format!("spare-{number}.log")))
             .find(|name| !taken.contains(name));
         let name = free.ok_or_else(|| io::Error::other("no free name for a spare log file"))?;
-        fs::rename(path, &name)?;
-        sync_directory(&self.path)?;
+        self.disk.rename(path, &name)?;
+        self.disk.sync_directory(&self.path)?;
         Ok(name)
     }
-}
-
-/// Makes renames and deletions in a directory durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -1,19 +1,20 @@
 //! The thread that writes and syncs the log. Jobs that wait while a sync is under way share the next one.
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::disk::{Disk, DiskFile};
 use super::file::Directory;
 use super::record::{self, Place, Record};
 use super::recovery::{OpenFile, recover};
 use super::tail::{Position, Tail};
 use crate::api::OpenError;
+use crate::disk_space::Stalled;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::stop::StopState;
 
@@ -52,13 +53,19 @@ pub(crate) struct LogConfig {
     /// Whenever so many bytes were written, `grown` is notified.
     pub(crate) checkpoint_bytes: u64,
     pub(crate) grown: Arc<Notify>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) stalled: Arc<Stalled>,
 }
 
 impl LogFiles {
     /// Reads the log and starts its thread. Blocks.
     pub(crate) fn open(config: LogConfig, stop: Arc<StopState>) -> Result<Self, OpenError> {
-        let directory =
-            Directory { path: config.path, cluster_id: config.cluster_id, file_bytes: config.file_bytes };
+        let directory = Directory {
+            path: config.path,
+            cluster_id: config.cluster_id,
+            file_bytes: config.file_bytes,
+            disk: config.disk,
+        };
         let recovered = recover(&directory)?;
         let tail = Arc::clone(&recovered.tail);
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
@@ -74,6 +81,7 @@ impl LogFiles {
             vote: tail.vote(),
             purged: tail.purged(),
             stop,
+            stalled: config.stalled,
             failed: None,
             grown: config.grown,
             checkpoint_bytes: config.checkpoint_bytes,
@@ -99,6 +107,11 @@ impl LogFiles {
     /// The index of the last entry.
     pub(crate) fn last_index(&self) -> Option<u64> {
         self.tail.last().map(|id| id.index)
+    }
+
+    /// The index of the last entry that is not in the log any more.
+    pub(crate) fn purged_index(&self) -> Option<u64> {
+        self.tail.purged().map(|id| id.index)
     }
 
     /// Whether nothing was ever written here.
@@ -136,6 +149,7 @@ struct Flusher {
     vote: Option<Vote>,
     purged: Option<LogId>,
     stop: Arc<StopState>,
+    stalled: Arc<Stalled>,
     /// The first error: after it nothing is written any more.
     failed: Option<(io::ErrorKind, String)>,
     grown: Arc<Notify>,
@@ -156,36 +170,35 @@ struct Waiting {
 impl Flusher {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut waiting = Waiting::default();
-            let mut result = self.take(first, &mut waiting);
-            while result.is_ok() && !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
-                let Ok(job) = queue.try_recv() else { break };
-                result = self.take(job, &mut waiting);
-            }
-            if waiting.closing && result.is_ok() {
-                // With what went before on disk, this record is proof of it.
-                result = self.flush().and_then(|()| self.push(&Record::Closed));
-            }
-            let result = result.and_then(|()| self.flush()).and_then(|()| self.retire(waiting.purged));
-            let closing = waiting.closing;
-            self.settle(&result, waiting);
-            if closing {
+            if !self.group(first, &mut queue) {
                 return;
             }
-            if self.failed.is_some() {
-                break;
-            }
         }
-        // After a failure nothing is written: every job from here on gets the error.
-        while let Some(job) = queue.blocking_recv() {
-            let mut waiting = Waiting::default();
-            waiting.add(job);
+    }
+
+    /// Makes one job durable, with all others that wait. False once the log is closed.
+    fn group(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> bool {
+        let mut waiting = Waiting::default();
+        if self.failed.is_some() {
+            // After a failure nothing is written: every job from here on gets the error.
+            waiting.add(first);
             let closing = waiting.closing;
             self.settle(&Ok(()), waiting);
-            if closing {
-                return;
-            }
+            return !closing;
         }
+        let mut result = self.take(first, &mut waiting);
+        while result.is_ok() && !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
+            let Ok(job) = queue.try_recv() else { break };
+            result = self.take(job, &mut waiting);
+        }
+        if waiting.closing && result.is_ok() {
+            // With what went before on disk, this record is proof of it.
+            result = self.flush().and_then(|()| self.push(&Record::Closed));
+        }
+        let result = result.and_then(|()| self.flush()).and_then(|()| self.retire(waiting.purged));
+        let closing = waiting.closing;
+        self.settle(&result, waiting);
+        !closing
     }
 
     /// Puts a job's records into the buffer. If that fails, the whole group does.
@@ -243,7 +256,7 @@ impl Flusher {
     fn next_file(&mut self) -> io::Result<()> {
         let number = self.files.last().map_or(0, |file| file.number) + 1;
         let state = Record::State { vote: self.vote, purged: self.purged };
-        let file = Arc::new(self.begin(number, &state)?);
+        let file = self.begin(number, &state)?;
         let ended =
             Place { file: number - 1, offset: self.offset + self.buffer.len() as u64, durable: self.durable };
         record::encode(&Record::NextFile, ended, &mut self.buffer);
@@ -258,14 +271,18 @@ impl Flusher {
     }
 
     /// A full disk is waited for: nothing is lost or acknowledged meanwhile, and new writes are refused elsewhere.
-    fn begin(&self, number: u64, state: &Record) -> io::Result<File> {
+    fn begin(&self, number: u64, state: &Record) -> io::Result<Arc<dyn DiskFile>> {
         loop {
             match self.directory.begin(number, state) {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.stop.is_stopped() => {
                     tracing::warn!(%error, "no space for the log, waiting");
+                    self.stalled.log.store(true, Ordering::Relaxed);
                     std::thread::park_timeout(NO_SPACE_RETRY);
                 }
-                result => return result,
+                result => {
+                    self.stalled.log.store(false, Ordering::Relaxed);
+                    return result;
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The Raft log: preallocated files that are used again and again, records with checksums, one thread that writes and syncs them.
 //!
 //! The log is the only synced write of the store. Appends queue up while a sync is under way and share the next one.
+mod disk;
 mod file;
 mod flusher;
 mod log_store;
@@ -10,5 +11,10 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use disk::DiskFile;
+pub(crate) use disk::{Disk, OsDisk};
 pub(crate) use flusher::{LogConfig, LogFiles};
 pub(crate) use log_store::LogStore;
+#[cfg(any(test, fuzzing))]
+pub(crate) use record::check_file;

@@ -164,6 +164,55 @@ pub(super) fn find_in(rest: &[u8], file: u64, offset: u64) -> Option<Found<'_>> 
     Some(Found { kind, durable: place.durable, payload, next: offset + record_bytes(length) as u64 })
 }
 
+/// Whether `rest`, which was read from `offset` of a file and begins with no whole record, would begin with one if one of its bits were
+/// another: damage, not a torn write.
+pub(super) fn is_one_bit_off(rest: &[u8], file: u64, offset: u64) -> bool {
+    let Some((head, _)) = rest.split_first_chunk::<RECORD_HEADER_BYTES>() else { return false };
+    // The header is short: every bit is tried. What it says of its length is checked by its own sum.
+    for bit in 0..RECORD_HEADER_BYTES * 8 {
+        let mut head = *head;
+        if let Some(byte) = head.get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
+        let Some(length) = whole_header(&head, file, offset) else { continue };
+        let Some(payload) = rest.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length) else { continue };
+        let mut record = head.to_vec();
+        record.extend_from_slice(payload);
+        if find_in(&record, file, offset).is_some() {
+            return true;
+        }
+    }
+    let Some(length) = whole_header(head, file, offset) else { return false };
+    let Some(payload) = rest.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length) else { return false };
+    let [c0, c1, c2, c3, header @ ..] = *head;
+    let place = Place { file, offset, durable: 0 };
+    let off_by = checksum(place, &header, payload) ^ u32::from_le_bytes([c0, c1, c2, c3]);
+    is_one_bit(off_by, length * 8)
+}
+
+/// The payload's length that a record's header tells, if the header's own sum holds.
+fn whole_header(head: &[u8; RECORD_HEADER_BYTES], file: u64, offset: u64) -> Option<usize> {
+    let [_, _, _, _, l0, l1, l2, l3, d0, d1, d2, d3, kind, version, c0, c1] = *head;
+    let place = Place { file, offset, durable: 0 };
+    let whole =
+        kind != 0 && header_check(place, &[l0, l1, l2, l3, d0, d1, d2, d3, kind, version]) == [c0, c1];
+    whole.then(|| u32::from_le_bytes([l0, l1, l2, l3]) as usize)
+}
+
+/// Whether flipping one of the last `bits` bits under a CRC32C changes it by `off_by`. A CRC is linear: a bit's effect is that of the bit after
+/// it, moved on by one step of the division.
+fn is_one_bit(off_by: u32, bits: usize) -> bool {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut effect = POLYNOMIAL; // of the very last bit
+    for _ in 0..bits {
+        if effect == off_by {
+            return true;
+        }
+        effect = if effect & 1 == 1 { effect >> 1 ^ POLYNOMIAL } else { effect >> 1 };
+    }
+    false
+}
+
 /// The record that a found one holds.
 pub(super) fn decode(found: &Found<'_>) -> Result<Record, DecodeError> {
     let mut reader = Reader::new(found.payload);
@@ -227,6 +276,23 @@ impl FileHeader {
         let header =
             Self { file: reader.u64().ok()?, cluster_id: reader.u64().ok()?, bytes: reader.u64().ok()? };
         (reader.u32().ok()? == crc32c::crc32c(whole)).then_some(header)
+    }
+}
+
+/// Reads the records of a file as far as they go, for fuzzers.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_file(content: &[u8]) {
+    let number = FileHeader::decode(content).map_or(1, |header| header.file);
+    let mut at = FILE_HEADER_BYTES.min(content.len() as u64);
+    while let Some(found) = find(content, number, at) {
+        let _record = decode(&found);
+        at = found.next;
+    }
+    if let Some(rest) = content.get(at as usize..) {
+        let _damage = is_one_bit_off(rest, number, at);
+    }
+    for kind in 0..9 {
+        let _record = decode(&Found { kind, durable: 0, payload: content, next: 0 });
     }
 }
 
@@ -306,6 +372,26 @@ mod tests {
             }
             // What is read before the damage is right; only padding may be damaged unseen.
             prop_assert_eq!(&seen[..], &sample()[..seen.len()]);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_told_from_a_tear(bit in 0_usize..8 * 400, cut in 1_usize..400) {
+            let mut out = Vec::new();
+            let put = Command::Put(crate::PutRequest::new("key", vec![b'v'; 300]));
+            let entry = Entry { log_id: log_id(3, 12), payload: EntryPayload::Normal(Proposal::new(put)) };
+            encode_entry(&entry, Place { file: 5, offset: 64, durable: 64 }, &mut out);
+            let whole = out.clone();
+            let used = RECORD_HEADER_BYTES + find_in(&whole, 5, 64).unwrap().payload.len();
+            let bit = bit % (used * 8);
+            out[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(find_in(&out, 5, 64).is_none());
+            prop_assert!(is_one_bit_off(&out, 5, 64));
+            let mut torn = whole.clone();
+            let from = used.saturating_sub(cut);
+            torn[from..].fill(0);
+            if torn[from..used].iter().zip(&whole[from..used]).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() > 1 {
+                prop_assert!(!is_one_bit_off(&torn, 5, 64), "a write that was torn at {}", from);
+            }
         }
 
         #[test]

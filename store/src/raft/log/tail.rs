@@ -1,14 +1,13 @@
 //! What is known of the log in memory: where each entry stands, and the newest entries themselves.
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use openraft::EntryPayload;
 use parking_lot::Mutex;
 
+use super::disk::DiskFile;
 use super::record::{self, Record};
 use crate::mvcc::command_bytes;
 use crate::raft::types::{Entry, LogId, Vote};
@@ -43,7 +42,7 @@ struct Inner {
     /// So many slots at the front are not cached.
     evicted: usize,
     cached_bytes: usize,
-    files: BTreeMap<u64, Arc<File>>,
+    files: BTreeMap<u64, Arc<dyn DiskFile>>,
     vote: Option<Vote>,
     purged: Option<LogId>,
 }
@@ -57,7 +56,7 @@ pub(super) struct Tail {
 /// An entry as it is found: in memory, or to be read.
 enum Lookup {
     Cached(Entry),
-    OnDisk(Arc<File>, Position),
+    OnDisk(Arc<dyn DiskFile>, Position),
 }
 
 impl Tail {
@@ -78,7 +77,7 @@ impl Tail {
         inner.slots.back().map(|slot| slot.log_id).or(inner.purged)
     }
 
-    pub(super) fn add_file(&self, number: u64, file: Arc<File>) {
+    pub(super) fn add_file(&self, number: u64, file: Arc<dyn DiskFile>) {
         self.inner.lock().files.insert(number, file);
     }
 

@@ -9,7 +9,7 @@ use openraft::{EntryPayload, RaftLogReader as _};
 use tokio::sync::Notify;
 
 use super::record::{self, Record};
-use super::{LogConfig, LogFiles, LogStore};
+use super::{LogConfig, LogFiles, LogStore, OsDisk};
 use crate::OpenError;
 use crate::mvcc::Command;
 use crate::raft::types::{Entry, Proposal, TypeConfig, Vote, log_id};
@@ -25,6 +25,8 @@ fn open(path: &Path) -> Result<LogFiles, OpenError> {
         sync: true,
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
+        disk: Arc::new(OsDisk),
+        stalled: Arc::default(),
     };
     LogFiles::open(config, Arc::new(StopState::default()))
 }
@@ -233,8 +235,12 @@ async fn a_file_begun_but_not_used_is_taken_back() {
     append(&mut log.store(), 0..10).await;
     log.close().await.unwrap();
     // A crash between beginning the next file and ending this one.
-    let next =
-        super::file::Directory { path: dir.path().to_path_buf(), cluster_id: 7, file_bytes: FILE_BYTES };
+    let next = super::file::Directory {
+        path: dir.path().to_path_buf(),
+        cluster_id: 7,
+        file_bytes: FILE_BYTES,
+        disk: Arc::new(OsDisk),
+    };
     drop(next.begin(2, &Record::State { vote: None, purged: None }).unwrap());
     let log = open(dir.path()).unwrap();
     let mut store = log.store();
@@ -257,6 +263,8 @@ async fn a_log_of_another_cluster_is_refused() {
         sync: true,
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
+        disk: Arc::new(OsDisk),
+        stalled: Arc::default(),
     };
     let error = LogFiles::open(config, Arc::new(StopState::default())).unwrap_err();
     assert!(error.to_string().contains("cluster"), "{error}");
@@ -273,6 +281,8 @@ async fn a_failed_write_stops_the_store_and_acknowledges_nothing() {
         sync: true,
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
+        disk: Arc::new(OsDisk),
+        stalled: Arc::default(),
     };
     let log = LogFiles::open(config, Arc::clone(&stop)).unwrap();
     let mut store = log.store();

@@ -1,0 +1,4 @@
+//! A file of the log.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mainstay_store::fuzz::log_file(bytes));
