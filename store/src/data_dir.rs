@@ -294,4 +294,23 @@ mod tests {
         assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
         assert!(!dir.path().join(IDENTITY).exists());
     }
+
+    #[test]
+    fn other_tables_take_the_place_at_once_and_left_overs_go() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), None, None).unwrap());
+        for left_over in ["incoming", "tables-1", "tables-2"] {
+            fs::create_dir(dir.path().join(left_over)).unwrap();
+        }
+        // A crash before the switch leaves the first tables.
+        let first = DataDir::open(dir.path(), None, None).unwrap();
+        assert!(first.tables().ends_with("tables") && !dir.path().join("tables-1").exists());
+        drop(first);
+        fs::create_dir(dir.path().join("tables-2")).unwrap();
+        assert_eq!(switch_tables(dir.path(), "tables-2").unwrap(), "tables");
+        // A crash after it leaves the others, and the first are not needed any more.
+        let second = DataDir::open(dir.path(), None, None).unwrap();
+        assert!(second.tables().ends_with("tables-2") && !dir.path().join("tables").exists());
+        assert!(!dir.path().join("incoming").exists());
+    }
 }

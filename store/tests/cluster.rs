@@ -275,8 +275,10 @@ async fn members_come_and_go_under_load() {
         })
     };
     for member in 1..3 {
-        let added = in_time(members.store(0).member_add(vec![url(member)], false)).await.unwrap();
-        assert_eq!((added.name.as_str(), added.is_learner), ("", false));
+        // The second as a voter, the third as a learner that is promoted.
+        let learner = member == 2;
+        let added = in_time(members.store(0).member_add(vec![url(member)], learner)).await.unwrap();
+        assert_eq!((added.name.as_str(), added.is_learner), ("", learner));
         members.dirs.push(tempfile::tempdir().unwrap());
         members.stores.push(None);
         let mut config = members.config(member);
@@ -286,6 +288,11 @@ async fn members_come_and_go_under_load() {
         let store = in_time(Store::open(config)).await.unwrap();
         assert_eq!(store.member_id(), added.id);
         in_time(store.ready()).await.unwrap();
+        if learner {
+            assert!(store.status().await.unwrap().is_learner);
+            until("it has caught up", async || store.member_promote(added.id).await.is_ok()).await;
+            assert_eq!(store.member_promote(added.id).await, Err(ClusterError::NotLearner(added.id)));
+        }
         until("it gets its vote", async || !store.leadership().borrow().is_learner).await;
         members.stores[member] = Some(store);
     }
@@ -507,5 +514,43 @@ async fn a_rolling_restart_fails_no_write_that_is_tried_once_more() {
     let (written, again, slowest) = in_time(writer).await.unwrap();
     println!("{written} writes, {again} tried again, the slowest took {slowest:?}");
     open.lock().unwrap().clear();
+    members.close().await;
+}
+
+#[tokio::test]
+async fn a_member_moves_to_another_address() {
+    let mut members = Members::start(3).await;
+    let moving = members.a_follower().await;
+    let id = members.store(moving).member_id();
+    let taken = url((moving + 1) % 3);
+    let refused = in_time(members.store(moving).member_update(id, vec![taken.clone()])).await;
+    assert_eq!(refused, Err(ClusterError::PeerUrlExists(taken)));
+    in_time(members.store(moving).member_update(id, vec!["http://moved:2380".into()])).await.unwrap();
+    let closing = members.stores[moving].take().unwrap();
+    in_time(closing.close()).await.unwrap();
+    let transport = members.network.transport(format!("m{moving}"), ["http://moved:2380"]);
+    let store = in_time(Store::open(members.config_at(moving, transport))).await.unwrap();
+    in_time(store.ready()).await.unwrap();
+    in_time(store.put("k", "v")).await.unwrap();
+    let known = in_time(store.members(true)).await.unwrap();
+    let moved = known.iter().find(|member| member.id == id).unwrap();
+    assert_eq!(moved.peer_urls, ["http://moved:2380"]);
+    in_time(store.close()).await.unwrap();
+    members.close().await;
+}
+
+#[tokio::test]
+async fn a_member_that_was_removed_while_it_was_away_stops_when_it_comes_back() {
+    let mut members = Members::start(3).await;
+    let away = members.a_follower().await;
+    let id = members.store(away).member_id();
+    members.crash(away);
+    let other = members.leader().await;
+    in_time(members.store(other).member_remove(id)).await.unwrap();
+    in_time(members.store(other).put("k", "v")).await.unwrap();
+    members.reopen(away).await;
+    in_time(members.store(away).stopped()).await;
+    let told = members.store(away).put("k", "v").await.unwrap_err();
+    assert!(told.to_string().contains("removed"), "{told}");
     members.close().await;
 }
