@@ -10,7 +10,7 @@ use crate::api::{ClusterError, Config, InitialState, OpenError};
 use crate::data_dir::{DataDir, NewIdentity, has_identity, random};
 use crate::engine::Tables;
 use crate::raft::peers::{Local, PeerEvent, Peers, Server, ask_for_members};
-use crate::raft::{Cluster, Desk, Member, MemberNode, Proposals, identity, members_of};
+use crate::raft::{Cluster, Desk, Forwarded, Member, MemberNode, Proposals, identity, members_of};
 use crate::stop::{StopState, Stopped};
 
 /// So much news of other members waits at most; what is dropped is told again.
@@ -119,6 +119,7 @@ pub(crate) fn loops(config: &Config, member: &Member, links: Links) -> Vec<Loop>
         dir: config.dir.clone(),
         config: Config { cluster: None, ..config.clone() },
         receiving: tokio::sync::Mutex::new(0),
+        forwarded: Forwarded::default(),
     });
     let peers = Arc::clone(&cluster.peers);
     let server = Arc::new(Server::new(Arc::clone(&peers), desk, 2 * cluster.election_timeout));

@@ -554,3 +554,36 @@ async fn a_member_that_was_removed_while_it_was_away_stops_when_it_comes_back() 
     assert!(told.to_string().contains("removed"), "{told}");
     members.close().await;
 }
+
+#[tokio::test]
+async fn writes_go_on_once_each_while_links_break() {
+    let members = Members::start(3).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut writers = Vec::new();
+    for (member, store) in members.all().cloned().enumerate() {
+        let stop = stop.clone();
+        writers.push(tokio::spawn(async move {
+            let (mut written, mut slowest) = (0, Duration::ZERO);
+            while !stop.is_cancelled() {
+                let began = Instant::now();
+                store.put(format!("w{member}"), format!("{written}")).await.unwrap();
+                slowest = slowest.max(began.elapsed());
+                written += 1;
+            }
+            (written, slowest)
+        }));
+    }
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        members.network.break_links();
+    }
+    stop.cancel();
+    for (member, writer) in writers.into_iter().enumerate() {
+        let (written, slowest) = in_time(writer).await.unwrap();
+        println!("member {member}: {written} writes, the slowest took {slowest:?}");
+        let kv = in_time(members.store(0).get(format!("w{member}"))).await.unwrap().unwrap();
+        assert_eq!(kv.version, written, "every write happened once");
+        assert!(slowest < Duration::from_secs(3), "no write waited for its deadline: {slowest:?}");
+    }
+    members.close().await;
+}

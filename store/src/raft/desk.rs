@@ -7,9 +7,10 @@ use openraft::raft::AppendEntriesResponse;
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::forwarded::Forwarded;
 use super::machine::{SnapshotData, StagedTables};
 use super::member::Member;
-use super::peers::{Answer, Answerer};
+use super::peers::{Answer, Answerer, From};
 use super::types::{MemberNode, Origin, SnapshotMeta, SnapshotOf, Vote};
 use super::wire::{Reply, Request};
 use crate::api::{ClusterError, Config, LinkReceiver, WriteError};
@@ -27,10 +28,11 @@ pub(crate) struct Desk {
     pub(crate) config: Config,
     /// One snapshot is taken at a time.
     pub(crate) receiving: tokio::sync::Mutex<u64>,
+    pub(crate) forwarded: Forwarded,
 }
 
 impl Answerer for Desk {
-    fn answer(self: Arc<Self>, from: u64, request: Request) -> Answer {
+    fn answer(self: Arc<Self>, from: From, request: Request) -> Answer {
         Box::pin(async move { self.reply(from, request).await })
     }
 
@@ -59,7 +61,7 @@ impl Answerer for Desk {
 }
 
 impl Desk {
-    async fn reply(&self, from: u64, request: Request) -> Option<Reply> {
+    async fn reply(&self, from: From, request: Request) -> Option<Reply> {
         let raft = &self.member.raft;
         match request {
             Request::Append(append) => Some(match raft.append_entries(append).await {
@@ -87,7 +89,10 @@ impl Desk {
                 {
                     return Some(Reply::NoSpace { free_bytes, reserve_bytes });
                 }
-                self.member.take_forwarded(Origin { member: from, sequence }, term, command).await
+                if !self.forwarded.is_new(from, term, sequence) {
+                    return None;
+                }
+                self.member.take_forwarded(Origin { member: from.member, sequence }, term, command).await
             }
             Request::Ping => Some(Reply::Pong),
             request => Some(self.reply_as_leader(request).await),

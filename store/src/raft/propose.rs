@@ -12,6 +12,7 @@ use openraft::impls::ProgressResponder;
 use tokio::time::Instant;
 
 use super::member::{Cluster, Member};
+use super::peers::{Answering, CallError};
 use super::types::{Origin, Proposal, log_id};
 use super::wire::{Purpose, Reply, Request};
 use crate::api::{Leadership, WriteError};
@@ -89,18 +90,27 @@ impl Member {
         command: &Arc<Command>,
         deadline: Instant,
     ) -> Attempt {
-        let Some(peer) = cluster.peers.get(leader) else { return Attempt::Again };
-        let Ok(session) = cluster.peers.session(&peer, Purpose::Calls).await else { return Attempt::Again };
         let mut applied = self.queue.applied();
         let mut waiter = cluster.proposals.add();
         let request =
             Request::Forward { term: now.term, sequence: waiter.sequence, command: Arc::clone(command) };
-        // What waits longer than this to be sent never was: the link is stuck, and the leader perhaps another by now.
-        let begun = tokio::time::timeout(cluster.election_timeout, session.begin(&request)).await;
-        let Ok(Ok(mut refusal)) = begun else { return Attempt::Again };
-        let mut may_be_refused = true;
+        // None while it has to be sent again: the link broke, and the leader knows what it has taken.
+        let mut refusal = match send(cluster, leader, &request).await {
+            Ok(refusal) => Some(refusal),
+            Err(_not_sent) => return Attempt::Again,
+        };
         loop {
-            let later_term = applied.wait_for(|applied| applied.is_some_and(|(term, _)| term > now.term));
+            // The value that it ends with is a lock, which must not outlive it.
+            let later_term = async {
+                drop(applied.wait_for(|applied| applied.is_some_and(|(term, _)| term > now.term)).await);
+            };
+            let sent = refusal.is_some();
+            let refused = async {
+                match refusal.as_mut() {
+                    Some(refusal) => refusal.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 answer = &mut waiter.answer => {
@@ -108,17 +118,20 @@ impl Member {
                         Err(WriteError::Unknown("this member took a snapshot meanwhile".into()))
                     }));
                 }
-                refused = &mut refusal, if may_be_refused => match refused {
+                refused = refused => match refused {
                     Ok(Reply::NotLeader) => return Attempt::Again,
                     Ok(Reply::NoSpace { free_bytes, reserve_bytes }) => {
                         let dir = format!("member {leader:016x}").into();
                         return Attempt::Answered(Err(WriteError::NoSpace { dir, free_bytes, reserve_bytes }));
                     }
-                    // The entry may be in the leader's log, or not: the log will tell.
-                    Ok(_) | Err(_) => may_be_refused = false,
+                    // The entry may be in the leader's log, or not: the log will tell, or another attempt.
+                    Ok(_) | Err(_) => refusal = None,
                 },
-                _ = later_term => {
+                () = later_term => {
                     return waiter.answer.try_recv().map_or(Attempt::Again, Attempt::Answered);
+                }
+                () = tokio::time::sleep(LOOK_AGAIN), if !sent => {
+                    refusal = send(cluster, leader, &request).await.ok();
                 }
                 () = tokio::time::sleep_until(deadline) => return Attempt::Answered(Err(WriteError::Timeout)),
             }
@@ -155,4 +168,12 @@ impl Member {
             }
         }
     }
+}
+
+/// Puts a request on its way to the leader. After an error it was not sent.
+async fn send(cluster: &Cluster, leader: u64, request: &Request) -> Result<Answering, CallError> {
+    let peer = cluster.peers.get(leader).ok_or(CallError::NoAddress)?;
+    let begin = async { cluster.peers.session(&peer, Purpose::Calls).await?.begin(request).await };
+    // What waits longer than this to be sent never was: the link is stuck, and the leader perhaps another by now.
+    tokio::time::timeout(cluster.election_timeout, begin).await.map_err(|_late| CallError::Timeout)?
 }

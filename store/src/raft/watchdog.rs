@@ -70,7 +70,10 @@ impl Member {
             while let Some(event) = events.recv().await {
                 match event {
                     PeerEvent::Gone(peer) => self.replace_leader(peer).await,
-                    PeerEvent::Reached(_) => duplicate_since = None,
+                    PeerEvent::Reached(_) => {
+                        duplicate_since = None;
+                        self.form().await;
+                    }
                     PeerEvent::NotAMember(index) => self.check_removed(index),
                     PeerEvent::Duplicate => {
                         let since: &mut Instant = duplicate_since.get_or_insert_with(Instant::now);
@@ -85,6 +88,19 @@ impl Member {
             biased;
             () = stop.cancelled() => {}
             () = work => {}
+        }
+    }
+
+    /// A cluster without a leader so far need not wait for timers: once another member is reached, the first in line asks for votes.
+    async fn form(&self) {
+        let first = {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let first = metrics.membership_config.membership().voter_ids().min();
+            metrics.current_leader.is_none() && first == Some(self.id)
+        };
+        if first && let Err(error) = self.raft.trigger().elect(true).await {
+            tracing::debug!(%error, "consensus has ended");
         }
     }
 

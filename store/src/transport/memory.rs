@@ -26,6 +26,8 @@ struct Shared {
     listeners: Mutex<HashMap<String, Listener>>,
     /// Pairs (from, to) of names between which nothing passes.
     cuts: watch::Sender<BTreeSet<(String, String)>>,
+    /// How often all links were broken.
+    breaks: watch::Sender<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +38,11 @@ struct Listener {
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { listeners: Mutex::default(), cuts: watch::Sender::new(BTreeSet::new()) }
+        Self {
+            listeners: Mutex::default(),
+            cuts: watch::Sender::new(BTreeSet::new()),
+            breaks: watch::Sender::new(0),
+        }
     }
 }
 
@@ -93,6 +99,11 @@ impl MemoryNetwork {
         self.shared.cuts.send_modify(BTreeSet::clear);
     }
 
+    /// Breaks all links; what is on its way on them is lost. Members may open new ones.
+    pub fn break_links(&self) {
+        self.shared.breaks.send_modify(|breaks| *breaks += 1);
+    }
+
     /// Waits until frames pass from one member to another.
     async fn passes(&self, from: &str, to: &str) {
         let mut cuts = self.shared.cuts.subscribe();
@@ -122,17 +133,22 @@ impl Transport for MemoryTransport {
             let (there, here) = (mpsc::channel(FRAMES_MAX), mpsc::channel(FRAMES_MAX));
             let half = |queue, from: &str, to: &str| {
                 let (from, to) = (from.to_owned(), to.to_owned());
-                Box::new(MemorySender { network: self.network.clone(), from, to, queue })
+                let broken = self.network.shared.breaks.subscribe();
+                Box::new(MemorySender { network: self.network.clone(), from, to, queue, broken })
+            };
+            let receiving = |queue| {
+                let broken = self.network.shared.breaks.subscribe();
+                Box::new(MemoryReceiver { queue, broken })
             };
             let theirs = Link {
                 sender: half(here.0, &listener.owner, &self.owner),
-                receiver: Box::new(MemoryReceiver { queue: there.1 }),
+                receiver: receiving(there.1),
                 peer: self.owner.clone(),
             };
             listener.links.send(theirs).await.map_err(|_gone| refused())?;
             Ok(Link {
                 sender: half(there.0, &self.owner, &listener.owner),
-                receiver: Box::new(MemoryReceiver { queue: here.1 }),
+                receiver: receiving(here.1),
                 peer: listener.owner,
             })
         })
@@ -168,6 +184,11 @@ struct MemorySender {
     from: String,
     to: String,
     queue: mpsc::Sender<Bytes>,
+    broken: watch::Receiver<u64>,
+}
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the link broke")
 }
 
 impl LinkSender for MemorySender {
@@ -177,6 +198,7 @@ impl LinkSender for MemorySender {
             for frame in frames.drain(..) {
                 tokio::select! {
                     biased;
+                    _ = self.broken.changed() => return Err(broken()),
                     () = self.queue.closed() => return Err(ended()),
                     () = self.network.passes(&self.from, &self.to) => {}
                 }
@@ -190,11 +212,18 @@ impl LinkSender for MemorySender {
 #[derive(Debug)]
 struct MemoryReceiver {
     queue: mpsc::Receiver<Bytes>,
+    broken: watch::Receiver<u64>,
 }
 
 impl LinkReceiver for MemoryReceiver {
     fn receive(&mut self) -> BoxFuture<'_, io::Result<Option<Bytes>>> {
-        Box::pin(async move { Ok(self.queue.recv().await) })
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                _ = self.broken.changed() => Err(broken()),
+                frame = self.queue.recv() => Ok(frame),
+            }
+        })
     }
 }
 

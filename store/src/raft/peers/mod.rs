@@ -8,5 +8,5 @@ mod session;
 pub(crate) use client::Network;
 pub(crate) use join::ask_for_members;
 pub(crate) use peer::{CallError, Local, PeerEvent, Peers};
-pub(crate) use server::{Answer, Answerer, Server};
-pub(crate) use session::Session;
+pub(crate) use server::{Answer, Answerer, From, Server};
+pub(crate) use session::{Answering, Session};

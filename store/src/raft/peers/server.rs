@@ -29,10 +29,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// An answer, or none if the request wants none.
 pub(crate) type Answer = BoxFuture<'static, Option<Reply>>;
 
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct From {
+    pub(crate) member: u64,
+    /// Of its process.
+    pub(crate) instance: u64,
+}
+
 /// What is behind the links.
 pub(crate) trait Answerer: Send + Sync + 'static {
-    /// Answers a request of member `from`.
-    fn answer(self: Arc<Self>, from: u64, request: Request) -> Answer;
+    /// Answers a request of another member.
+    fn answer(self: Arc<Self>, from: From, request: Request) -> Answer;
 
     /// Takes a snapshot from a link that begins with this request.
     fn take_snapshot(self: Arc<Self>, first: Request, parts: Box<dyn LinkReceiver>) -> Answer;
@@ -195,6 +203,7 @@ impl<A: Answerer> Server<A> {
             self.receive_snapshot(link).await;
             return;
         }
+        let from = From { member: hello.from, instance: hello.instance };
         let Link { mut sender, receiver, .. } = link;
         let (requests, mut incoming) = mpsc::channel(BATCH_MAX);
         let ended = CancellationToken::new();
@@ -209,7 +218,7 @@ impl<A: Answerer> Server<A> {
                 request = incoming.recv(), if under_way.len() < REQUESTS_MAX => {
                     let Some((number, request)) = request else { return };
                     self.heard(hello);
-                    let answer = Arc::clone(&self.answerer).answer(hello.from, request);
+                    let answer = Arc::clone(&self.answerer).answer(from, request);
                     under_way.push(async move {
                         answer.await.map(|reply| Bytes::from(reply.encode(number)))
                     });
