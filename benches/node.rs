@@ -30,7 +30,7 @@ use kube::{Api, Client, Config};
 
 const PODS: usize = 40;
 const REPLICAS: i32 = 100;
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(300);
 
 struct Node {
     dir: tempfile::TempDir,

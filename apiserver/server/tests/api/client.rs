@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -84,17 +85,29 @@ impl Client {
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.unwrap()
     }
 
-    /// An HTTP/2 connection and its sender.
-    pub(crate) async fn http2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+    /// A TLS connection that has agreed on HTTP/2, for raw bytes.
+    pub(crate) async fn connect_http2(&self) -> TlsStream<TcpStream> {
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        let client = Self { addr: self.addr, tls: Arc::new(tls) };
-        let io = TokioIo::new(client.connect().await);
+        Self { addr: self.addr, tls: Arc::new(tls) }.connect().await
+    }
+
+    /// An HTTP/2 connection and its sender.
+    pub(crate) async fn http2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+        let io = TokioIo::new(self.connect_http2().await);
         let (sender, connection) =
             hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
         #[allow(clippy::disallowed_methods, reason = "a test's client, ended by its connection")]
         let _task = tokio::spawn(connection);
         sender
+    }
+
+    /// A watch whose answer is never read.
+    pub(crate) async fn raw_watch(&self, path: &str) -> TlsStream<TcpStream> {
+        let mut stream = self.connect().await;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        stream
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {

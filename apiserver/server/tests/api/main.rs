@@ -6,6 +6,7 @@ mod bad_inputs;
 mod client;
 mod custom;
 mod discovery;
+mod http2_floods;
 mod kinds;
 mod lists;
 mod negotiation;

@@ -159,3 +159,51 @@ async fn rapid_resets_close_their_connection_only() {
     tokio::time::timeout(DEADLINE, freed).await.expect("reset watches leave nothing behind");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_that_never_read_are_cut_and_delay_nobody() {
+    let mut limits = limits();
+    limits.long_running_max = 400;
+    limits.write_stall_timeout = Duration::from_secs(2);
+    let server = TestServer::with(limits).await;
+    let admin = server.admin();
+    let path = "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=0";
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(admin.watch("/api/v1/secrets?watch=1&resourceVersion=0", "application/json").await);
+    }
+    let mut deaf = Vec::new();
+    for _ in 0..99 {
+        deaf.push(admin.raw_watch(path).await);
+    }
+    let mut reader = admin.watch(path, "application/json").await;
+    assert_eq!(admin.get(path).await.code, 429, "B044: above the cap");
+    // Far more than what the sockets of those who do not read can hold.
+    let data = json!({"k": "x".repeat(512 << 10)});
+    for at in 0..24 {
+        let name = format!("big-{at}");
+        admin
+            .post("/api/v1/namespaces/default/configmaps", &config_map(&name, &json!({}), &data))
+            .await
+            .expect(201);
+        let accepted = std::time::Instant::now();
+        assert_eq!(reader.event().await, format!("ADDED {name}"));
+        assert!(accepted.elapsed() < Duration::from_secs(1), "B044: {:?}", accepted.elapsed());
+    }
+    // One slot each is free again once they are cut.
+    let cut = async {
+        loop {
+            let metrics = String::from_utf8(admin.get("/metrics").await.bytes.to_vec()).unwrap();
+            let open = metrics
+                .lines()
+                .find(|l| l.starts_with("apiserver_longrunning_requests{") && l.contains("\"configmaps\""));
+            if open.is_some_and(|line| line.ends_with(" 1")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), cut).await.expect("B044: slow readers are cut");
+    drop((idle, deaf));
+    server.stop().await;
+}
