@@ -54,10 +54,15 @@ async fn a_deployment_spreads_rolls_and_goes_with_all_that_it_owns() {
     eventually(&deployments, "four pods available", |all| all.iter().all(is_complete)).await;
     let running = pods.list(&kube::api::ListParams::default()).await.unwrap().items;
     for name in ["a", "b"] {
-        assert_eq!(running.iter().filter(|pod| node(pod) == name).count(), 2, "pods are spread over the nodes");
+        assert_eq!(
+            running.iter().filter(|pod| node(pod) == name).count(),
+            2,
+            "pods are spread over the nodes"
+        );
     }
 
-    let new_image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:2"}]}}}});
+    let new_image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:2"}]}}}});
     deployments.patch("web", &PatchParams::default(), &Patch::Strategic(new_image)).await.unwrap();
     eventually(&deployments, "rolled", |all| all.iter().all(is_complete)).await;
     let all = eventually(&pods, "only new pods", |all| all.len() == 4).await;
@@ -78,15 +83,18 @@ async fn a_service_finds_its_pods_and_a_namespace_ends_empty() {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     namespaces.create(&PostParams::default(), &object(json!({"metadata": {"name": "shop"}}))).await.unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "shop");
-    eventually(&accounts, "the default account", |all| all.iter().any(|account| account.name_any() == "default"))
-        .await;
+    eventually(&accounts, "the default account", |all| {
+        all.iter().any(|account| account.name_any() == "default")
+    })
+    .await;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "shop");
     eventually(&maps, "the root CA", |all| all.iter().any(|map| map.name_any() == "kube-root-ca.crt")).await;
 
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "shop");
     deployments.create(&PostParams::default(), &deployment(2)).await.unwrap();
     let services: Api<Service> = Api::namespaced(client.clone(), "shop");
-    let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
+    let service =
+        json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
     services.create(&PostParams::default(), &object(service)).await.unwrap();
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "shop");
     let ready = |slice: &EndpointSlice| {
@@ -122,7 +130,10 @@ async fn a_pod_that_fits_nowhere_says_why_and_starts_once_it_fits() {
     eventually(&events, "an event that says why", |all| {
         all.iter().any(|event| {
             event.reason.as_deref() == Some("FailedScheduling")
-                && event.message.as_deref().is_some_and(|text| text.starts_with("0/1 nodes are available: 1 node(s)"))
+                && event
+                    .message
+                    .as_deref()
+                    .is_some_and(|text| text.starts_with("0/1 nodes are available: 1 node(s)"))
         })
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -17,6 +17,7 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::openapi;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
+use parking_lot::Mutex;
 
 use super::documents::{content_hash, content_tag};
 use crate::encoding::{gzip_wanted, raw_response};
@@ -39,6 +40,8 @@ struct Compressed {
     gzip: Bytes,
     hash: String,
     etag: HeaderValue,
+    /// Unpacked for those who do not take gzip: one copy for all who read it now, none when nobody does.
+    plain: Mutex<Weak<Vec<u8>>>,
 }
 
 impl Compressed {
@@ -50,7 +53,32 @@ impl Compressed {
             gzip: encoder.finish().unwrap_or_default().into(),
             hash: content_hash(document),
             etag: content_tag(document),
+            plain: Mutex::default(),
         }
+    }
+
+    /// The document as it was before compression.
+    fn plain(&self) -> std::io::Result<Bytes> {
+        let mut shared = self.plain.lock();
+        let document = if let Some(document) = shared.upgrade() {
+            document
+        } else {
+            let mut plain = Vec::with_capacity(self.gzip.len() * 8);
+            GzDecoder::new(&self.gzip[..]).read_to_end(&mut plain)?;
+            let document = Arc::new(plain);
+            *shared = Arc::downgrade(&document);
+            document
+        };
+        Ok(Bytes::from_owner(Shared(document)))
+    }
+}
+
+/// Lets [`Bytes`] hold a document that others read too.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -160,9 +188,8 @@ fn respond(document: &Compressed, headers: &HeaderMap, content_type: &'static st
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        let mut plain = Vec::with_capacity(document.gzip.len() * 8);
-        match GzDecoder::new(&document.gzip[..]).read_to_end(&mut plain) {
-            Ok(_) => http::Response::new(full_body(plain)),
+        match document.plain() {
+            Ok(plain) => http::Response::new(full_body(plain)),
             // Our own bytes, compressed in this process.
             Err(error) => {
                 tracing::error!(%error, "a kept document cannot be read");

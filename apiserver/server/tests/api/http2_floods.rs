@@ -38,7 +38,11 @@ fn literal(text: &[u8]) -> Vec<u8> {
         out.push(u8::try_from(text.len()).unwrap());
     } else {
         let rest = text.len() - 127;
-        out.extend_from_slice(&[127, u8::try_from(rest % 128).unwrap() | 128, u8::try_from(rest / 128).unwrap()]);
+        out.extend_from_slice(&[
+            127,
+            u8::try_from(rest % 128).unwrap() | 128,
+            u8::try_from(rest / 128).unwrap(),
+        ]);
     }
     out.extend_from_slice(text);
     out
@@ -142,7 +146,9 @@ async fn headers_that_unpack_to_too_much_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_of_frames_that_want_an_answer_do_not_grow_the_server() {
     let server = TestServer::start().await;
-    for (id, one) in [("PING", frame(PING, 0, 0, &[7; 8])), ("SETTINGS", frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]))] {
+    for (id, one) in
+        [("PING", frame(PING, 0, 0, &[7; 8])), ("SETTINGS", frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]))]
+    {
         let mut stream = open(&server.anonymous(), &[]).await;
         let before = resident_kib();
         let burst = one.repeat(1000);
