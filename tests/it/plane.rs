@@ -8,7 +8,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use mainstay_apiserver_server::config::{
-    KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_base::lifecycle::{SystemClock, Tasks};
 use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, generate_key_pem};
@@ -139,6 +139,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
         cluster_cidr: None,
         node_ports: 30_000..=32_767,
         anonymous: true,
+        admission: AdmissionConfig::default(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

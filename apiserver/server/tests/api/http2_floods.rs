@@ -1,10 +1,11 @@
 //! Hostile HTTP/2: floods of frames that cost the sender little. Frames are written by hand, since no client library sends them.
 //! Each flood must end or stall its own connection only, and must not grow the server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::{Client, DEADLINE};
@@ -87,7 +88,7 @@ async fn flood(stream: &mut TlsStream<TcpStream>, mut burst: impl FnMut() -> Vec
 /// Whether the server ends the connection, by GOAWAY or by closing it.
 async fn is_ended(stream: &mut TlsStream<TcpStream>) -> bool {
     let mut answer = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     loop {
         match tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer)).await {
             Ok(Ok(0) | Err(_)) => return true,
