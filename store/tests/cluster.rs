@@ -53,8 +53,6 @@ impl Members {
         let mut cluster =
             ClusterConfig::new(format!("m{member}"), initial(self.initial), Arc::new(transport));
         cluster.client_urls = vec![format!("http://m{member}:2379")];
-        cluster.heartbeat_interval = Duration::from_millis(50);
-        cluster.election_timeout = Duration::from_millis(500);
         cluster.snapshot_entries = 20;
         Config {
             dir: self.dirs[member].path().to_path_buf(),

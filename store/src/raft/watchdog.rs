@@ -15,8 +15,9 @@ use super::member::{Cluster, Member};
 use super::peers::PeerEvent;
 use crate::api::ClusterError;
 
-/// How long the members wait for each other when a leader's process has ended: the first in line tries at once, the next after this.
-const NEXT_IN_LINE: Duration = Duration::from_millis(40);
+/// How long the members wait for each other when a leader's process has ended: the first in line tries at once, the next after this. Longer
+/// than a vote takes on a busy disk, so that they do not outbid each other.
+const NEXT_IN_LINE: Duration = Duration::from_millis(100);
 /// So often members try to replace a leader before they leave it to the election timeout.
 const ATTEMPTS_MAX: u32 = 5;
 /// A member that was removed while it led leads on for a moment, so that the others hear of it.
