@@ -20,7 +20,7 @@ pub struct Creation<'a> {
 }
 
 /// Writes the system's metadata, generates the name, and lets the kind drop what clients may not set. Comes after
-/// mutating admission.
+/// mutating admission. What upstream's form always shows (such as an empty `status`) stands again afterwards.
 ///
 /// # Errors
 /// A 500 with upstream's text when the object carries a resource version; a 405 for a kind that is closed.
@@ -48,6 +48,7 @@ pub fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creation<'_>) 
         }
     }
     kind.rules.prepare_create(object);
+    kind.schema().fill_zeros(object);
     Ok(())
 }
 

@@ -260,6 +260,16 @@ impl Type {
         self.zeros
     }
 
+    /// Puts into `object` what stands in a canonical tree for the kind's own fields that are absent.
+    pub fn fill_zeros(&self, object: &mut Value) {
+        let Value::Map(map) = object else { return };
+        for field in self.zeros {
+            if let Some(zero) = &field.zero {
+                map.get_or_insert(field.name, || zero.clone());
+            }
+        }
+    }
+
     /// The field of that protobuf number, with its index.
     pub(crate) fn numbered(&self, number: u32) -> Option<(usize, &'static Field)> {
         let at = usize::from(*self.by_number.get(number as usize)?).checked_sub(1)?;

@@ -12,6 +12,9 @@ const DNS_LABEL_MAX: usize = 63;
 const DNS_SUBDOMAIN_MAX: usize = 253;
 
 fn pattern(text: &str, pattern: &str, examples: &[&str]) -> String {
+    if examples.is_empty() {
+        return format!("{text} (regex used for validation is '{pattern}')");
+    }
     // Two spaces before "or": that is how upstream joins the examples.
     let examples: Vec<String> = examples.iter().map(|example| format!("'{example}', ")).collect();
     format!("{text} (e.g. {}regex used for validation is '{pattern}')", examples.join(" or "))
@@ -299,6 +302,63 @@ pub fn ip(text: &str) -> Faults {
         return Faults::new();
     }
     vec![String::from("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
+}
+
+/// `*.` and an RFC 1123 subdomain.
+pub fn wildcard_dns_subdomain(text: &str) -> Faults {
+    let mut faults = Faults::new();
+    if text.len() > DNS_SUBDOMAIN_MAX {
+        faults.push(too_long(DNS_SUBDOMAIN_MAX));
+    }
+    if !text.strip_prefix("*.").is_some_and(matches_dns_subdomain) {
+        faults.push(pattern(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist \
+             of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+            "\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["*.example.com"],
+        ));
+    }
+    faults
+}
+
+/// The path after the domain in `example.com/path`.
+pub fn http_path(text: &str) -> Faults {
+    let allowed = |b: u8| is_alphanumeric(b) || b"/-._~%!$&'()*+,;=:".contains(&b);
+    if !text.is_empty() && text.bytes().all(allowed) {
+        return Faults::new();
+    }
+    vec![pattern("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[])]
+}
+
+/// Reason of a condition.
+pub fn condition_reason(text: &str) -> Faults {
+    let inner = |b: u8| is_alphanumeric(b) || matches!(b, b'_' | b',' | b':');
+    let edge = |b: u8| is_alphanumeric(b) || b == b'_';
+    if framed(text, edge, inner) && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Faults::new();
+    }
+    vec![pattern(
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric \
+         characters or '_,:', and must end with an alphanumeric character or '_'",
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+    )]
+}
+
+/// An IP address of a field that came late enough to be strict: in canonical form.
+pub fn ip_canonical(text: &str) -> Faults {
+    let Ok(address) = text.parse::<std::net::IpAddr>() else { return ip(text) };
+    if matches!(address, std::net::IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+        return vec![String::from("must not be an IPv4-mapped IPv6 address")];
+    }
+    canonical(text, &address.to_string())
+}
+
+fn canonical(text: &str, expected: &str) -> Faults {
+    if text == expected {
+        return Faults::new();
+    }
+    vec![format!("must be in canonical form ({})", super::quote(expected))]
 }
 
 #[cfg(test)]
