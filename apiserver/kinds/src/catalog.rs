@@ -1,6 +1,9 @@
 //! Every kind that is built, and how to find one.
 
-use crate::{apps, core, endpoint_slice, lease, priority_class, rbac, review};
+use crate::{
+    apps, batch, core, endpoint_slice, lease, networking, pod_disruption_budget, priority_class, rbac,
+    review, runtime_class, storage,
+};
 use mainstay_apiserver_extensions::crd;
 use mainstay_apiserver_machinery::kind::Kind;
 
@@ -9,29 +12,53 @@ static ALL: &[&Kind] = &[
     &core::config_map::CONFIG_MAP,
     &core::endpoints::ENDPOINTS,
     &core::event::EVENT,
+    &core::limit_range::LIMIT_RANGE,
     &core::namespace::NAMESPACE,
     &core::node::NODE,
+    &core::volume::PERSISTENT_VOLUME_CLAIM,
+    &core::volume::PERSISTENT_VOLUME,
     &core::pod::POD,
+    &core::pod_template::POD_TEMPLATE,
+    &core::replication_controller::REPLICATION_CONTROLLER,
+    &core::resource_quota::RESOURCE_QUOTA,
     &core::secret::SECRET,
     &core::service::SERVICE,
     &core::service_account::SERVICE_ACCOUNT,
     &crd::CUSTOM_RESOURCE_DEFINITION,
+    &apps::CONTROLLER_REVISION,
+    &apps::DAEMON_SET,
     &apps::DEPLOYMENT,
     &apps::REPLICA_SET,
+    &apps::STATEFUL_SET,
     &review::SELF_SUBJECT_REVIEW,
     &review::TOKEN_REVIEW,
     &review::LOCAL_SUBJECT_ACCESS_REVIEW,
     &review::SELF_SUBJECT_ACCESS_REVIEW,
     &review::SELF_SUBJECT_RULES_REVIEW,
     &review::SUBJECT_ACCESS_REVIEW,
+    &batch::CRON_JOB,
+    &batch::JOB,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &core::event::EVENTS_EVENT,
+    &networking::INGRESS_CLASS,
+    &networking::INGRESS,
+    &networking::IP_ADDRESS,
+    &networking::NETWORK_POLICY,
+    &networking::SERVICE_CIDR,
+    &runtime_class::RUNTIME_CLASS,
+    &pod_disruption_budget::POD_DISRUPTION_BUDGET,
     &rbac::CLUSTER_ROLE,
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::ROLE,
     &rbac::ROLE_BINDING,
     &priority_class::PRIORITY_CLASS,
+    &storage::CSI_DRIVER,
+    &storage::CSI_NODE,
+    &storage::CSI_STORAGE_CAPACITY,
+    &storage::STORAGE_CLASS,
+    &storage::VOLUME_ATTACHMENT,
+    &storage::VOLUME_ATTRIBUTES_CLASS,
 ];
 
 /// Kinds that occur only as bodies of subresources; discovery does not list them as resources.

@@ -1,10 +1,18 @@
 //! Cells that many tables share: ages, lists of containers, selectors.
 
+use mainstay_apiserver_machinery::kind::Column;
 pub(crate) use mainstay_apiserver_machinery::pipeline::human_duration;
 use mainstay_apiserver_machinery::pipeline::parse_timestamp;
 use mainstay_apiserver_machinery::value::{Value, from_value};
 use mainstay_proto_api::label::{LabelSelector, Selector};
 use time::OffsetDateTime;
+
+/// The column of [`age`].
+pub(crate) const AGE: Column = Column::new("Age", "Time since the object was created.");
+/// The columns of [`containers_and_images`], in wide output.
+pub(crate) const CONTAINERS: Column = Column::new("Containers", "Names of the containers.").wide();
+/// See [`CONTAINERS`].
+pub(crate) const IMAGES: Column = Column::new("Images", "Images of the containers.").wide();
 
 /// How long ago the time in `value` was; `<unknown>` when there is none.
 pub(crate) fn since(value: Option<&Value>, now: OffsetDateTime) -> String {
@@ -32,6 +40,16 @@ pub(crate) fn text_or(object: &Value, path: &[&str], absent: &str) -> Value {
 /// The number at a path, or 0.
 pub(crate) fn number(object: &Value, path: &[&str]) -> Value {
     object.path_i64(path).unwrap_or_default().into()
+}
+
+/// The boolean at a path as `true` or `false` of a text column; false when it is absent.
+pub(crate) fn flag(object: &Value, path: &[&str]) -> Value {
+    object.path_bool(path).unwrap_or_default().into()
+}
+
+/// How many items there are at a path.
+pub(crate) fn count(object: &Value, path: &[&str]) -> Value {
+    i64::try_from(object.path_list(path).len()).unwrap_or(i64::MAX).into()
 }
 
 /// Names and images of the containers of a pod template, each joined by commas.

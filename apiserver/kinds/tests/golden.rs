@@ -323,22 +323,35 @@ fn rules_hold_out_against_any_value_in_any_place() {
         Value::from(vec![Value::Null]),
         Value::map(),
     ];
-    for path in scripts() {
-        let script = std::fs::read_to_string(&path).unwrap();
-        for section in script.split("\n## ").filter(|section| section.starts_with("create")) {
-            println!("{}: {}", path.display(), section.lines().next().unwrap());
-            let mut object = free(section.split_once('\n').unwrap().1.split("\n## ").next().unwrap());
-            let gvk = Meta(&object).gvk();
-            let kind = kinds::by_gvk(&gvk.group, &gvk.version, &gvk.kind).unwrap();
-            drop(pipeline::accept(kind, &mut object, "default"));
-            let mut all = Vec::new();
-            places(&object, &mut Vec::new(), &mut all);
-            for place_of in &all {
-                for value in &strange {
-                    let mut changed = object.clone();
-                    *place(&mut changed, place_of) = value.clone();
-                    exercise(kind, &changed, &object);
+    let scripts = scripts();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, std::num::NonZero::get) {
+            scope.spawn(|| {
+                while let Some(path) = scripts.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    exercise_script(path, &strange);
                 }
+            });
+        }
+    });
+}
+
+/// Puts each strange value into each place of every object of a script.
+fn exercise_script(path: &Path, strange: &[Value]) {
+    let script = std::fs::read_to_string(path).unwrap();
+    for section in script.split("\n## ").filter(|section| section.starts_with("create")) {
+        println!("{}: {}", path.display(), section.lines().next().unwrap());
+        let mut object = free(section.split_once('\n').unwrap().1.split("\n## ").next().unwrap());
+        let gvk = Meta(&object).gvk();
+        let kind = kinds::by_gvk(&gvk.group, &gvk.version, &gvk.kind).unwrap();
+        drop(pipeline::accept(kind, &mut object, "default"));
+        let mut all = Vec::new();
+        places(&object, &mut Vec::new(), &mut all);
+        for place_of in &all {
+            for value in strange {
+                let mut changed = object.clone();
+                *place(&mut changed, place_of) = value.clone();
+                exercise(kind, &changed, &object);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! apps/v1 Deployment.
 
-use super::template::{validate_counts, validate_selector_and_template};
+use super::template::{validate_available, validate_counts, validate_selector_and_template};
+use crate::amount::{int_or_percent, validate_int_or_percent, validate_percent_bound};
 use crate::pod_spec::{default_template, warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore_except, restore_meta};
-use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use time::OffsetDateTime;
@@ -90,6 +91,7 @@ impl Rules for Deployment {
     fn validate_status(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         let (status, before) = (At::root(new).get("status"), At::root(old).get("status"));
         validate_counts(&status, &["updatedReplicas", "readyReplicas", "availableReplicas"], errors);
+        validate_available(&status, "readyReplicas", errors);
         status.get("unavailableReplicas").non_negative(errors);
         let count = status.get("collisionCount");
         let was = before.get("collisionCount").int();
@@ -159,28 +161,13 @@ fn validate_strategy(strategy: &At<'_>, errors: &mut ErrorList) {
             for field in [&unavailable, &surge] {
                 validate_int_or_percent(field, errors);
             }
-            if amount(&unavailable) == Some(0) && amount(&surge) == Some(0) {
+            if int_or_percent(&unavailable) == Some(0) && int_or_percent(&surge) == Some(0) {
                 unavailable.invalid(errors, "may not be 0 when `maxSurge` is 0");
             }
             for field in [&unavailable, &surge] {
-                if field.text().ends_with('%') && amount(field).is_some_and(|percent| percent > 100) {
-                    field.invalid(errors, "must not be greater than 100%");
-                }
+                validate_percent_bound(field, errors);
             }
         }
         _ => errors.not_supported(&strategy.path, strategy.value.clone(), &["Recreate", "RollingUpdate"]),
-    }
-}
-
-/// The number of an amount, be it a count or a percentage.
-fn amount(field: &At<'_>) -> Option<i64> {
-    field.int().or_else(|| field.text().strip_suffix('%')?.parse().ok())
-}
-
-fn validate_int_or_percent(field: &At<'_>, errors: &mut ErrorList) {
-    match field.value {
-        Value::Str(text) => field.invalid_each(errors, names::percent(text)),
-        Value::Int(_) => field.non_negative(errors),
-        _ => field.invalid(errors, "must be an integer or percentage (e.g '5%%')"),
     }
 }

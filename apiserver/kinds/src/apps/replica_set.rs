@@ -1,6 +1,6 @@
 //! apps/v1 ReplicaSet.
 
-use super::template::{validate_counts, validate_selector_and_template};
+use super::template::{validate_available, validate_counts, validate_selector_and_template};
 use crate::pod_spec::{default_template, warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
@@ -67,6 +67,7 @@ impl Rules for ReplicaSet {
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
         let status = At::root(new).get("status");
         validate_counts(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], errors);
+        validate_available(&status, "readyReplicas", errors);
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {

@@ -26,21 +26,26 @@ pub(crate) fn validate_selector_and_template(spec: &At<'_>, errors: &mut ErrorLi
                 labels.invalid(errors, "`selector` does not match template `labels`");
             }
             validate_template(&template, errors);
-            let spec = template.get("spec");
-            let policy = spec.get("restartPolicy");
-            if policy.text() != "Always" {
-                errors.not_supported(&policy.path, policy.text(), &["Always"]);
-            }
-            let deadline = spec.get("activeDeadlineSeconds");
-            if deadline.is_set() {
-                errors.forbidden(&deadline.path, "activeDeadlineSeconds in ReplicaSet is not Supported");
-            }
+            validate_always_restarts(&template.get("spec"), "ReplicaSet", errors);
         }
         None => selector.invalid(errors, "invalid label selector"),
     }
 }
 
-fn parse(selector: &Value) -> Option<Selector> {
+/// Checks that the pods of a `kind` restart for ever.
+pub(crate) fn validate_always_restarts(spec: &At<'_>, kind: &str, errors: &mut ErrorList) {
+    let policy = spec.get("restartPolicy");
+    if policy.text() != "Always" {
+        errors.not_supported(&policy.path, policy.text(), &["Always"]);
+    }
+    let deadline = spec.get("activeDeadlineSeconds");
+    if deadline.is_set() {
+        errors.forbidden(&deadline.path, &format!("activeDeadlineSeconds in {kind} is not Supported"));
+    }
+}
+
+/// The LabelSelector in `selector`, where it is sound.
+pub(crate) fn parse(selector: &Value) -> Option<Selector> {
     if selector.is_null() {
         return Selector::from_spec(None).ok();
     }
@@ -58,6 +63,15 @@ pub(crate) fn pairs(labels: &Value) -> BTreeMap<&str, &str> {
         .collect()
 }
 
+/// Reports a collision count in the status that went down.
+pub(crate) fn validate_collisions(status: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
+    let count = status.get("collisionCount");
+    let now = count.int().unwrap_or_default();
+    if before.get("collisionCount").int().is_some_and(|was| now < was) {
+        errors.invalid(&count.path, now, "cannot be decremented");
+    }
+}
+
 /// Checks the counts in `status`: none is negative, and those of `parts` are at most `replicas`.
 pub(crate) fn validate_counts(status: &At<'_>, parts: &[&str], errors: &mut ErrorList) {
     for field in ["observedGeneration", "replicas", "collisionCount"].iter().chain(parts) {
@@ -69,11 +83,13 @@ pub(crate) fn validate_counts(status: &At<'_>, parts: &[&str], errors: &mut Erro
             errors.invalid(&status.path.child(field), count(field), "cannot be greater than status.replicas");
         }
     }
-    if count("availableReplicas") > count("readyReplicas") {
-        errors.invalid(
-            &status.path.child("availableReplicas"),
-            count("availableReplicas"),
-            "cannot be greater than readyReplicas",
-        );
+}
+
+/// Reports more available replicas than ready ones, which the text calls `ready`.
+pub(crate) fn validate_available(status: &At<'_>, ready: &str, errors: &mut ErrorList) {
+    let available = status.get("availableReplicas");
+    let count = available.int().unwrap_or_default();
+    if count > status.get("readyReplicas").int().unwrap_or_default() {
+        errors.invalid(&available.path, count, &format!("cannot be greater than {ready}"));
     }
 }

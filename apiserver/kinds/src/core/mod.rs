@@ -3,9 +3,14 @@
 pub(crate) mod config_map;
 pub(crate) mod endpoints;
 pub(crate) mod event;
+pub(crate) mod limit_range;
 pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod pod;
+pub(crate) mod pod_template;
+pub(crate) mod replication_controller;
+pub(crate) mod resource_quota;
 pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod service_account;
+pub(crate) mod volume;

@@ -36,7 +36,8 @@ fn validate_weight(weight: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_node_selector(selector: &At<'_>, errors: &mut ErrorList) {
+/// Checks a selector of nodes.
+pub(crate) fn validate_node_selector(selector: &At<'_>, errors: &mut ErrorList) {
     let terms = selector.get("nodeSelectorTerms");
     if terms.is_empty() {
         errors.required(&terms.path, "must have at least one node selector term");

@@ -14,9 +14,12 @@ mod spec;
 mod volumes;
 mod warnings;
 
+pub(crate) use affinity::validate_node_selector;
 pub(crate) use defaults::{default_pod, default_template};
+pub(crate) use mounts::validate_no_backsteps;
 pub(crate) use probe::validate_port;
-pub(crate) use resources::qos_class;
+pub(crate) use resources::{qos_class, validate_container_resource_name, validate_limits};
 pub(crate) use scheduling::validate_tolerations;
 pub(crate) use spec::{Holder, validate_ephemeral_containers, validate_spec, validate_template};
+pub(crate) use volumes::{validate_host_path, validate_nfs};
 pub(crate) use warnings::warnings;

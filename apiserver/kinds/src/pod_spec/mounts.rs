@@ -61,7 +61,7 @@ pub(super) fn validate_descending(field: &At<'_>, path: &Path, errors: &mut Erro
     validate_no_backsteps(field.text(), path, errors);
 }
 
-pub(super) fn validate_no_backsteps(text: &str, path: &Path, errors: &mut ErrorList) {
+pub(crate) fn validate_no_backsteps(text: &str, path: &Path, errors: &mut ErrorList) {
     if text.split('/').any(|part| part == "..") {
         errors.invalid(path, text, "must not contain '..'");
     }

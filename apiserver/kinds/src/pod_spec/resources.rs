@@ -83,6 +83,19 @@ pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// Checks amounts that bound what something takes, by name of resource; there are no requests beside them.
+pub(crate) fn validate_limits(limits: &At<'_>, errors: &mut ErrorList) {
+    for (name, limit) in limits.entries() {
+        validate_name(name, &limit, errors);
+        validate_amount(name, &limit, errors);
+    }
+}
+
+/// Checks the name of a resource that containers ask for.
+pub(crate) fn validate_container_resource_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
+    validate_name(name, at, errors);
+}
+
 fn validate_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     let faults = names::qualified_name(name);
     let sound = faults.is_empty();

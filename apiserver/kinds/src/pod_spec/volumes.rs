@@ -68,14 +68,7 @@ fn validate_source(volume: &At<'_>, errors: &mut ErrorList) {
             "persistentVolumeClaim" => {
                 source.get("claimName").require(errors, "");
             }
-            "nfs" => {
-                source.get("server").require(errors, "");
-                let path = source.get("path");
-                path.require(errors, "");
-                if !path.text().starts_with('/') {
-                    path.invalid(errors, "must be an absolute path");
-                }
-            }
+            "nfs" => validate_nfs(&source, errors),
             "csi" => {
                 source.get("driver").require(errors, "");
             }
@@ -92,7 +85,18 @@ fn validate_source(volume: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_host_path(source: &At<'_>, errors: &mut ErrorList) {
+/// Checks where an NFS volume comes from.
+pub(crate) fn validate_nfs(source: &At<'_>, errors: &mut ErrorList) {
+    source.get("server").require(errors, "");
+    let path = source.get("path");
+    path.require(errors, "");
+    if !path.text().starts_with('/') {
+        path.invalid(errors, "must be an absolute path");
+    }
+}
+
+/// Checks a path of the host.
+pub(crate) fn validate_host_path(source: &At<'_>, errors: &mut ErrorList) {
     let path = source.get("path");
     if !path.require(errors, "") {
         return;

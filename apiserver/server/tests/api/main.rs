@@ -7,6 +7,7 @@ mod client;
 mod custom;
 mod discovery;
 mod http2_floods;
+mod every_kind;
 mod kinds;
 mod lists;
 mod negotiation;

@@ -9,3 +9,4 @@ mod status;
 mod update;
 
 pub use rules::POD;
+pub(crate) use update::list_differences;

@@ -124,7 +124,7 @@ fn with_updatable_of(new: &Value, old: &Value) -> Value {
 }
 
 /// Writes the fields that differ, one on a line.
-pub(super) fn list_differences(old: &Value, new: &Value, path: &str, out: &mut String, shown: &mut usize) {
+pub(crate) fn list_differences(old: &Value, new: &Value, path: &str, out: &mut String, shown: &mut usize) {
     if old == new || *shown >= SHOWN_MAX {
         return;
     }

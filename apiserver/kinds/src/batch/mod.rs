@@ -1,0 +1,12 @@
+//! Kinds of batch/v1.
+
+mod cron_job;
+mod failure_policy;
+mod indexes;
+mod job;
+mod job_spec;
+mod job_status;
+mod schedule;
+
+pub use cron_job::CRON_JOB;
+pub use job::JOB;

@@ -1,0 +1,128 @@
+//! core/v1 PersistentVolume.
+
+use super::modes::{CLASS_ANNOTATION, short_modes};
+use super::volume_spec::{sources, validate_spec};
+use crate::core::pod::list_differences;
+use crate::shape::{Body, STORED};
+use crate::table;
+use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
+use mainstay_apiserver_machinery::object::Meta;
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
+use mainstay_apiserver_machinery::value;
+use mainstay_apiserver_machinery::value::Value;
+use time::OffsetDateTime;
+
+/// core/v1 PersistentVolume.
+pub static PERSISTENT_VOLUME: Kind = Kind {
+    kind: "PersistentVolume",
+    plural: "persistentvolumes",
+    singular: "persistentvolume",
+    short_names: &["pv"],
+    namespaced: false,
+    type_name: "core/v1.PersistentVolume",
+    list_kind: "PersistentVolumeList",
+    subresources: &[Body::core("PersistentVolume", "core/v1.PersistentVolume").status()],
+    rules: &PersistentVolume,
+    storage: Some(Storage::new("persistentvolumes")),
+    ..STORED
+};
+
+struct PersistentVolume;
+
+impl Rules for PersistentVolume {
+    fn prepare_create(&self, object: &mut Value) {
+        let mut status = value!({"phase": "Pending"});
+        if let Some(now) = object.path(&["metadata", "creationTimestamp"]) {
+            status.set_path(&["lastPhaseTransitionTime"], now.clone());
+        }
+        object.set_path(&["status"], status);
+    }
+
+    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+        validate_spec(&At::root(object).get("spec"), errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        self.validate(new, errors);
+        let (spec, before) = (At::root(new).get("spec"), At::root(old).get("spec"));
+        let (mut now, mut was) = (Value::map(), Value::map());
+        for kind in sources() {
+            for (side, source) in [(&mut now, spec.get(kind)), (&mut was, before.get(kind))] {
+                if source.is_set() {
+                    side.set_path(&[kind], source.value.clone());
+                }
+            }
+        }
+        // Volumes made before there was a secret for growing may still get one.
+        let secret: &[&str] = &["csi", "controllerExpandSecretRef"];
+        if was.path(secret).is_none() && was.get("csi").is_some() {
+            now.remove_path(secret);
+        }
+        if now != was {
+            let (mut diff, mut shown) = (String::new(), 0);
+            list_differences(&was, &now, "spec", &mut diff, &mut shown);
+            errors.forbidden(
+                &spec.path.child("persistentvolumesource"),
+                &format!("spec.persistentvolumesource is immutable after creation\n{diff}"),
+            );
+        }
+        // Upstream leaves out `spec` in these paths.
+        let bare = |field: &str| At::new(spec.get(field).value, Path::new(field));
+        bare("volumeMode").unchanged(errors, &before.get("volumeMode"));
+        if before.has("nodeAffinity") {
+            bare("nodeAffinity").unchanged(errors, &before.get("nodeAffinity"));
+        }
+        let class = spec.get("volumeAttributesClassName");
+        if before.has("volumeAttributesClassName") && !class.is_set() {
+            errors.forbidden(&class.path, "update from non-nil value to nil is forbidden");
+        }
+    }
+
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::object_name(),
+            Column::new("Capacity", "Size of the volume."),
+            Column::new("Access Modes", "How nodes may mount the volume."),
+            Column::new("Reclaim Policy", "What becomes of the volume when its claim goes."),
+            Column::new("Status", "Whether the volume is claimed."),
+            Column::new("Claim", "The claim that has the volume."),
+            Column::new("StorageClass", "Class of the volume."),
+            Column::new("VolumeAttributesClass", "Class of the volume's changeable attributes."),
+            Column::new("Reason", "Why the volume failed, in one word."),
+            table::AGE,
+            Column::new("VolumeMode", "Whether the volume is a file system or a device.").wide(),
+        ];
+        COLUMNS
+    }
+
+    fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
+        let text = |path: &[&str]| table::text_or(object, path, "");
+        let reference = |field: &str| object.path_str(&["spec", "claimRef", field]).unwrap_or_default();
+        let claim = if object.path_map(&["spec", "claimRef"]).is_some() {
+            format!("{}/{}", reference("namespace"), reference("name"))
+        } else {
+            String::new()
+        };
+        let meta = Meta(object);
+        let class = meta
+            .annotation(CLASS_ANNOTATION)
+            .map_or_else(|| text(&["spec", "storageClassName"]), Value::from);
+        vec![
+            table::name(object),
+            table::text_or(object, &["spec", "capacity", "storage"], "0"),
+            short_modes(object.path_list(&["spec", "accessModes"])).into(),
+            text(&["spec", "persistentVolumeReclaimPolicy"]),
+            if meta.is_deleting() { "Terminating".into() } else { text(&["status", "phase"]) },
+            claim.into(),
+            class,
+            table::text_or(object, &["spec", "volumeAttributesClassName"], "<unset>"),
+            text(&["status", "reason"]),
+            table::age(object, now),
+            table::text_or(object, &["spec", "volumeMode"], "<unset>"),
+        ]
+    }
+}
