@@ -1,8 +1,9 @@
 //! Every kind that is built, and how to find one.
 
 use crate::{
-    apps, batch, core, endpoint_slice, lease, networking, pod_disruption_budget, priority_class, rbac,
-    review, runtime_class, storage,
+    admissionregistration, api_service, apps, autoscaling, batch, certificates, core, endpoint_slice,
+    flowcontrol, lease, networking, pod_disruption_budget, priority_class, rbac, resource, review,
+    runtime_class, storage, storage_version_migration,
 };
 use mainstay_apiserver_extensions::crd;
 use mainstay_apiserver_machinery::kind::Kind;
@@ -25,6 +26,13 @@ static ALL: &[&Kind] = &[
     &core::service::SERVICE,
     &core::service_account::SERVICE_ACCOUNT,
     &crd::CUSTOM_RESOURCE_DEFINITION,
+    &admissionregistration::MUTATING_ADMISSION_POLICY,
+    &admissionregistration::MUTATING_ADMISSION_POLICY_BINDING,
+    &admissionregistration::MUTATING_WEBHOOK_CONFIGURATION,
+    &admissionregistration::VALIDATING_ADMISSION_POLICY,
+    &admissionregistration::VALIDATING_ADMISSION_POLICY_BINDING,
+    &admissionregistration::VALIDATING_WEBHOOK_CONFIGURATION,
+    &api_service::API_SERVICE,
     &apps::CONTROLLER_REVISION,
     &apps::DAEMON_SET,
     &apps::DEPLOYMENT,
@@ -36,11 +44,18 @@ static ALL: &[&Kind] = &[
     &review::SELF_SUBJECT_ACCESS_REVIEW,
     &review::SELF_SUBJECT_RULES_REVIEW,
     &review::SUBJECT_ACCESS_REVIEW,
+    &autoscaling::HORIZONTAL_POD_AUTOSCALER_V1,
+    &autoscaling::HORIZONTAL_POD_AUTOSCALER,
     &batch::CRON_JOB,
     &batch::JOB,
+    &certificates::CERTIFICATE_SIGNING_REQUEST,
+    &certificates::CLUSTER_TRUST_BUNDLE,
+    &certificates::POD_CERTIFICATE_REQUEST,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &core::event::EVENTS_EVENT,
+    &flowcontrol::FLOW_SCHEMA,
+    &flowcontrol::PRIORITY_LEVEL_CONFIGURATION,
     &networking::INGRESS_CLASS,
     &networking::INGRESS,
     &networking::IP_ADDRESS,
@@ -52,6 +67,11 @@ static ALL: &[&Kind] = &[
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::ROLE,
     &rbac::ROLE_BINDING,
+    &resource::DEVICE_CLASS,
+    &resource::DEVICE_TAINT_RULE,
+    &resource::RESOURCE_CLAIM,
+    &resource::RESOURCE_CLAIM_TEMPLATE,
+    &resource::RESOURCE_SLICE,
     &priority_class::PRIORITY_CLASS,
     &storage::CSI_DRIVER,
     &storage::CSI_NODE,
@@ -59,6 +79,7 @@ static ALL: &[&Kind] = &[
     &storage::STORAGE_CLASS,
     &storage::VOLUME_ATTACHMENT,
     &storage::VOLUME_ATTRIBUTES_CLASS,
+    &storage_version_migration::STORAGE_VERSION_MIGRATION,
 ];
 
 /// Kinds that occur only as bodies of subresources; discovery does not list them as resources.

@@ -1,0 +1,252 @@
+//! admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
+
+use super::conditions::{self, validate_expression};
+use super::resource_rules;
+use super::webhook_configuration::REGISTRATION;
+use crate::formats::validate_conditions;
+use crate::shape::Body;
+use crate::table;
+use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::value::Value;
+use std::collections::HashSet;
+use time::OffsetDateTime;
+
+const ANNOTATIONS_MAX: usize = 20;
+const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+
+/// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy.
+pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
+    kind: "ValidatingAdmissionPolicy",
+    plural: "validatingadmissionpolicies",
+    singular: "validatingadmissionpolicy",
+    type_name: "admissionregistration.k8s.io/v1.ValidatingAdmissionPolicy",
+    list_kind: "ValidatingAdmissionPolicyList",
+    subresources: &[Body {
+        group: "admissionregistration.k8s.io",
+        version: "v1",
+        kind: "ValidatingAdmissionPolicy",
+        type_name: "admissionregistration.k8s.io/v1.ValidatingAdmissionPolicy",
+    }
+    .status()],
+    rules: &Policy { mutates: false },
+    storage: Some(Storage::new("validatingadmissionpolicies")),
+    ..REGISTRATION
+};
+
+/// admissionregistration.k8s.io/v1 MutatingAdmissionPolicy.
+pub static MUTATING_ADMISSION_POLICY: Kind = Kind {
+    kind: "MutatingAdmissionPolicy",
+    plural: "mutatingadmissionpolicies",
+    singular: "mutatingadmissionpolicy",
+    type_name: "admissionregistration.k8s.io/v1.MutatingAdmissionPolicy",
+    list_kind: "MutatingAdmissionPolicyList",
+    rules: &Policy { mutates: true },
+    storage: Some(Storage::new("mutatingadmissionpolicies")),
+    ..REGISTRATION
+};
+
+struct Policy {
+    mutates: bool,
+}
+
+impl Rules for Policy {
+    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+        let spec = At::root(object).get("spec");
+        let failure = spec.get("failurePolicy");
+        if failure.is_set() {
+            failure.one_of(errors, &["Fail", "Ignore"]);
+        } else {
+            errors.required(&failure.path, "");
+        }
+        let kind = spec.get("paramKind");
+        if kind.is_set() {
+            validate_param_kind(&kind, errors);
+        }
+        let constraints = spec.get("matchConstraints");
+        if constraints.is_set() {
+            resource_rules::validate_match(&constraints, errors);
+            constraints.get("resourceRules").require(errors, "");
+        } else {
+            errors.required(&constraints.path, "");
+        }
+        conditions::validate(&spec.get("matchConditions"), errors);
+        validate_variables(&spec.get("variables"), errors);
+        if self.mutates {
+            validate_mutations(&spec, errors);
+        } else {
+            validate_validations(&spec, errors);
+        }
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
+        let status = At::root(new).get("status");
+        for warning in status.dig(&["typeChecking", "expressionWarnings"]).items() {
+            warning.get("fieldRef").require(errors, "");
+            warning.get("warning").require(errors, "");
+        }
+        validate_conditions(&status.get("conditions"), errors);
+    }
+
+    fn tracks_generation(&self) -> bool {
+        true
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const VALIDATING: &[Column] = &[
+            Column::object_name(),
+            Column::new("Validations", "How many checks there are.").of_type("integer"),
+            Column::new("ParamKind", "Kind of the policy's settings."),
+            table::AGE,
+        ];
+        const MUTATING: &[Column] = &[
+            Column::object_name(),
+            Column::new("Mutations", "How many changes there are.").of_type("integer"),
+            Column::new("ParamKind", "Kind of the policy's settings."),
+            table::AGE,
+        ];
+        if self.mutates { MUTATING } else { VALIDATING }
+    }
+
+    fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
+        let text = |field: &str| object.path_str(&["spec", "paramKind", field]).unwrap_or_default();
+        let parameters = if object.path(&["spec", "paramKind"]).is_some() {
+            format!("{}/{}", text("apiVersion"), text("kind"))
+        } else {
+            String::from("<unset>")
+        };
+        let list = if self.mutates { "mutations" } else { "validations" };
+        vec![
+            table::name(object),
+            table::count(object, &["spec", list]),
+            parameters.into(),
+            table::age(object, now),
+        ]
+    }
+}
+
+fn validate_param_kind(param: &At<'_>, errors: &mut ErrorList) {
+    let (api_version, kind) = (param.get("apiVersion"), param.get("kind"));
+    if api_version.require(errors, "") {
+        let text = api_version.text();
+        let (group, version) = text.rsplit_once('/').unwrap_or(("", text));
+        if !group.is_empty() {
+            for fault in names::dns_subdomain(group) {
+                errors.invalid(&api_version.path, group, &fault);
+            }
+        }
+        for fault in names::dns_label_1035(version) {
+            errors.invalid(&api_version.path, version, &fault);
+        }
+    }
+    if kind.require(errors, "") {
+        let faults = names::dns_label_1035(&kind.text().to_lowercase());
+        if !faults.is_empty() {
+            let text = format!("may have mixed case, but should otherwise match: {}", faults.join(","));
+            kind.invalid(errors, &text);
+        }
+    }
+}
+
+/// Whether a name can stand in an expression.
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn validate_variables(variables: &At<'_>, errors: &mut ErrorList) {
+    let mut seen = HashSet::new();
+    for variable in variables.items() {
+        let name = variable.get("name");
+        if name.require(errors, "") && !is_identifier(name.text()) {
+            name.invalid(errors, "name is not a valid CEL identifier");
+        }
+        validate_expression(&variable.get("expression"), errors);
+        if !name.is_empty() && !seen.insert(name.text()) {
+            errors.duplicate(&name.path, name.text());
+        }
+    }
+}
+
+fn validate_validations(spec: &At<'_>, errors: &mut ErrorList) {
+    let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
+    if validations.is_empty() && annotations.is_empty() {
+        for list in [&validations, &annotations] {
+            let text = "validations or auditAnnotations must contain at least one item";
+            errors.required(&list.path, text);
+        }
+        return;
+    }
+    for validation in validations.items() {
+        let expression = validation.get("expression");
+        if expression.text().trim().is_empty() {
+            errors.required(&expression.path, "expression is not specified");
+        }
+        let (message, computed) = (validation.get("message"), validation.get("messageExpression"));
+        if !message.is_empty() && message.text().trim().is_empty() {
+            message.invalid(errors, "message must be non-empty if specified");
+        } else if message.text().trim().contains('\n') {
+            message.invalid(errors, "message must not contain line breaks");
+        } else if expression.text().trim().contains('\n') && message.is_empty() {
+            errors.required(&message.path, "message must be specified if expression contains line breaks");
+        }
+        if computed.is_set() && !computed.is_empty() && computed.text().trim().is_empty() {
+            computed.invalid(errors, "must be non-empty if specified");
+        }
+        let reason = validation.get("reason");
+        if reason.is_set() {
+            reason.one_of(errors, REASONS);
+        }
+    }
+    validate_annotations(&annotations, errors);
+}
+
+fn validate_annotations(annotations: &At<'_>, errors: &mut ErrorList) {
+    if annotations.len() > ANNOTATIONS_MAX {
+        let text = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
+        annotations.invalid(errors, &text);
+    }
+    let mut seen = HashSet::new();
+    for annotation in annotations.items() {
+        let (key, value) = (annotation.get("key"), annotation.get("valueExpression"));
+        if value.text().trim().is_empty() {
+            errors.required(&value.path, "valueExpression is not specified");
+        }
+        key.invalid_each(errors, names::qualified_name(key.text()));
+        if !seen.insert(key.text()) {
+            errors.duplicate(&key.path, key.text());
+        }
+    }
+}
+
+fn validate_mutations(spec: &At<'_>, errors: &mut ErrorList) {
+    let mutations = spec.get("mutations");
+    mutations.require(errors, "mutations must contain at least one item");
+    for mutation in mutations.items() {
+        let kind = mutation.get("patchType");
+        let part = match kind.text() {
+            "JSONPatch" => "jsonPatch",
+            "ApplyConfiguration" => "applyConfiguration",
+            other => {
+                errors.not_supported(&kind.path, other, &["ApplyConfiguration", "JSONPatch"]);
+                continue;
+            }
+        };
+        let body = mutation.get(part);
+        if body.is_set() {
+            validate_expression(&body.get("expression"), errors);
+        } else {
+            errors.required(&body.path, &format!("must be specified when patchType is {}", kind.text()));
+        }
+    }
+    let policy = spec.get("reinvocationPolicy");
+    if policy.is_set() {
+        policy.one_of(errors, &["IfNeeded", "Never"]);
+    } else {
+        errors.required(&policy.path, "");
+    }
+}
