@@ -14,6 +14,7 @@ pub mod pod_security;
 pub mod priority;
 pub mod rbac_escalation;
 pub mod service_account;
+pub mod signing_requests;
 pub mod step;
 pub mod webhook;
 

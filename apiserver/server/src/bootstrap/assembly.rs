@@ -25,6 +25,7 @@ use crate::admission::pod_security::PodSecurity;
 use crate::admission::priority::Priority;
 use crate::admission::rbac_escalation::RbacEscalation;
 use crate::admission::service_account::ServiceAccountStep;
+use crate::admission::signing_requests::SigningRequests;
 use crate::admission::webhook::{Caller, MutatingWebhooks, ValidatingWebhooks};
 use crate::admission::{Chain, Step};
 use crate::authn::anonymous::Anonymous;
@@ -126,7 +127,8 @@ pub fn assemble(
     })?);
     let mut steps = in_tree(config, registry);
     steps.extend(webhooks(config, registry, tasks)?);
-    // Upstream has these two in the storage layer, after admission.
+    // Upstream has these three in the storage layer, after admission.
+    steps.push(Arc::new(SigningRequests::new(Arc::clone(&config.clock))));
     steps.push(Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone())));
     steps.push(Arc::clone(&allocator) as Arc<dyn Step>);
     let admission: Arc<dyn Admit> = Arc::new(Chain::new(steps));
@@ -168,6 +170,7 @@ impl Gates {
         reconcile(&self.seeder, default_policy()?).await?;
         self.aggregate().await?;
         self.seeder.priority_classes().await?;
+        self.seeder.flow_control().await?;
         self.kubernetes(server).reconcile(&self.seeder).await?;
         self.seeder.registry().fresh().await;
         self.custom_kinds.load().await?;
@@ -248,8 +251,12 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
         clock: Arc::clone(&config.clock),
         body_bytes_max,
     });
-    let eviction =
-        PodEviction { writer: parts.writer.clone(), admission: Arc::clone(parts.admission), body_bytes_max };
+    let eviction = PodEviction {
+        writer: parts.writer.clone(),
+        admission: Arc::clone(parts.admission),
+        clock: Arc::clone(&config.clock),
+        body_bytes_max,
+    };
     let expiration_max = config.service_account.expiration_max.as_secs();
     let token = TokenRequests {
         registry: parts.registry.clone(),

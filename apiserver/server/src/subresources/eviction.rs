@@ -1,14 +1,17 @@
-//! `pods/eviction`: a deletion that budgets could refuse. PodDisruptionBudgets are not built, so none does.
+//! `pods/eviction`: a deletion that a PodDisruptionBudget may refuse.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use mainstay_apiserver_kinds::{EVICTION, POD};
+use mainstay_apiserver_kinds::{EVICTION, POD, POD_DISRUPTION_BUDGET};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
+use mainstay_apiserver_machinery::pipeline::timestamp;
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 
+use super::disruption::{self, Permission};
 use crate::handlers::{FieldOwner, WriteRequest, Writer};
 use crate::request::{RequestContext, respond_status};
 use crate::reviews::request::{dry_run, read};
@@ -22,6 +25,8 @@ pub struct PodEviction {
     pub writer: Writer,
     /// Admission of the eviction itself.
     pub admission: Arc<dyn Admit>,
+    /// When an eviction happened.
+    pub clock: Arc<dyn Clock>,
     /// The longest body.
     pub body_bytes_max: usize,
 }
@@ -38,6 +43,7 @@ impl PodEviction {
         let mut options = DeleteOptions::from_value(&body)?;
         options.dry_run |= dry_run(&context)?;
         self.admit(&context, eviction, options.dry_run).await?;
+        self.ask_budgets(&context.info.namespace, &name, options.dry_run).await?;
         let delete = WriteRequest {
             kind: &POD,
             namespace: context.info.namespace.clone(),
@@ -51,6 +57,46 @@ impl PodEviction {
         let mut done = Status::success();
         done.code = 201;
         Ok(respond_status(&context.headers, &context.query, &done))
+    }
+
+    /// Takes the eviction from the budget that covers the pod.
+    async fn ask_budgets(&self, namespace: &str, name: &str, dry_run: bool) -> Result<(), Status> {
+        let registry = self.writer.registry();
+        let found = registry.get_fresh(&POD, namespace, name).await?;
+        let found = found.ok_or_else(|| Status::not_found(POD.group, POD.plural, name))?;
+        let pod = registry.decode_served(&POD, &found)?;
+        if disruption::is_free(&pod) {
+            return Ok(());
+        }
+        let budgets = registry.snapshot_fresh(&POD_DISRUPTION_BUDGET).await?;
+        let mut covering = Vec::new();
+        for cached in budgets.namespace(namespace) {
+            let budget = registry.decode_served(&POD_DISRUPTION_BUDGET, cached)?;
+            if disruption::covers(&budget, &pod) {
+                covering.push(budget);
+            }
+        }
+        let budget = match covering.as_slice() {
+            [] => return Ok(()),
+            [one] => one,
+            _ => {
+                return Err(Status::failure(
+                    500,
+                    "InternalError",
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                ));
+            }
+        };
+        if disruption::permission(budget, &pod) == Permission::Free {
+            return Ok(());
+        }
+        let now = timestamp(self.clock.wall());
+        if dry_run {
+            return disruption::take(budget, name, &now).map(drop);
+        }
+        let budget_name = Meta(budget).name();
+        let take = |budget: Value| disruption::take(&budget, name, &now).map(Some);
+        registry.update_with(&POD_DISRUPTION_BUDGET, namespace, budget_name, take).await.map(drop)
     }
 
     async fn admit(&self, context: &RequestContext, eviction: Value, dry_run: bool) -> Result<(), Status> {
