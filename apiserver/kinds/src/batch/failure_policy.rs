@@ -38,10 +38,8 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut ErrorList) {
                 &rule.path,
                 "specifying both OnExitCodes and OnPodConditions is not supported",
             ),
-            (false, true) => errors.invalid_unshown(
-                &rule.path,
-                "specifying one of OnExitCodes and OnPodConditions is required",
-            ),
+            (false, true) => errors
+                .invalid_unshown(&rule.path, "specifying one of OnExitCodes and OnPodConditions is required"),
             _ => {}
         }
     }
