@@ -37,4 +37,5 @@ pub static HORIZONTAL_POD_AUTOSCALER_V1: Kind = Kind {
         prefix: "horizontalpodautoscalers",
         stored_as: Some(&HORIZONTAL_POD_AUTOSCALER),
     }),
+    is_custom: false,
 };

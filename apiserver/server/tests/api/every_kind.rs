@@ -80,7 +80,9 @@ async fn every_stored_kind_can_be_made_read_watched_changed_and_deleted() {
     let account = json!({"metadata": {"name": "default"}});
     client.post("/api/v1/namespaces/default/serviceaccounts", &account).await.expect(201);
     let mut examples = examples();
-    for kind in kinds::all().iter().filter(|kind| kind.is_stored()) {
+    // A definition is changed by its own tasks at once: tests/api/custom takes it through its life.
+    let stored = |kind: &&&Kind| kind.is_stored() && ***kind != kinds::CUSTOM_RESOURCE_DEFINITION;
+    for kind in kinds::all().iter().filter(stored) {
         let version = kind.api_version();
         let at = examples.iter().position(|one| one["kind"] == kind.kind && one["apiVersion"] == *version);
         let example = examples.swap_remove(at.unwrap_or_else(|| panic!("{kind:?} needs an example")));
