@@ -16,4 +16,5 @@ mod ownership;
 mod protection;
 mod security;
 mod server;
+mod subresources;
 mod watches;
