@@ -25,7 +25,7 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 #[derive(Debug, Clone, Copy)]
 pub struct Application<'a> {
     /// The object's type.
-    pub shape: Shape,
+    pub shape: Shape<'a>,
     /// The object that is stored; an empty map when there is none.
     pub live: &'a Value,
     /// What the client applies.
@@ -190,7 +190,7 @@ fn contested(managed: &Managed<'_>, taken: &FieldSet, id: &ManagerId) -> Vec<(Ma
 
 /// Takes out what the client applied the last time and nobody claims now.
 fn prune(
-    shape: Shape,
+    shape: Shape<'_>,
     merged: Value,
     managed: &Managed<'_>,
     last: Option<&FieldSet>,

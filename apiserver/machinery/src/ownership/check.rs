@@ -9,11 +9,15 @@ use crate::value::Value;
 use std::collections::BTreeSet;
 
 /// Checks an applied object.
-pub(super) fn check(shape: Shape, value: &Value) -> Result<(), TypedError> {
+pub(super) fn check(shape: Shape<'_>, value: &Value) -> Result<(), TypedError> {
     match (shape, value) {
         (Shape::Opaque | Shape::Untyped, _) | (_, Value::Null) => Ok(()),
         (Shape::Scalar(scalar), _) => check_scalar(scalar, value),
-        (Shape::Struct { .. } | Shape::Map { .. }, Value::Map(map)) => {
+        (list, _) if list.items().is_some() => match value {
+            Value::List(items) => check_list(shape, items),
+            _ => Err(TypedError::one(format!("expected list, got {}", shown(value)))),
+        },
+        (_, Value::Map(map)) => {
             let mut errors = TypedError::default();
             for (name, member) in map {
                 let element = Element::Field(name.clone());
@@ -27,23 +31,19 @@ pub(super) fn check(shape: Shape, value: &Value) -> Result<(), TypedError> {
             }
             errors.into_result()
         }
-        (Shape::List { .. }, Value::List(list)) => check_list(shape, list),
-        (Shape::Struct { .. } | Shape::Map { .. }, _) => {
-            Err(TypedError::one(format!("expected map, got {}", shown(value))))
-        }
-        (Shape::List { .. }, _) => Err(TypedError::one(format!("expected list, got {}", shown(value)))),
+        (_, _) => Err(TypedError::one(format!("expected map, got {}", shown(value)))),
     }
 }
 
-fn check_list(shape: Shape, list: &[Value]) -> Result<(), TypedError> {
-    let Shape::List { field, items } = shape else { return Ok(()) };
+fn check_list(shape: Shape<'_>, list: &[Value]) -> Result<(), TypedError> {
+    let is_atomic = shape.items() == Some(Items::Atomic);
     let mut errors = TypedError::default();
     let mut seen = BTreeSet::new();
     for (at, item) in list.iter().enumerate() {
-        let element = if items == Items::Atomic {
+        let element = if is_atomic {
             Element::Index(i64::try_from(at).unwrap_or(i64::MAX))
         } else {
-            match items::element(field, items, item) {
+            match items::element(shape, item) {
                 Ok(element) => element,
                 Err(error) => {
                     errors.join(TypedError::one(format!("element {at}: {error}")));
@@ -51,10 +51,10 @@ fn check_list(shape: Shape, list: &[Value]) -> Result<(), TypedError> {
                 }
             }
         };
-        if let Err(error) = check(Shape::of_element(field), item) {
+        if let Err(error) = check(shape.item(), item) {
             errors.join(error.at(&element));
         }
-        if items != Items::Atomic && !seen.insert(element.clone()) {
+        if !is_atomic && !seen.insert(element.clone()) {
             errors.join(TypedError::one(format!("duplicate entries for key {element}")));
         }
     }

@@ -12,12 +12,12 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// A list whose items cannot be told apart.
-pub fn field_set(shape: Shape, value: &Value) -> Result<FieldSet, TypedError> {
+pub fn field_set(shape: Shape<'_>, value: &Value) -> Result<FieldSet, TypedError> {
     collect(shape, value).map(|(_, set)| set)
 }
 
 /// Whether the value itself is claimed, and what is claimed below it.
-fn collect(shape: Shape, value: &Value) -> Result<(bool, FieldSet), TypedError> {
+fn collect(shape: Shape<'_>, value: &Value) -> Result<(bool, FieldSet), TypedError> {
     match (shape.walk(Some(value)), value) {
         (Walk::Leaf | Walk::AtomicMap | Walk::AtomicList, _) => Ok((true, FieldSet::new())),
         (Walk::Map, Value::Map(map)) => {
@@ -33,8 +33,7 @@ fn collect(shape: Shape, value: &Value) -> Result<(bool, FieldSet), TypedError> 
             Ok((false, FieldSet::from_entries(entries)))
         }
         (Walk::List, Value::List(list)) => {
-            let Shape::List { field, items } = shape else { return Ok((false, FieldSet::new())) };
-            let elements = items::elements(field, items, list)?;
+            let elements = items::elements(shape, list)?;
             let mut order: Vec<usize> = (0..list.len()).collect();
             order.sort_by(|a, b| elements.get(*a).cmp(&elements.get(*b)));
             let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
@@ -45,8 +44,7 @@ fn collect(shape: Shape, value: &Value) -> Result<(bool, FieldSet), TypedError> 
                     last.below = None;
                     continue;
                 }
-                let (_, below) =
-                    collect(Shape::of_element(field), item).map_err(|error| error.at(element))?;
+                let (_, below) = collect(shape.item(), item).map_err(|error| error.at(element))?;
                 entries.extend(Entry::of(element.clone(), true, Some(Arc::new(below))));
             }
             Ok((false, FieldSet::from_entries(entries)))

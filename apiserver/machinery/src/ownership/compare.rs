@@ -107,11 +107,11 @@ static NULL: Value = Value::Null;
 ///
 /// # Errors
 /// A list with items that have none of its keys.
-pub fn compare(shape: Shape, old: &Value, new: &Value) -> Result<Changes, TypedError> {
+pub fn compare(shape: Shape<'_>, old: &Value, new: &Value) -> Result<Changes, TypedError> {
     Ok(differ(shape, Some(old), Some(new))?.below.changes())
 }
 
-fn differ(shape: Shape, old: Option<&Value>, new: Option<&Value>) -> Result<Found, TypedError> {
+fn differ(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Found, TypedError> {
     let (before, after) = (shape.walk(old), shape.walk(new));
     let wild = |value: Option<&Value>| value.is_none_or(Value::is_null);
     let mut found = if new.is_none() {
@@ -145,7 +145,7 @@ fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_list).unwrap_or_default()
 }
 
-fn walk(shape: Shape, walk: Walk, old: Option<&Value>, new: Option<&Value>) -> Result<Found, TypedError> {
+fn walk(shape: Shape<'_>, walk: Walk, old: Option<&Value>, new: Option<&Value>) -> Result<Found, TypedError> {
     match walk {
         Walk::Map if !(map(old).is_empty() && map(new).is_empty()) => members(shape, old, new),
         Walk::List if !(list(old).is_empty() && list(new).is_empty()) => listed(shape, list(old), list(new)),
@@ -154,7 +154,7 @@ fn walk(shape: Shape, walk: Walk, old: Option<&Value>, new: Option<&Value>) -> R
 }
 
 /// The members of both sides in one pass.
-fn members(shape: Shape, old: Option<&Value>, new: Option<&Value>) -> Result<Found, TypedError> {
+fn members(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Found, TypedError> {
     let (mut left, mut right) = (map(old).iter().peekable(), map(new).iter().peekable());
     let mut below = Below::default();
     loop {
@@ -188,19 +188,17 @@ fn absent(field: Option<&'static Field>, present: bool) -> Option<&'static Value
     Some(field.zero.as_ref().unwrap_or(&NULL))
 }
 
-fn is_object_meta(shape: Shape) -> bool {
+fn is_object_meta(shape: Shape<'_>) -> bool {
     matches!(shape, Shape::Struct { ty, .. } if ty.name == "meta/v1.ObjectMeta")
 }
 
 /// The items of both sides. Items that cannot be told apart count as one, owned as a whole.
-fn listed(shape: Shape, old: &[Value], new: &[Value]) -> Result<Found, TypedError> {
+fn listed(shape: Shape<'_>, old: &[Value], new: &[Value]) -> Result<Found, TypedError> {
     let mut below = Below::default();
-    let Shape::List { field, items } = shape else { return Ok(Found::default()) };
     if old == new {
         return Ok(Found::default());
     }
-    let (before, after) =
-        (sorted(items::elements(field, items, old)?), sorted(items::elements(field, items, new)?));
+    let (before, after) = (sorted(items::elements(shape, old)?), sorted(items::elements(shape, new)?));
     let (mut left, mut right) = (runs(&before).peekable(), runs(&after).peekable());
     loop {
         let order = match (left.peek(), right.peek()) {
@@ -216,8 +214,7 @@ fn listed(shape: Shape, old: &[Value], new: &[Value]) -> Result<Found, TypedErro
             run.map(|(_, run)| run.iter().map(|(_, at)| *at).collect()).unwrap_or_default()
         };
         let (one, two) = (places(one), places(two));
-        let found =
-            item(Shape::of_element(field), (old, &one), (new, &two)).map_err(|error| error.at(element))?;
+        let found = item(shape.item(), (old, &one), (new, &two)).map_err(|error| error.at(element))?;
         if !found.nothing() {
             below.put(element, found);
         }
@@ -225,7 +222,7 @@ fn listed(shape: Shape, old: &[Value], new: &[Value]) -> Result<Found, TypedErro
 }
 
 fn item(
-    shape: Shape,
+    shape: Shape<'_>,
     (old, before): (&[Value], &[usize]),
     (new, after): (&[Value], &[usize]),
 ) -> Result<Found, TypedError> {

@@ -209,7 +209,7 @@ impl FieldSet {
 
     /// The same set, where every declared member that leads on to a path is in the set too.
     #[must_use]
-    pub fn with_declared_parents(&self, shape: Shape) -> Self {
+    pub fn with_declared_parents(&self, shape: Shape<'_>) -> Self {
         let entries = self.entries.iter().map(|entry| {
             let (declared, child) = shape.step(&entry.element);
             let below = entry.below.as_ref().map(|set| match child {

@@ -20,7 +20,7 @@ pub(super) const KUBECTL: &str = "kubectl";
 /// Conflicts that client-side apply does not explain.
 pub(super) fn unexplained(
     conflicts: Vec<Conflict>,
-    shape: Shape,
+    shape: Shape<'_>,
     live: &Value,
     api_version: &str,
 ) -> Vec<Conflict> {
@@ -31,7 +31,7 @@ pub(super) fn unexplained(
 }
 
 /// The fields that the annotation states and that still have the stated value.
-fn applied_before(shape: Shape, live: &Value, api_version: &str) -> Option<FieldSet> {
+fn applied_before(shape: Shape<'_>, live: &Value, api_version: &str) -> Option<FieldSet> {
     let text = Meta(live).annotation(LAST_APPLIED_ANNOTATION).filter(|text| !text.is_empty())?;
     let applied = json::decode_free(text.as_bytes()).ok()?;
     if Meta(&applied).api_version() != api_version {

@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// # Errors
 /// Items of a list that cannot be told apart, on the applied side.
-pub fn merge(shape: Shape, live: &Value, config: &Value) -> Result<Value, TypedError> {
+pub fn merge(shape: Shape<'_>, live: &Value, config: &Value) -> Result<Value, TypedError> {
     Ok(join(shape, Some(live), Some(config))?.unwrap_or_default())
 }
 
-fn join(shape: Shape, live: Option<&Value>, config: Option<&Value>) -> Result<Option<Value>, TypedError> {
+fn join(shape: Shape<'_>, live: Option<&Value>, config: Option<&Value>) -> Result<Option<Value>, TypedError> {
     let walk = shape.walk(if config.is_some_and(|v| !v.is_null()) { config } else { live });
     let map = |value: Option<&Value>| value.and_then(Value::as_map).is_some_and(|map| !map.is_empty());
     let list = |value: Option<&Value>| value.and_then(Value::as_list).is_some_and(|list| !list.is_empty());
@@ -31,7 +31,11 @@ fn join(shape: Shape, live: Option<&Value>, config: Option<&Value>) -> Result<Op
     }
 }
 
-fn members(shape: Shape, live: Option<&Value>, config: Option<&Value>) -> Result<Option<Value>, TypedError> {
+fn members(
+    shape: Shape<'_>,
+    live: Option<&Value>,
+    config: Option<&Value>,
+) -> Result<Option<Value>, TypedError> {
     static EMPTY: Map = Map::new();
     let (live, config) =
         (live.and_then(Value::as_map).unwrap_or(&EMPTY), config.and_then(Value::as_map).unwrap_or(&EMPTY));
@@ -57,11 +61,8 @@ struct Side<'v> {
 }
 
 impl<'v> Side<'v> {
-    fn new(shape: Shape, list: &'v [Value], duplicates: bool) -> Result<Self, TypedError> {
-        let Shape::List { field, items } = shape else {
-            return Err(TypedError::one("invalid indexing of non-associative list"));
-        };
-        let elements = items::elements(field, items, list)?;
+    fn new(shape: Shape<'_>, list: &'v [Value], duplicates: bool) -> Result<Self, TypedError> {
+        let elements = items::elements(shape, list)?;
         let mut places = BTreeMap::new();
         for (at, element) in elements.iter().enumerate() {
             if places.insert(element.clone(), Some(at)).is_some() {
@@ -85,9 +86,8 @@ impl<'v> Side<'v> {
 
 /// Walks both lists at once, as upstream does: equal steps merge; items of the object that the client does not state
 /// are taken in their place; a shared item waits until the client's order comes to it.
-fn listed(shape: Shape, live: &[Value], config: &[Value]) -> Result<Option<Value>, TypedError> {
-    let Shape::List { field, .. } = shape else { return Ok(None) };
-    let item_shape = Shape::of_element(field);
+fn listed(shape: Shape<'_>, live: &[Value], config: &[Value]) -> Result<Option<Value>, TypedError> {
+    let item_shape = shape.item();
     let (left, right) = (Side::new(shape, live, true)?, Side::new(shape, config, false)?);
     let mut shared = right.elements.iter().filter(|element| left.holds(element));
     let mut next_shared = shared.next();

@@ -7,7 +7,7 @@ use crate::value::{Map, Value};
 
 /// `value` without the members and items that `doomed` names. What is left of an object or list without any is null,
 /// which decoding drops.
-pub(super) fn without(shape: Shape, value: &Value, doomed: &FieldSet) -> Value {
+pub(super) fn without(shape: Shape<'_>, value: &Value, doomed: &FieldSet) -> Value {
     if doomed.is_empty() {
         return value.clone();
     }
@@ -22,13 +22,12 @@ pub(super) fn without(shape: Shape, value: &Value, doomed: &FieldSet) -> Value {
             if members.is_empty() { Value::Null } else { Value::Map(Map::from_pairs(members)) }
         }
         (Walk::List, Value::List(list)) => {
-            let Shape::List { field, items } = shape else { return Value::Null };
             let kept: Vec<Value> = list
                 .iter()
                 .filter_map(|item| {
-                    let entry = items::element(field, items, item).ok();
+                    let entry = items::element(shape, item).ok();
                     let entry = entry.and_then(|element| doomed.entry(&element));
-                    keep(Some(Shape::of_element(field)), item, entry)
+                    keep(Some(shape.item()), item, entry)
                 })
                 .collect();
             if kept.is_empty() { Value::Null } else { Value::List(kept) }
@@ -38,7 +37,7 @@ pub(super) fn without(shape: Shape, value: &Value, doomed: &FieldSet) -> Value {
     }
 }
 
-fn keep(shape: Option<Shape>, value: &Value, doomed: Option<&Entry>) -> Option<Value> {
+fn keep(shape: Option<Shape<'_>>, value: &Value, doomed: Option<&Entry>) -> Option<Value> {
     let Some(doomed) = doomed else { return Some(value.clone()) };
     if doomed.member {
         return None;

@@ -1,13 +1,15 @@
 //! [`Shape`]: what the schema says about a value as far as ownership goes: who declares its members, and whether it is
-//! owned in parts or as a whole. All typing of this module goes through here.
+//! owned in parts or as a whole. All typing of this module goes through here, for tables and for structural schemas.
 
 use super::element::Element;
-use crate::schema::{Base, Container, Field, Type};
+use crate::schema::{self, Base, Container, Field, Type};
+use crate::structural::{Additional, ListType, MapType, SchemaType, Structural};
 use crate::value::Value;
+use smol_str::SmolStr;
 
 /// What a value is to the owners of its fields.
 #[derive(Debug, Clone, Copy)]
-pub enum Shape {
+pub enum Shape<'s> {
     /// A string, number, flag, or one of several of these.
     Scalar(Scalar),
     /// An object with declared members.
@@ -16,6 +18,8 @@ pub enum Shape {
         ty: &'static Type,
         /// Whether it is owned as a whole.
         atomic: bool,
+        /// What else declares members: the schema of a custom resource.
+        more: Option<&'s Structural>,
     },
     /// An object of any names; the field says what a member is.
     Map {
@@ -29,8 +33,10 @@ pub enum Shape {
         /// The field that holds it.
         field: &'static Field,
         /// How its items are told apart.
-        items: Items,
+        items: Items<'static>,
     },
+    /// An object or list within a custom resource.
+    Custom(&'s Structural),
     /// Any JSON: objects are owned by member, lists and scalars as a whole.
     Untyped,
     /// Anything, owned as a whole and not looked into.
@@ -52,19 +58,26 @@ pub enum Scalar {
 
 /// How the items of a list are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Items {
+pub enum Items<'s> {
     /// Not at all: the list is owned as a whole.
     Atomic,
     /// By their value.
     Set,
     /// By the values of these members.
     Keyed(&'static [&'static str]),
+    /// By the values of these members, as a definition names them.
+    KeyedBy(&'s [SmolStr]),
 }
 
-impl Shape {
+impl<'s> Shape<'s> {
     /// The shape of an object of that type.
     pub fn of(ty: &'static Type) -> Self {
         Self::structure(ty, ty.is_atomic)
+    }
+
+    /// The shape of a custom resource: `ty` is what every one has, `schema` its own.
+    pub const fn of_custom(ty: &'static Type, schema: &'s Structural) -> Self {
+        Self::Struct { ty, atomic: false, more: Some(schema) }
     }
 
     fn structure(ty: &'static Type, atomic: bool) -> Self {
@@ -72,11 +85,11 @@ impl Shape {
         if ty.json_fields().next().is_none() && !ty.has_type_meta {
             return Self::Untyped;
         }
-        Self::Struct { ty, atomic }
+        Self::Struct { ty, atomic, more: None }
     }
 
     /// The shape of a field's value.
-    pub(super) fn of_field(field: &'static Field) -> Self {
+    fn of_field(field: &'static Field) -> Self {
         match field.container {
             Container::One => Self::of_element(field),
             Container::List => Self::List { field, items: items(field) },
@@ -85,7 +98,7 @@ impl Shape {
     }
 
     /// The shape of an item or member of a field's value.
-    pub(super) fn of_element(field: &'static Field) -> Self {
+    fn of_element(field: &'static Field) -> Self {
         if field.container == Container::Map && field.is_wrapped() {
             return Self::Opaque;
         }
@@ -114,19 +127,39 @@ impl Shape {
         }
     }
 
+    fn of_structural(schema: &'s Structural) -> Self {
+        if schema.is_int_or_string {
+            return Self::Scalar(Scalar::Any);
+        }
+        match schema.schema_type {
+            SchemaType::String => Self::Scalar(Scalar::Text),
+            SchemaType::Integer | SchemaType::Number => Self::Scalar(Scalar::Number),
+            SchemaType::Boolean => Self::Scalar(Scalar::Flag),
+            SchemaType::Any => Self::Untyped,
+            SchemaType::Array => Self::Custom(schema),
+            SchemaType::Object => {
+                let says_nothing = schema.properties.is_empty()
+                    && !matches!(schema.additional, Additional::Schema(_))
+                    && schema.map_type() == MapType::Granular
+                    && !schema.is_embedded;
+                if says_nothing { Self::Untyped } else { Self::Custom(schema) }
+            }
+        }
+    }
+
     /// The shape of the member `name`, with the field that declares it; none for a name that nothing allows.
     pub(super) fn member(self, name: &str) -> Option<(Self, Option<&'static Field>)> {
         match self {
-            Self::Struct { ty, .. } => match ty.field(name) {
+            Self::Struct { ty, more, .. } => match ty.field(name) {
                 Some(field) => Some((Self::of_field(field), Some(field))),
-                None if ty.has_type_meta && matches!(name, "apiVersion" | "kind") => {
-                    Some((Self::Scalar(Scalar::Text), None))
-                }
-                // A custom resource: its fields are owned by member, its lists as a whole.
-                None if ty.is_open => Some((Self::Untyped, None)),
-                None => None,
+                None if ty.has_type_meta && is_type_member(name) => Some((Self::Scalar(Scalar::Text), None)),
+                None => match more {
+                    Some(schema) => custom_member(schema, name).map(|shape| (shape, None)),
+                    None => ty.is_open.then_some((Self::Untyped, None)),
+                },
             },
             Self::Map { field, .. } => Some((Self::of_element(field), None)),
+            Self::Custom(schema) => custom_member(schema, name).map(|shape| (shape, None)),
             Self::Untyped => Some((Self::Untyped, None)),
             Self::Scalar(_) | Self::List { .. } | Self::Opaque => None,
         }
@@ -134,35 +167,100 @@ impl Shape {
 
     /// Whether the schema declares the member by its name.
     pub(super) fn declares(self, name: &str) -> bool {
-        matches!(self, Self::Struct { .. }) && self.member(name).is_some()
+        match self {
+            Self::Struct { ty, more, .. } => {
+                ty.field(name).is_some()
+                    || (ty.has_type_meta && is_type_member(name))
+                    || more.is_some_and(|schema| schema.property(name).is_some())
+            }
+            Self::Custom(schema) => schema.property(name).is_some(),
+            _ => false,
+        }
+    }
+
+    /// How the items of this list are told apart; none for what is no list.
+    pub(super) fn items(self) -> Option<Items<'s>> {
+        match self {
+            Self::List { items, .. } => Some(items),
+            Self::Custom(schema) if schema.schema_type == SchemaType::Array => {
+                Some(match schema.list_type() {
+                    ListType::Atomic => Items::Atomic,
+                    ListType::Set => Items::Set,
+                    ListType::Map => Items::KeyedBy(&schema.list_map_keys),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The shape of an item of this list.
+    pub(super) fn item(self) -> Self {
+        match self {
+            Self::List { field, .. } => Self::of_element(field),
+            Self::Custom(schema) => schema.items.as_deref().map_or(Self::Untyped, Self::of_structural),
+            _ => Self::Untyped,
+        }
+    }
+
+    /// What stands for a key that an item of this list leaves out.
+    pub(super) fn key_default(self, key: &str) -> Option<&'s Value> {
+        match self {
+            Self::List { field, .. } => field.ty()?.field(key)?.default.as_ref(),
+            Self::Custom(schema) => schema.items.as_deref()?.property(key)?.default.as_ref(),
+            _ => None,
+        }
     }
 
     /// What an element leads to: whether it is a declared member, and the shape of what stands there.
     pub(super) fn step(self, element: &Element) -> (bool, Option<Self>) {
-        match (self, element) {
-            (_, Element::Field(name)) => {
-                let member = self.member(name);
-                (matches!(self, Self::Struct { .. }) && member.is_some(), member.map(|(shape, _)| shape))
-            }
-            (Self::List { field, .. }, Element::Key(_)) => (false, Some(Self::of_element(field))),
+        match element {
+            Element::Field(name) => (self.declares(name), self.member(name).map(|(shape, _)| shape)),
+            Element::Key(_) if self.items().is_some() => (false, Some(self.item())),
             _ => (false, None),
         }
     }
 
     /// How a value of this shape is walked. A null, or nothing, is walked as an object where one may stand.
-    pub(super) const fn walk(self, value: Option<&Value>) -> Walk {
+    pub(super) fn walk(self, value: Option<&Value>) -> Walk {
         match self {
             Self::Scalar(_) | Self::Opaque => Walk::Leaf,
             Self::Struct { atomic: true, .. } | Self::Map { atomic: true, .. } => Walk::AtomicMap,
             Self::Struct { .. } | Self::Map { .. } => Walk::Map,
             Self::List { items: Items::Atomic, .. } => Walk::AtomicList,
             Self::List { .. } => Walk::List,
+            Self::Custom(schema) => match (self.items(), schema.map_type()) {
+                (Some(Items::Atomic), _) => Walk::AtomicList,
+                (Some(_), _) => Walk::List,
+                (None, MapType::Atomic) => Walk::AtomicMap,
+                (None, MapType::Granular) => Walk::Map,
+            },
             Self::Untyped => match value {
                 Some(Value::List(_)) => Walk::AtomicList,
                 None | Some(Value::Map(_) | Value::Null) => Walk::Map,
                 Some(_) => Walk::Leaf,
             },
         }
+    }
+}
+
+fn is_type_member(name: &str) -> bool {
+    matches!(name, "apiVersion" | "kind")
+}
+
+fn custom_member<'s>(schema: &'s Structural, name: &str) -> Option<Shape<'s>> {
+    if let Some(member) = schema.property(name) {
+        return Some(Shape::of_structural(member));
+    }
+    if schema.is_embedded && is_type_member(name) {
+        return Some(Shape::Scalar(Scalar::Text));
+    }
+    if schema.is_embedded && name == "metadata" {
+        return Some(schema::lookup("meta/v1.ObjectMeta").map_or(Shape::Untyped, Shape::of));
+    }
+    match &schema.additional {
+        Additional::Schema(member) => Some(Shape::of_structural(member)),
+        Additional::Bool(true) => Some(Shape::Untyped),
+        Additional::None | Additional::Bool(false) => schema.preserves_unknown.then_some(Shape::Untyped),
     }
 }
 
@@ -181,7 +279,7 @@ pub(super) enum Walk {
     List,
 }
 
-fn items(field: &'static Field) -> Items {
+fn items(field: &'static Field) -> Items<'static> {
     match field.list_type {
         "set" => Items::Set,
         "map" => Items::Keyed(field.list_map_keys),

@@ -14,7 +14,7 @@ fn read(text: &str) -> Value {
 
 /// An object of a type and what happens to it.
 struct Bench {
-    shape: Shape,
+    shape: Shape<'static>,
     api_version: &'static str,
     live: Value,
     seconds: u32,
@@ -381,4 +381,57 @@ proptest! {
         real.apply("a", &to_string(&realise(&values)), false).unwrap();
         prop_assert_eq!(flatten(&real.live), before);
     }
+}
+
+#[test]
+fn custom_resources_are_owned_as_their_schema_says() {
+    let schema = read(
+        r#"{"type":"object","properties":{"spec":{"type":"object","properties":{
+            "size":{"type":"integer"},
+            "port":{"x-kubernetes-int-or-string":true},
+            "free":{"type":"object","x-kubernetes-preserve-unknown-fields":true},
+            "tags":{"type":"array","x-kubernetes-list-type":"set","items":{"type":"string"}},
+            "names":{"type":"array","items":{"type":"string"}},
+            "whole":{"type":"object","x-kubernetes-map-type":"atomic","additionalProperties":{"type":"string"}},
+            "listeners":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name","protocol"],
+                "items":{"type":"object","required":["name"],"properties":{
+                    "name":{"type":"string"},"protocol":{"type":"string","default":"TCP"},"port":{"type":"integer"}}}}
+        }}}}"#,
+    );
+    let schema = crate::structural::parse(&schema).unwrap();
+    let shape = Shape::of_custom(lookup(crate::schema::CUSTOM_OBJECT).unwrap(), &schema);
+    let config = read(
+        r#"{"apiVersion":"a/v1","kind":"A","metadata":{"labels":{"a":"b"}},"spec":{"size":1,"port":"http",
+            "free":{"x":{"y":1}},"tags":["a"],"names":["n"],"whole":{"k":"v"},"listeners":[{"name":"l","port":1}]}}"#,
+    );
+    assert_eq!(
+        field_set(shape, &config).unwrap().paths(),
+        [
+            ".apiVersion",
+            ".kind",
+            ".metadata.labels.a",
+            ".spec.names",
+            ".spec.port",
+            ".spec.size",
+            ".spec.whole",
+            ".spec.free.x",
+            ".spec.free.x.y",
+            ".spec.listeners[name=\"l\",protocol=\"TCP\"]",
+            ".spec.listeners[name=\"l\",protocol=\"TCP\"].name",
+            ".spec.listeners[name=\"l\",protocol=\"TCP\"].port",
+            ".spec.tags[=\"a\"]",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    );
+    let live = read(
+        r#"{"spec":{"tags":["b"],"names":["old"],"listeners":[{"name":"l","protocol":"TCP","port":9},{"name":"m","protocol":"UDP"}]}}"#,
+    );
+    let merged = merge(shape, &live, &config).unwrap();
+    assert_eq!(
+        to_string(merged.path(&["spec", "listeners"]).unwrap()),
+        r#"[{"name":"l","port":1,"protocol":"TCP"},{"name":"m","protocol":"UDP"}]"#
+    );
+    assert_eq!(to_string(merged.path(&["spec", "tags"]).unwrap()), r#"["b","a"]"#);
+    assert_eq!(to_string(merged.path(&["spec", "names"]).unwrap()), r#"["n"]"#);
 }

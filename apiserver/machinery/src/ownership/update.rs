@@ -35,7 +35,7 @@ pub(super) fn ownable(set: &FieldSet) -> FieldSet {
 /// Sets `metadata.managedFields` of `new`, the object that a client wants in place of `live` (an empty map on a create).
 /// Owners that the client sends replace those of `live`, unless the write is to a subresource; a list of one empty entry
 /// drops them all. When the change cannot be told, the owners of `live` stay.
-pub fn track_update(shape: Shape, live: &Value, new: &mut Value, writing: &Writing<'_>) {
+pub fn track_update(shape: Shape<'_>, live: &Value, new: &mut Value, writing: &Writing<'_>) {
     let sent = MetaMut(new).remove("managedFields");
     let stored = Meta(live).managed_fields();
     let owners = tracked(shape, (live, stored), (new, sent.as_ref()), writing);
@@ -46,7 +46,7 @@ pub fn track_update(shape: Shape, live: &Value, new: &mut Value, writing: &Writi
 }
 
 fn tracked(
-    shape: Shape,
+    shape: Shape<'_>,
     (live, stored): (&Value, &[Value]),
     (new, sent): (&Value, Option<&Value>),
     writing: &Writing<'_>,

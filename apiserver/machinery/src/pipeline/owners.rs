@@ -5,6 +5,7 @@ use crate::json::{self, Strictness};
 use crate::kind::Kind;
 use crate::object::Meta;
 use crate::ownership::{self, Application, FieldSet, Shape, Writing};
+use crate::structural::Structural;
 use crate::value::Value;
 use mainstay_proto_api::Status;
 use time::OffsetDateTime;
@@ -26,6 +27,11 @@ fn subresource(target: Target<'_>) -> &str {
     }
 }
 
+/// The shape of the kind's objects; `structural` is the schema of a custom kind.
+fn shape<'s>(kind: &Kind, structural: Option<&'s Structural>) -> Shape<'s> {
+    structural.map_or_else(|| Shape::of(kind.schema()), |schema| Shape::of_custom(kind.schema(), schema))
+}
+
 /// Sets the owners of `new`, which a create (`old` is an empty map) or update wants in place of `old`. Comes after
 /// [`super::accept`] and before mutating admission, as upstream does it.
 pub fn track(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Value, author: Author<'_>) {
@@ -40,7 +46,8 @@ pub fn track(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Value, auth
         now: &timestamp(author.now),
         reset: &reset,
     };
-    ownership::track_update(Shape::of(kind.schema()), old, new, &writing);
+    let structural = kind.rules.structural();
+    ownership::track_update(shape(kind, structural.as_deref()), old, new, &writing);
 }
 
 /// The object that an apply of `config` makes of `live`, an empty map when nothing is stored. Its owners are set.
@@ -73,7 +80,8 @@ pub fn apply(
         now: &timestamp(author.now),
         reset: &reset,
     };
-    let shape = Shape::of(kind.schema());
+    let structural = kind.rules.structural();
+    let shape = shape(kind, structural.as_deref());
     let merged = ownership::apply(Application { shape, live, config, writing, force })
         .map_err(|error| error.to_status())?;
     let decoded = json::conform(&merged, kind.schema(), Strictness::Ignore)
