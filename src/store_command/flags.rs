@@ -151,6 +151,9 @@ pub(crate) struct ServeFlags {
     /// Milliseconds without such a sign after which members elect another.
     #[arg(long, env = "ETCD_ELECTION_TIMEOUT", value_name = "MS", default_value_t = 1000)]
     pub(crate) election_timeout: u64,
+    /// The bound on the data's size in bytes, after which writes are refused until an alarm is disarmed; 0 is none.
+    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", value_name = "BYTES", default_value_t = 0)]
+    pub(crate) quota_backend_bytes: u64,
     /// The size of the largest request, in bytes.
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 1_572_864)]
     pub(crate) max_request_bytes: usize,

@@ -75,7 +75,13 @@ impl Wanted {
         // Two of the largest requests fit into a file of the log, whatever their size.
         let log_segment_bytes = default.log_segment_bytes.max(4 * flags.max_request_bytes as u64);
         Ok(Self {
-            store: Config { dir: flags.data_dir(), limits, log_segment_bytes, ..default },
+            store: Config {
+                dir: flags.data_dir(),
+                limits,
+                log_segment_bytes,
+                quota_backend_bytes: (flags.quota_backend_bytes > 0).then_some(flags.quota_backend_bytes),
+                ..default
+            },
             face: FaceConfig {
                 name: flags.name.clone(),
                 client_urls: flags.advertise_client_urls.clone(),

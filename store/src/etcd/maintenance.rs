@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::access::Need;
 use super::face::Face;
 use super::{ETCD_VERSION, refusal};
+use crate::api::{Alarm, AlarmKind, Revision};
 
 /// Answers for one member.
 #[derive(Debug)]
@@ -29,15 +30,29 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
         let action = AlarmAction::try_from(request.get_ref().action);
         let need = if action == Ok(AlarmAction::Get) { Need::Identity } else { Need::Admin };
-        self.face.admit_for(&request, need).await?;
-        if action != Ok(AlarmAction::Get) {
-            return Err(Status::unimplemented(
-                "alarms are raised and end by themselves here, with the space on the disk",
-            ));
-        }
-        let status = self.status_of_store().await?;
-        let no_space = pb::AlarmMember { member_id: status.member_id, alarm: pb::AlarmType::Nospace.into() };
-        let alarms = if status.no_space { vec![no_space] } else { Vec::new() };
+        let store = self.face.admit_for(&request, need).await?;
+        let wanted = request.get_ref();
+        let kind = pb::AlarmType::try_from(wanted.alarm).unwrap_or(pb::AlarmType::None);
+        let changed: Vec<Alarm> = match (action, alarm_kind(kind)) {
+            (Ok(AlarmAction::Get), kind) => store
+                .alarms()
+                .into_iter()
+                .filter(|alarm| kind.is_none_or(|kind| alarm.kind == kind))
+                .collect(),
+            (Ok(AlarmAction::Activate), Some(kind)) => {
+                let alarm = Alarm { member_id: wanted.member_id, kind };
+                store.alarm_activate(alarm).await.map_err(|error| refusal::of_write(&error))?;
+                vec![alarm]
+            }
+            (Ok(AlarmAction::Deactivate), Some(kind)) => {
+                let alarm = Alarm { member_id: wanted.member_id, kind };
+                let disarmed = store.alarm_disarm(alarm).await.map_err(|error| refusal::of_write(&error))?;
+                if disarmed { vec![alarm] } else { Vec::new() }
+            }
+            // As in etcd, no kind and an unknown action are no error.
+            _ => Vec::new(),
+        };
+        let alarms = changed.into_iter().map(alarm_member).collect();
         Ok(Response::new(pb::AlarmResponse { header: self.face.current_header(), alarms }))
     }
 
@@ -48,7 +63,9 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         self.face.admit_for(&request, Need::Identity).await?;
         let status = self.status_of_store().await?;
         let no_leader = status.leader.is_none().then(|| refusal::NO_LEADER.text().to_owned());
-        let no_space = status.no_space.then(|| format!("memberID:{} alarm:NOSPACE ", status.member_id));
+        let alarms = status.alarms.iter().map(|alarm| {
+            format!("memberID:{} alarm:{} ", alarm.member_id, alarm_type(alarm.kind).as_str_name())
+        });
         Ok(Response::new(pb::StatusResponse {
             header: self.face.current_header(),
             version: ETCD_VERSION.into(),
@@ -57,11 +74,11 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
             raft_index: status.raft_index,
             raft_term: status.term,
             raft_applied_index: status.applied_index,
-            errors: no_leader.into_iter().chain(no_space).collect(),
-            db_size_in_use: status.db_size_bytes.saturating_sub(status.log_size_bytes) as i64,
+            errors: no_leader.into_iter().chain(alarms).collect(),
+            db_size_in_use: status.db_size_in_use_bytes as i64,
             is_learner: status.is_learner,
             storage_version: super::ETCD_CLUSTER_VERSION.into(),
-            db_size_quota: 0,
+            db_size_quota: status.quota_bytes.unwrap_or(0) as i64,
             downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }
@@ -76,16 +93,24 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        self.face.admit_for(&request, Need::Admin).await?;
-        Err(Status::unimplemented("hashing the tables is not there yet"))
+        let store = self.face.admit_for(&request, Need::Admin).await?;
+        let (hash, revision) = store.hash().await.map_err(|error| refusal::of_range(&error))?;
+        Ok(Response::new(pb::HashResponse { header: self.face.header(revision), hash }))
     }
 
     async fn hash_kv(
         &self,
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        self.face.admit_for(&request, Need::Admin).await?;
-        Err(Status::unimplemented("hashing the keys is not there yet"))
+        let store = self.face.admit_for(&request, Need::Admin).await?;
+        let revision = Some(Revision(request.get_ref().revision)).filter(|revision| revision.0 > 0);
+        let found = store.hash_kv(revision).await.map_err(|error| refusal::of_range(&error))?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: self.face.header(found.revision),
+            hash: found.hash,
+            compact_revision: found.compact_revision.0,
+            hash_revision: found.hash_revision.0,
+        }))
     }
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
@@ -125,6 +150,25 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
             Err(_unknown) => Status::unknown("etcdserver: unknown method"),
         })
     }
+}
+
+fn alarm_kind(kind: pb::AlarmType) -> Option<AlarmKind> {
+    match kind {
+        pb::AlarmType::None => None,
+        pb::AlarmType::Nospace => Some(AlarmKind::NoSpace),
+        pb::AlarmType::Corrupt => Some(AlarmKind::Corrupt),
+    }
+}
+
+fn alarm_type(kind: AlarmKind) -> pb::AlarmType {
+    match kind {
+        AlarmKind::NoSpace => pb::AlarmType::Nospace,
+        AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+    }
+}
+
+fn alarm_member(alarm: Alarm) -> pb::AlarmMember {
+    pb::AlarmMember { member_id: alarm.member_id, alarm: alarm_type(alarm.kind).into() }
 }
 
 /// `3.5` or `3.5.0`.

@@ -88,7 +88,7 @@ const METRICS: &[Metric] = &[
     gauge(
         "etcd_mvcc_db_total_size_in_use_in_bytes",
         "Total size of the underlying database logically in use in bytes.",
-        |figures| figures.status.db_size_bytes.saturating_sub(figures.status.log_size_bytes),
+        |figures| figures.status.db_size_in_use_bytes,
     ),
     gauge("etcd_debugging_mvcc_current_revision", "The current revision of store.", |figures| {
         figures.status.revision.0 as u64

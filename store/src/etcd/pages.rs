@@ -7,7 +7,7 @@ use tonic::body::Body;
 
 use super::router::{Request, Response, Router};
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, refusal};
-use crate::api::RangeRequest;
+use crate::api::{AlarmKind, RangeRequest};
 
 /// Answers a request that is not gRPC.
 pub(super) async fn answer(router: &Router, request: Request) -> Response {
@@ -77,12 +77,17 @@ fn version() -> String {
 /// Why a member is not healthy, in etcd's words.
 async fn sickness(router: &Router, query: &Query<'_>) -> Option<String> {
     let serializable = query.has_value("serializable", "true");
-    if !query.has_value("exclude", "NOSPACE") {
-        match router.face.store.status().await {
-            Ok(status) if status.no_space => return Some("ALARM NOSPACE".into()),
-            Ok(_) => {}
-            Err(error) => return Some(format!("RANGE ERROR:{error}")),
-        }
+    let status = match router.face.store.status().await {
+        Ok(status) => status,
+        Err(error) => return Some(format!("RANGE ERROR:{error}")),
+    };
+    let raised = status.alarms.iter().map(|alarm| match alarm.kind {
+        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::Corrupt => "CORRUPT",
+    });
+    let full = status.no_space.then_some("NOSPACE");
+    if let Some(alarm) = raised.chain(full).find(|alarm| !query.has_value("exclude", alarm)) {
+        return Some(format!("ALARM {alarm}"));
     }
     if !serializable && !router.face.has_leader() {
         return Some("RAFT NO LEADER".into());

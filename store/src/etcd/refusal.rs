@@ -59,6 +59,7 @@ refusals! {
     NOT_SUPPORTED_FOR_LEARNER = FailedPrecondition, "rpc not supported for learner";
     NOT_LEADER = FailedPrecondition, "not leader";
     LEADER_CHANGED = Unavailable, "leader changed";
+    CORRUPT = DataLoss, "corrupt cluster";
     UNHEALTHY = Unavailable, "unhealthy cluster";
     TIMEOUT_LEADER_TRANSFER = Unavailable, "request timed out, leader transfer took too long";
     MEMBER_NOT_FOUND = NotFound, "member not found";
@@ -134,7 +135,8 @@ pub(crate) fn of_write(error: &WriteError) -> Status {
         WriteError::LeaseNotFound(_) => LEASE_NOT_FOUND.into(),
         WriteError::Compacted { .. } => COMPACTED.into(),
         WriteError::FutureRevision { .. } => FUTURE_REVISION.into(),
-        WriteError::NoSpace { .. } => NO_SPACE.into(),
+        WriteError::NoSpace { .. } | WriteError::NoSpaceAlarm => NO_SPACE.into(),
+        WriteError::CorruptAlarm => CORRUPT.into(),
         WriteError::Auth(error) => of_auth(*error),
         WriteError::Read(_) => Status::data_loss(error.to_string()),
         WriteError::NoLeader => NO_LEADER.into(),
