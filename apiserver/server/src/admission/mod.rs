@@ -1,18 +1,24 @@
 //! Steps between decoding and storing: mutating ones before the kind's preparation, validating ones after its checks.
 //!
-//! The order is upstream's. Of the steps that upstream has on by default, these are not built: `LimitRanger`,
-//! `DefaultStorageClass`, `StorageObjectInUseProtection`, `PersistentVolumeClaimResize`, `RuntimeClass`, the three
-//! certificate steps, `DefaultIngressClass`, the admission policies and `ResourceQuota`. Their objects are stored where
-//! the kind exists, but limit nothing. Webhooks are asked where their configurations are served.
+//! The order is upstream's. Of the steps that upstream has on by default, these are not built: the admission policies,
+//! and `StorageObjectInUseProtection`, whose finalizers need controllers that take them away again. Webhooks are asked
+//! where their configurations are served.
 
+pub mod certificates;
 pub mod chain;
+pub mod claim_resize;
+pub mod default_class;
 pub mod default_tolerations;
+pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod node_taint;
+pub mod pod_amounts;
 pub mod pod_security;
 pub mod priority;
 pub mod rbac_escalation;
+pub mod resource_quota;
+pub mod runtime_class;
 pub mod service_account;
 pub mod signing_requests;
 pub mod step;

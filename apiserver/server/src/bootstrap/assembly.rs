@@ -17,13 +17,19 @@ use super::policy::{default_policy, node_rules};
 use super::policy_text::PolicyTextError;
 use super::rbac::reconcile;
 use super::seed::Seeder;
+use crate::admission::certificates::Certificates;
+use crate::admission::claim_resize::ClaimResize;
+use crate::admission::default_class::DefaultClass;
 use crate::admission::default_tolerations::DefaultTolerations;
+use crate::admission::limit_ranger::LimitRanger;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::node_taint::NodeTaint;
 use crate::admission::pod_security::PodSecurity;
 use crate::admission::priority::Priority;
 use crate::admission::rbac_escalation::RbacEscalation;
+use crate::admission::resource_quota::ResourceQuota;
+use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccountStep;
 use crate::admission::signing_requests::SigningRequests;
 use crate::admission::webhook::{Caller, MutatingWebhooks, ValidatingWebhooks};
@@ -125,8 +131,9 @@ pub fn assemble(
         node_ports: config.node_ports.clone(),
         randomness: Arc::clone(&config.randomness),
     })?);
-    let mut steps = in_tree(config, registry);
+    let mut steps = in_tree(config, registry, &authorizer);
     steps.extend(webhooks(config, registry, tasks)?);
+    steps.push(Arc::new(ResourceQuota::new(registry.clone(), mainstay_apiserver_kinds::all())));
     // Upstream has these three in the storage layer, after admission.
     steps.push(Arc::new(SigningRequests::new(Arc::clone(&config.clock))));
     steps.push(Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone())));
@@ -276,15 +283,20 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
 }
 
 /// The steps of the server's own, in upstream's order.
-fn in_tree(config: &ServerConfig, registry: &Registry) -> Vec<Arc<dyn Step>> {
+fn in_tree(config: &ServerConfig, registry: &Registry, authorizer: &Authorizer) -> Vec<Arc<dyn Step>> {
     vec![
         Arc::new(NamespaceLifecycle::new(registry.clone())),
+        Arc::new(LimitRanger::new(registry.clone())),
         Arc::new(ServiceAccountStep::new(registry.clone(), Arc::clone(&config.randomness))),
         Arc::new(NodeRestriction::new(registry.clone())),
         Arc::new(NodeTaint),
         Arc::new(PodSecurity::new(registry.clone(), config.admission.pod_security.clone())),
         Arc::new(Priority::new(registry.clone())),
         Arc::new(DefaultTolerations),
+        Arc::new(DefaultClass::new(registry.clone())),
+        Arc::new(ClaimResize::new(registry.clone())),
+        Arc::new(RuntimeClass::new(registry.clone())),
+        Arc::new(Certificates::new(Arc::new(authorizer.clone()))),
     ]
 }
 

@@ -131,7 +131,8 @@ impl Writer {
         let generated =
             Meta(&admission.object).name().is_empty() && !Meta(&admission.object).generate_name().is_empty();
         let uid = self.uid();
-        let draft = admission.object.clone();
+        // Only a generated name is tried again with what the client sent.
+        let draft = generated.then(|| admission.object.clone());
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -152,7 +153,7 @@ impl Writer {
                             1,
                         ));
                     }
-                    admission.object = draft.clone();
+                    admission.object = draft.clone().unwrap_or_default();
                 }
                 other => {
                     if attempts == 1 || other.is_ok() {
@@ -226,10 +227,9 @@ impl Writer {
             Target::Status => "status",
             Target::Part(name) => name,
         };
-        let mut admission =
-            Self::admission_request(request, subresource, Operation::Update, new, Some(old.clone()));
+        let mut admission = Self::admission_request(request, subresource, Operation::Update, new, Some(old));
         self.admission.mutate(&mut admission).await?;
-        let written = self.update_admitted(target, cached, &old, &mut admission).await;
+        let written = self.update_admitted(target, cached, &mut admission).await;
         let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
         self.admission.settled(&admission, stored).await;
         Ok((written?, admission.warnings.into_vec()))
@@ -239,16 +239,18 @@ impl Writer {
         &self,
         target: Target<'_>,
         cached: &Arc<Cached>,
-        old: &Value,
         admission: &mut AdmissionRequest,
     ) -> Result<Written, Status> {
         let kind = admission.kind;
-        pipeline::prepare_update(kind, target, &mut admission.object, old)?;
-        let warnings = pipeline::validate_update(kind, target, &admission.object, old)?;
-        admission.warnings.extend(warnings);
+        let old = admission.old.take().unwrap_or_default();
+        let checked = pipeline::prepare_update(kind, target, &mut admission.object, &old)
+            .and_then(|()| pipeline::validate_update(kind, target, &admission.object, &old));
+        let unchanged = pipeline::is_unchanged(&admission.object, &old);
+        admission.old = Some(old);
+        admission.warnings.extend(checked?);
         self.admission.validate(admission).await?;
         let new = admission.object.clone();
-        if pipeline::is_unchanged(&new, old) {
+        if unchanged {
             return Ok(Written::Stored(Stored { object: new, cached: Arc::clone(cached) }));
         }
         if admission.dry_run {

@@ -9,6 +9,7 @@ mod discovery;
 mod every_kind;
 mod http2_floods;
 mod kinds;
+mod kubectl;
 mod lists;
 mod negotiation;
 mod objects;

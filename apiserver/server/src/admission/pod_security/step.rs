@@ -178,7 +178,7 @@ impl PodSecurity {
         let mut first = Vec::new();
         let mut further = Vec::new();
         let mut seen = HashSet::new();
-        for cached in snapshot.iter().filter(|cached| cached.header.namespace == *namespace) {
+        for cached in snapshot.namespace(namespace) {
             // Of a controller's pods the first speaks for all.
             let owner = cached.header.owners.iter().find(|owner| owner.controller);
             match owner {

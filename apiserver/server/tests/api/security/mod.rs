@@ -1,6 +1,7 @@
 //! Who gets in, who may do what, and what admission makes of it.
 
 mod admission;
+mod amounts;
 mod arrange;
 mod bad_inputs;
 mod credentials;
