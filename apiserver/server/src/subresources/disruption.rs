@@ -61,8 +61,7 @@ pub(super) fn permission(budget: &Value, pod: &Value) -> Permission {
 }
 
 fn refused(cause: String) -> Status {
-    let cause =
-        StatusCause { reason: "DisruptionBudget".into(), message: cause.into(), field: SmolStr::default() };
+    let cause = StatusCause { reason: "DisruptionBudget".into(), message: cause, field: SmolStr::default() };
     let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
     Status::failure(429, "TooManyRequests", REFUSED).with_details(details).with_retry_after(RETRY_SECONDS)
 }
