@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::snapshot_command::SnapshotCommand;
 use crate::store_command::StoreFlags;
 
 /// Where a cluster keeps everything when nothing else is said.
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     Status(DataDirFlags),
     /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
     Store(Box<StoreFlags>),
+    /// Save a running store to a file, make a data directory of one, say what one holds.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Print the version.
     Version,
 }

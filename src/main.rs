@@ -13,6 +13,7 @@ mod kubeconfig;
 mod node_address;
 mod preflight;
 mod refusal;
+mod snapshot_command;
 mod status;
 mod store_command;
 mod up;
@@ -49,6 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Image(command) => image::run(&command),
         Command::Status(flags) => status::run(&flags),
         Command::Store(flags) => store_command::run(&flags),
+        Command::Snapshot(command) => snapshot_command::run(&command),
         Command::Version => up::print_line(&format!("mainstay {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use super::durations;
+use super::migrate::MigrateFlags;
 
 /// `mainstay store`.
 #[derive(Debug, Args)]
@@ -22,6 +23,8 @@ pub(crate) struct StoreFlags {
 pub(crate) enum StoreCommand {
     /// Say in words who the members are, who leads, how far behind the others are, sizes and alarms.
     Status(StatusFlags),
+    /// Make a data directory of an etcd: of its snapshot, or of a running one.
+    Migrate(MigrateFlags),
 }
 
 /// `mainstay store status`.
@@ -133,6 +136,16 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_value_t = false, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) client_cert_auth: bool,
+    /// Which tokens stand for users: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=5m.
+    #[arg(long, env = "ETCD_AUTH_TOKEN", value_name = "TYPE", default_value = "simple")]
+    pub(crate) auth_token: String,
+    /// Seconds that a simple token lives without being used.
+    #[arg(long, env = "ETCD_AUTH_TOKEN_TTL", value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) auth_token_ttl: u64,
+    /// The cost of hashing passwords, from 4 to 31.
+    #[arg(long, env = "ETCD_BCRYPT_COST", value_name = "COST", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(4..=31))]
+    pub(crate) bcrypt_cost: u32,
     /// What auto compaction keeps: a time (periodic) or a number of revisions (revision).
     #[arg(
         long,

@@ -3,10 +3,12 @@
 mod client;
 mod durations;
 mod flags;
+mod migrate;
 mod peers;
 mod run;
 mod serve;
 mod status;
 
-pub(crate) use flags::StoreFlags;
+pub(crate) use client::connect;
+pub(crate) use flags::{StatusFlags, StoreFlags};
 pub(crate) use run::run;

@@ -1,7 +1,7 @@
 //! Which part of `mainstay store` is asked for.
 
 use super::flags::{StoreCommand, StoreFlags};
-use super::{serve, status};
+use super::{migrate, serve, status};
 
 /// Runs the server, or a question to running ones.
 ///
@@ -11,5 +11,6 @@ pub(crate) fn run(flags: &StoreFlags) -> anyhow::Result<()> {
     match &flags.command {
         None => serve::run(&flags.serve),
         Some(StoreCommand::Status(flags)) => status::run(flags),
+        Some(StoreCommand::Migrate(flags)) => migrate::run(flags),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Context;
 use mainstay_base::telemetry::{LogFormat, init_tracing};
 use mainstay_store::etcd::{
-    AutoCompaction, BindError, Endpoint, FaceConfig, Listener, Server, TlsFiles, auto_compact,
+    AuthTokens, AutoCompaction, BindError, Endpoint, FaceConfig, Listener, Server, TlsFiles, auto_compact,
 };
-use mainstay_store::{Config, Limits, OpenError, Store};
+use mainstay_store::{AuthOptions, Config, Limits, OpenError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -71,6 +71,11 @@ impl Wanted {
             request_bytes_max: flags.max_request_bytes,
             ..Limits::default()
         };
+        let auth = AuthOptions {
+            bcrypt_cost: flags.bcrypt_cost,
+            token_ttl: Duration::from_secs(flags.auth_token_ttl.max(1)),
+        };
+        let auth_tokens = AuthTokens::parse(&flags.auth_token).map_err(|error| refuse(error.to_string()))?;
         let default = Config::default();
         // Two of the largest requests fit into a file of the log, whatever their size.
         let log_segment_bytes = default.log_segment_bytes.max(4 * flags.max_request_bytes as u64);
@@ -79,6 +84,7 @@ impl Wanted {
                 dir: flags.data_dir(),
                 limits,
                 log_segment_bytes,
+                auth,
                 quota_backend_bytes: (flags.quota_backend_bytes > 0).then_some(flags.quota_backend_bytes),
                 ..default
             },
@@ -89,6 +95,7 @@ impl Wanted {
                 concurrent_streams_max: flags.max_concurrent_streams,
                 election_timeout: Duration::from_millis(flags.election_timeout),
                 watch_progress_interval: flags.watch_progress_notify_interval,
+                auth_tokens,
                 ..FaceConfig::default()
             },
             endpoints,

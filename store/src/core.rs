@@ -208,6 +208,7 @@ impl Core {
             pool: self.pool.clone(),
             stop: Arc::clone(&self.stop),
             grown: Arc::clone(grown),
+            restored: self.resources.lock().as_ref().is_some_and(|resources| resources.dir.restored),
         });
         self.tasks.spawn_on(checkpoints, &self.runtime);
         self.tasks.close();

@@ -23,6 +23,8 @@ struct Identity {
     member_id: String,
     #[serde(default)]
     joined: bool,
+    #[serde(default)]
+    restored: bool,
     /// A checksum of the others; the first version wrote none.
     #[serde(default)]
     check: Option<String>,
@@ -30,7 +32,10 @@ struct Identity {
 
 impl Identity {
     fn sum(&self) -> String {
-        let text = format!("{} {} {} {}", self.format, self.cluster_id, self.member_id, self.joined);
+        let mut text = format!("{} {} {} {}", self.format, self.cluster_id, self.member_id, self.joined);
+        if self.restored {
+            text.push_str(" restored");
+        }
         format!("{:08x}", crc32c::crc32c(text.as_bytes()))
     }
 }
@@ -51,6 +56,8 @@ pub(crate) struct DataDir {
     pub(crate) member_id: u64,
     /// Whether the member joined a cluster that was there: it never forms one.
     pub(crate) joined: bool,
+    /// Whether the tables were restored: they hold more than the log tells.
+    pub(crate) restored: bool,
     tables: String,
     _lock: File,
 }
@@ -86,6 +93,7 @@ impl DataDir {
             cluster_id: number(&identity.cluster_id)?,
             member_id: number(&identity.member_id)?,
             joined: identity.joined,
+            restored: identity.restored,
             tables: current_tables(path)?,
             _lock: lock,
         };
@@ -100,6 +108,17 @@ impl DataDir {
                 Ok(data)
             }
         }
+    }
+
+    /// Locks an empty directory that a restore is to fill. Blocks.
+    pub(crate) fn prepare(path: &Path) -> Result<Unfinished, OpenError> {
+        fs::create_dir_all(path).map_err(io_error(path, "creating data directory"))?;
+        let lock = lock(path)?;
+        check_empty(path)?;
+        let unfinished = Unfinished { path: path.to_path_buf(), finished: false, _lock: lock };
+        let tables = unfinished.tables();
+        fs::create_dir_all(&tables).map_err(io_error(&tables, "creating"))?;
+        Ok(unfinished)
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -158,6 +177,44 @@ fn write_whole(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// A directory that is no store yet. Dropped before it is finished, it is empty again.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    finished: bool,
+    _lock: File,
+}
+
+impl Unfinished {
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.path.join(FIRST_TABLES)
+    }
+
+    /// Makes it a store, whose tables are on disk by now, and tells its cluster and member.
+    pub(crate) fn finish(
+        mut self,
+        cluster_id: Option<u64>,
+        member_id: Option<u64>,
+    ) -> Result<(u64, u64), OpenError> {
+        let ids =
+            (cluster_id.unwrap_or_else(|| random("cluster")), member_id.unwrap_or_else(|| random("member")));
+        let new = NewIdentity { cluster_id: ids.0, member_id: ids.1, joined: false };
+        write_identity(&self.path, new, true)?;
+        self.finished = true;
+        Ok(ids)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Err(error) = fs::remove_dir_all(self.tables())
+        {
+            tracing::warn!(%error, dir = %self.path.display(), "an unfinished restore was left behind");
+        }
+    }
+}
+
 fn lock(path: &Path) -> Result<File, OpenError> {
     let name = path.join(LOCK);
     let file = OpenOptions::new()
@@ -174,6 +231,12 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn create(path: &Path, new: NewIdentity) -> Result<Identity, OpenError> {
+    check_empty(path)?;
+    write_identity(path, new, false)
+}
+
+/// Nothing but what a store leaves before it has an identity.
+fn check_empty(path: &Path) -> Result<(), OpenError> {
     let ours = [LOCK, "lost+found", "store.json.new"];
     let items = fs::read_dir(path).map_err(io_error(path, "listing data directory"))?;
     for item in items {
@@ -182,12 +245,17 @@ fn create(path: &Path, new: NewIdentity) -> Result<Identity, OpenError> {
             return Err(OpenError::NotAStore { dir: path.to_path_buf() });
         }
     }
+    Ok(())
+}
+
+fn write_identity(path: &Path, new: NewIdentity, restored: bool) -> Result<Identity, OpenError> {
     let mut identity = Identity {
         check: None,
         format: FORMAT,
         cluster_id: format!("{:016x}", new.cluster_id),
         member_id: format!("{:016x}", new.member_id),
         joined: new.joined,
+        restored,
     };
     identity.check = Some(identity.sum());
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;

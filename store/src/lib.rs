@@ -31,6 +31,7 @@ mod mvcc;
 mod quota;
 mod raft;
 mod read;
+mod snapshot;
 mod stop;
 mod store;
 mod transport;
@@ -39,6 +40,12 @@ mod worker_pool;
 
 pub use api::*;
 pub use auth::Auth;
+#[cfg(feature = "etcd")]
+pub use snapshot::EtcdSnapshot;
+pub use snapshot::{
+    RestoreError, RestoreOptions, Restored, SnapshotError, SnapshotFormat, SnapshotRequest, SnapshotStatus,
+    restore, restore_file, snapshot_status,
+};
 pub use store::Store;
 #[cfg(feature = "tls")]
 pub use transport::PeerTls;

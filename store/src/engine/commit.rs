@@ -24,10 +24,10 @@ impl Default for AppliedMark {
 }
 
 impl AppliedMark {
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(33);
-        out.push(1);
-        // Index 0 exists, "nothing" does not need to: the row is absent then.
+        // Restored tables have a revision, but nothing of this log in them.
+        out.push(if self.index.is_some() { 1 } else { 2 });
         for value in [self.index.unwrap_or(0), self.term, self.revision.0 as u64, self.floor.0 as u64] {
             out.extend_from_slice(&value.to_le_bytes());
         }
@@ -35,13 +35,18 @@ impl AppliedMark {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(&[1])?;
+        let (version, rest) = bytes.split_first()?;
+        let applied = match *version {
+            1 => true,
+            2 => false,
+            _ => return None,
+        };
         let (index, rest) = rest.split_first_chunk()?;
         let (term, rest) = rest.split_first_chunk()?;
         let (revision, rest) = rest.split_first_chunk()?;
         let floor = rest.first_chunk()?;
         Some(Self {
-            index: Some(u64::from_le_bytes(*index)),
+            index: applied.then_some(u64::from_le_bytes(*index)),
             term: u64::from_le_bytes(*term),
             revision: Revision(i64::from_le_bytes(*revision)),
             floor: Revision(i64::from_le_bytes(*floor)),

@@ -2,6 +2,9 @@
 #[cfg(test)]
 mod against_model;
 mod alarms;
+mod builder;
+#[cfg(feature = "etcd")]
+mod builder_rows;
 mod commit;
 mod compaction;
 mod error;
@@ -9,6 +12,9 @@ mod hash;
 mod heads;
 mod history;
 mod image;
+mod moment;
+#[cfg(feature = "etcd")]
+mod moment_versions;
 mod open;
 mod scan;
 mod table_key;
@@ -18,10 +24,14 @@ mod version_record;
 #[cfg(any(test, fuzzing))]
 pub(crate) use table_key::check_row;
 
+pub(crate) use builder::TablesBuilder;
 pub(crate) use commit::{AppliedMark, Group};
 pub(crate) use compaction::CompactionStep;
 pub(crate) use error::EngineError;
 pub(crate) use hash::HashRefused;
 pub(crate) use history::{HistoryPage, HistoryRequest};
 pub(crate) use image::{Image, ImageFiles};
+pub(crate) use moment::Moment;
+#[cfg(feature = "etcd")]
+pub(crate) use moment_versions::MomentVersion;
 pub(crate) use tables::{EngineView, StoredLeases, Tables};

@@ -30,6 +30,18 @@ pub(super) const ROLES_END: &[u8] = b"q";
 pub(super) const USERS: &[u8] = b"u";
 pub(super) const USERS_END: &[u8] = b"v";
 
+/// The tables that belong to the store rather than to one member, as ranges of rows: what a snapshot holds. Keys come before what refers to them.
+pub(super) const SHARED_TABLES: [(&[u8], &[u8]); 8] = [
+    (b"k", VERSIONS_END),
+    (b"r", b"s"),
+    (b"l", b"m"),
+    (b"a", b"b"),
+    (AUTH, b"mauth\0"),
+    (COMPACTED, b"mcompacted\0"),
+    (ROLES, ROLES_END),
+    (USERS, USERS_END),
+];
+
 /// Zeros are escaped, so that the end mark orders a key before all its extensions.
 fn escape(key: &[u8], out: &mut Vec<u8>) {
     if key.contains(&0) {

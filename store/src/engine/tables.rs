@@ -214,21 +214,23 @@ impl Tables {
     /// Puts in force what the rows say: when the tables were opened or replaced.
     pub(crate) fn load_auth(&self) -> Result<(), EngineError> {
         let attempt = "loading users and roles";
-        let damaged = |error: crate::mvcc::DecodeError| EngineError::damaged(attempt, error.to_string());
-        let mut state = AuthState::default();
-        if let Some(mark) = self.db()?.get_pinned(table_key::AUTH).map_err(EngineError::rocksdb(attempt))? {
-            (state.enabled, state.revision) = decode_mark(&mark).map_err(damaged)?;
+        let mut rows = Vec::new();
+        for (from, to) in [(table_key::ROLES, table_key::ROLES_END), (table_key::USERS, table_key::USERS_END)]
+        {
+            self.each_row(from, to, attempt, |row, value| {
+                rows.push((row.to_vec(), value.to_vec()));
+                Ok(())
+            })?;
         }
-        self.each_row(table_key::ROLES, table_key::ROLES_END, attempt, |row, value| {
-            state.set_role(name_of(row)?, Some(decode_role(value).map_err(damaged)?));
-            Ok(())
-        })?;
-        self.each_row(table_key::USERS, table_key::USERS_END, attempt, |row, value| {
-            state.set_user(name_of(row)?, Some(decode_user(value).map_err(damaged)?));
-            Ok(())
-        })?;
-        self.auth.replace(state);
+        let mark = self.db()?.get(table_key::AUTH).map_err(EngineError::rocksdb(attempt))?;
+        self.auth.replace(auth_of(mark.as_deref(), &rows)?);
         Ok(())
+    }
+
+    /// Where the tables are.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn each_row(
@@ -282,10 +284,24 @@ impl Tables {
     }
 }
 
-/// Whose row it is.
-fn name_of(row: &[u8]) -> Result<&str, EngineError> {
-    table_key::split_name(row)
-        .ok_or_else(|| EngineError::damaged("loading users and roles", "a name is damaged"))
+/// The state that rows of roles and users tell of.
+pub(super) fn auth_of(mark: Option<&[u8]>, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<AuthState, EngineError> {
+    let damaged = |what: &str| EngineError::damaged("reading users and roles", what);
+    let mut state = AuthState::default();
+    if let Some(mark) = mark {
+        (state.enabled, state.revision) = decode_mark(mark).map_err(|error| damaged(&error.to_string()))?;
+    }
+    for (row, value) in rows {
+        let name = table_key::split_name(row).ok_or_else(|| damaged("a name is damaged"))?;
+        if row.starts_with(table_key::ROLES) {
+            let role = decode_role(value).map_err(|error| damaged(&error.to_string()))?;
+            state.set_role(name, Some(role));
+        } else {
+            let user = decode_user(value).map_err(|error| damaged(&error.to_string()))?;
+            state.set_user(name, Some(user));
+        }
+    }
+    Ok(state)
 }
 
 fn sum_of(db: &DB, properties: [&str; 2]) -> u64 {

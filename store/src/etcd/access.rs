@@ -7,8 +7,9 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::refusal;
+use super::token_option::AuthTokens;
 use crate::Store;
-use crate::api::Caller;
+use crate::api::{AuthCallError, AuthError, Caller};
 
 /// The certificate that a connection's client showed. The listener adds it to every request of the connection.
 #[derive(Clone, Debug)]
@@ -38,7 +39,8 @@ impl Credentials {
 
 fn token(metadata: &MetadataMap) -> Option<Box<str>> {
     let value = metadata.get("token").or_else(|| metadata.get("authorization"))?;
-    value.to_str().ok().map(Into::into)
+    let text = value.to_str().ok()?;
+    Some(text.strip_prefix("Bearer ").unwrap_or(text).into())
 }
 
 /// What a request needs beside what the store checks itself: calls on a handle of [`acting`] need no more.
@@ -66,17 +68,53 @@ impl Need {
 
 /// A handle on the store whose calls are made on behalf of the caller. A token counts before a certificate.
 ///
+/// While authentication is not enabled nobody is asked. The handle acts for somebody all the same: where a write is applied it may be enabled.
+///
 /// # Errors
 /// etcd's status for credentials that are not good.
-pub(crate) async fn acting(store: &Store, who: Credentials) -> Result<Store, Status> {
-    if !store.auth_enabled() {
-        return Ok(store.clone());
-    }
-    let auth = store.auth();
-    let caller = match (who.token, who.certificate) {
-        (Some(token), _) => auth.caller_of(&token).await.map_err(|error| refusal::of_auth_call(&error))?,
-        (None, Some(certificate)) => auth.identified(&certificate.common_name),
+pub(crate) async fn acting(store: &Store, tokens: &AuthTokens, who: &Credentials) -> Result<Store, Status> {
+    let caller = match (&who.token, &who.certificate) {
+        _ if !store.auth_enabled() => Caller::Anonymous,
+        (Some(token), _) => caller_of(store, tokens, token).await?,
+        (None, Some(certificate)) => store.auth().identified(&certificate.common_name),
         (None, None) => Caller::Anonymous,
     };
     Ok(store.acting_as(caller))
+}
+
+async fn caller_of(store: &Store, tokens: &AuthTokens, token: &str) -> Result<Caller, Status> {
+    match tokens {
+        AuthTokens::Simple => {
+            store.auth().caller_of(token).await.map_err(|error| refusal::of_auth_call(&error))
+        }
+        AuthTokens::Jwt(jwt) => {
+            jwt.caller(token).ok_or_else(|| refusal::of_auth(AuthError::InvalidAuthToken))
+        }
+    }
+}
+
+/// A token for a user who knows the password.
+///
+/// # Errors
+/// etcd's status for a wrong password, and for a member that cannot sign.
+pub(crate) async fn authenticate(
+    store: &Store,
+    tokens: &AuthTokens,
+    name: &str,
+    password: &str,
+) -> Result<String, Status> {
+    let refuse = |error: AuthCallError| refusal::of_auth_call(&error);
+    let jwt = match tokens {
+        AuthTokens::Simple => return store.auth().authenticate(name, password).await.map_err(refuse),
+        AuthTokens::Jwt(jwt) => jwt,
+    };
+    let Caller::User { name, auth_revision } = store.auth().login(name, password).await.map_err(refuse)?
+    else {
+        return Err(refuse(AuthError::AuthFailed.into()));
+    };
+    match jwt.sign(&name, auth_revision) {
+        Ok(Some(token)) => Ok(token),
+        Ok(None) => Err(Status::unknown("auth: token signing attempted with verify-only key")),
+        Err(error) => Err(Status::internal(error.to_string())),
+    }
 }

@@ -1,6 +1,8 @@
 //! What the face tells and allows, beside what the store itself was told.
 use std::time::Duration;
 
+use super::token_option::AuthTokens;
+
 /// How to face etcd's clients.
 #[derive(Clone, Debug)]
 pub struct FaceConfig {
@@ -20,6 +22,8 @@ pub struct FaceConfig {
     pub request_timeout: Duration,
     /// How long requests under way may take to end when the server stops.
     pub stop_grace: Duration,
+    /// Which tokens stand for users, once authentication is enabled.
+    pub auth_tokens: AuthTokens,
 }
 
 impl Default for FaceConfig {
@@ -33,6 +37,7 @@ impl Default for FaceConfig {
             watch_progress_interval: Duration::from_secs(600),
             request_timeout: Duration::from_secs(7),
             stop_grace: Duration::from_secs(5),
+            auth_tokens: AuthTokens::default(),
         }
     }
 }

@@ -67,13 +67,38 @@ impl Face {
         request: &Request<T>,
     ) -> impl Future<Output = Result<Store, Status>> + Send + use<'f, T> {
         // What is awaited does not hold the request: the body of some cannot be shared between threads.
-        let leaderless = asks_for_leader(request) && !self.has_leader();
-        let who = Credentials::of(request);
-        async move {
-            if leaderless {
-                return Err(refusal::NO_LEADER.into());
-            }
-            acting(&self.store, who).await
+        let who = self.credentials(request);
+        async move { self.acting(&who?).await }
+    }
+
+    /// Takes in a request whose stream may outlive an identity: each of its messages is then [`Face::acting`] anew.
+    ///
+    /// # Errors
+    /// `no leader`, if the client asked not to be served without one.
+    pub(crate) fn credentials<T>(&self, request: &Request<T>) -> Result<Credentials, Status> {
+        if asks_for_leader(request) && !self.has_leader() {
+            return Err(refusal::NO_LEADER.into());
+        }
+        Ok(Credentials::of(request))
+    }
+
+    /// The store as the sender of a request may use it.
+    ///
+    /// # Errors
+    /// Credentials that are not good.
+    pub(crate) async fn acting(&self, who: &Credentials) -> Result<Store, Status> {
+        acting(&self.store, &self.config.auth_tokens, who).await
+    }
+
+    /// Waits for `work`, or for the end of the server.
+    pub(crate) async fn until_stop<T>(
+        &self,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(refusal::STOPPED.into()),
+            done = work => done, // whoever waits changes nothing
         }
     }
 

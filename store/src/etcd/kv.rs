@@ -6,7 +6,6 @@ use futures::Stream;
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use tonic::{Request, Response, Status};
 
-use super::access::Need;
 use super::face::Face;
 use super::{convert, range_stream, refusal};
 use crate::api::Revision;
@@ -70,7 +69,7 @@ impl pb::kv_server::Kv for KvService {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let store = self.face.admit_for(&request, Need::Admin).await?;
+        let store = self.face.admit(&request).await?;
         let revision = Revision(request.get_ref().revision);
         store.compact(revision).await.map_err(|error| refusal::of_compact(&error))?;
         Ok(Response::new(pb::CompactionResponse { header: self.face.current_header() }))

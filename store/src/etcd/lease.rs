@@ -62,17 +62,18 @@ impl pb::lease_server::Lease for LeaseService {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let store = self.face.admit(&request).await?;
-        let state = (Arc::clone(&self.face), store, request.into_inner());
-        let responses = stream::try_unfold(state, |(face, store, mut requests)| async move {
+        let who = self.face.credentials(&request)?;
+        let state = (Arc::clone(&self.face), who, request.into_inner());
+        let responses = stream::try_unfold(state, |(face, who, mut requests)| async move {
             let next = tokio::select! {
                 biased;
                 () = face.stop.cancelled() => return Err(refusal::STOPPED.into()),
                 next = requests.message() => next?,
             };
             let Some(request) = next else { return Ok(None) };
+            let store = face.acting(&who).await?;
             let response = keep_alive(&face, &store, LeaseId(request.id)).await?;
-            Ok(Some((response, (face, store, requests))))
+            Ok(Some((response, (face, who, requests))))
         });
         Ok(Response::new(Box::pin(responses)))
     }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::access::Need;
 use super::face::Face;
-use super::{ETCD_VERSION, refusal};
+use super::{ETCD_VERSION, refusal, snapshot};
 use crate::api::{Alarm, AlarmKind, Revision};
 
 /// Answers for one member.
@@ -119,8 +119,8 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         &self,
         request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        self.face.admit_for(&request, Need::Admin).await?;
-        Err(Status::unimplemented("snapshots are not there yet"))
+        let store = self.face.admit_for(&request, Need::Admin).await?;
+        Ok(Response::new(snapshot::answers(&self.face, store, request.metadata())?))
     }
 
     async fn move_leader(

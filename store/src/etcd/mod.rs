@@ -6,17 +6,22 @@
 //! Where things go: a request enters in [`listener`], [`router`] finds its service, [`access`] says whether the caller may, [`convert`]
 //! turns it into the library's types, and [`refusal`] is the one place that turns errors into statuses.
 mod access;
+mod auth;
 mod auto_compaction;
+mod candidates;
 mod cluster;
 mod config;
 mod convert;
+mod election;
 mod endpoint;
 mod face;
 mod gateway;
 mod grpc_metrics;
+mod jwt;
 mod kv;
 mod lease;
 mod listener;
+mod lock;
 mod maintenance;
 mod metrics;
 mod pages;
@@ -24,14 +29,18 @@ mod range_stream;
 mod refusal;
 mod router;
 mod server;
+mod snapshot;
 mod tls;
+mod token_option;
 mod version;
 mod watch;
 
 pub use auto_compaction::{AutoCompaction, auto_compact};
 pub use config::FaceConfig;
 pub use endpoint::{Endpoint, EndpointError};
+pub use jwt::{Jwt, JwtError};
 pub use listener::{BindError, Listener};
 pub use server::Server;
 pub use tls::{TlsError, TlsFiles};
+pub use token_option::{AuthTokenError, AuthTokens};
 pub use version::{ETCD_CLUSTER_VERSION, ETCD_VERSION};

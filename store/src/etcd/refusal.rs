@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 use crate::api::{
     AuthCallError, AuthError, ClusterError, CompactError, LeaseError, RangeError, WatchError, WriteError,
 };
+use crate::snapshot::SnapshotError;
 
 /// An error that etcd's clients know by its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,16 @@ pub(crate) fn of_auth_call(error: &AuthCallError) -> Status {
         AuthCallError::Write(error) => of_write(error),
         AuthCallError::Read(error) => of_range(error),
         AuthCallError::Hash(_) => Status::internal(error.to_string()),
+    }
+}
+
+/// To a snapshot.
+pub(crate) fn of_snapshot(error: &SnapshotError) -> Status {
+    match error {
+        SnapshotError::Auth(error) => of_auth(*error),
+        SnapshotError::Engine(_) => Status::data_loss(error.to_string()),
+        SnapshotError::Io { .. } => Status::resource_exhausted(error.to_string()),
+        SnapshotError::Closed | SnapshotError::Halted(_) => STOPPED.into(),
     }
 }
 

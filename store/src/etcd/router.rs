@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use mainstay_base::telemetry::MetricsError;
-use mainstay_proto_wire::etcd::{DESCRIPTORS, etcdserverpb as pb};
+use mainstay_proto_wire::etcd::{DESCRIPTORS, etcdserverpb as pb, v3electionpb, v3lockpb};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower_service::Service;
 
+use super::auth::AuthService;
 use super::cluster::ClusterService;
+use super::election::ElectionService;
 use super::face::Face;
 use super::gateway::Gateway;
 use super::grpc_metrics::GrpcMetrics;
 use super::kv::KvService;
 use super::lease::LeaseService;
+use super::lock::LockService;
 use super::maintenance::MaintenanceService;
 use super::metrics::Metrics;
 use super::pages;
@@ -90,6 +93,10 @@ impl Router {
         services
             .register(pb::maintenance_server::MaintenanceServer::new(MaintenanceService { face: shared() }));
         services.register(WatchService::new(shared(), message_max));
+        services.register(pb::auth_server::AuthServer::new(AuthService { face: shared() }));
+        services
+            .register(v3electionpb::election_server::ElectionServer::new(ElectionService { face: shared() }));
+        services.register(v3lockpb::lock_server::LockServer::new(LockService { face: shared() }));
         let (_reporter, health) = tonic_health::server::health_reporter();
         services.register(health);
         register_reflection(&mut services);

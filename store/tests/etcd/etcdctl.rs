@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::rig::{Rig, SOON};
 
-fn etcdctl(rig: &Rig, arguments: &[&str]) -> Command {
+pub(crate) fn etcdctl(rig: &Rig, arguments: &[&str]) -> Command {
     let mut command = Command::new("etcdctl");
     command
         .env("ETCDCTL_API", "3")
@@ -20,7 +20,7 @@ fn etcdctl(rig: &Rig, arguments: &[&str]) -> Command {
 }
 
 /// What etcdctl printed, with its errors after it.
-async fn run(rig: &Rig, arguments: &[&str], input: &str) -> String {
+pub(crate) async fn run(rig: &Rig, arguments: &[&str], input: &str) -> String {
     let spawned = etcdctl(rig, arguments).spawn();
     let mut child = spawned.expect("this test needs etcdctl: apt-get install etcd-client");
     child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();

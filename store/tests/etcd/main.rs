@@ -7,10 +7,14 @@
     reason = "tests end where something is wrong"
 )]
 
+mod auth;
+mod concurrency;
 mod etcdctl;
+mod etcdctl_users;
 mod kv;
 mod lease;
 mod pages;
 mod rig;
 mod services;
+mod snapshot;
 mod watch;

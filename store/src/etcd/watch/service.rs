@@ -71,7 +71,7 @@ impl StreamingService<pb::WatchRequest> for WatchMethod {
     fn call(&mut self, request: tonic::Request<Streaming<pb::WatchRequest>>) -> Self::Future {
         let face = Arc::clone(&self.0);
         Box::pin(async move {
-            let session = Box::new(Session::open(face, request).await?);
+            let session = Box::new(Session::open(face, request)?);
             let responses = stream::unfold(session, |mut session| async move {
                 let next = session.next().await?;
                 Some((next, session))

@@ -12,12 +12,12 @@ use pb::watch_request::RequestUnion;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
+use super::super::access::Credentials;
 use super::super::face::{Face, asks_for_leader};
 use super::super::{convert, refusal};
 use super::encode::{self, EncodedEvents, EventWriter};
 use super::progress::ProgressTicks;
 use super::shape::{ShapeId, Shapes};
-use crate::Store;
 use crate::api::{Revision, WatchBatch, WatchError, WatchRequest};
 use crate::engine::HistoryPage;
 use crate::watch::{Cursor, Look, Mailbox, Slot};
@@ -47,8 +47,8 @@ type History = BoxFuture<'static, (i64, u64, Option<Result<HistoryPage, String>>
 #[allow(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub(super) struct Session {
     face: Arc<Face>,
-    /// The store as the stream's client may use it.
-    store: Store,
+    /// Who opened the stream. Each watch is checked anew: users may have changed.
+    who: Credentials,
     requests: Streaming<pb::WatchRequest>,
     requests_ended: bool,
     needs_leader: bool,
@@ -71,17 +71,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn open(
+    pub(super) fn open(
         face: Arc<Face>,
         request: tonic::Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Self, Status> {
-        let store = face.admit(&request).await?;
+        let who = face.credentials(&request)?;
         let needs_leader = asks_for_leader(&request);
         let spread = (crate::data_dir::random("watch") % 1000) as u32;
         let ticks = ProgressTicks::new(face.config.watch_progress_interval, spread, Instant::now());
         Ok(Self {
             face,
-            store,
+            who,
             requests: request.into_inner(),
             requests_ended: false,
             needs_leader,
@@ -173,14 +173,19 @@ impl Session {
         self.responses.push_back(response);
     }
 
+    /// Exclusive, as the stream cannot be looked at by two threads.
+    async fn may_watch(&mut self, wanted: &WatchRequest) -> Result<(), Status> {
+        let store = self.face.acting(&self.who).await?;
+        store.check_watch(wanted).await.map_err(refusal::of_auth)
+    }
+
     /// Opens a watch. Whatever is wrong with the request, the stream goes on.
     async fn create(&mut self, request: &pb::WatchCreateRequest) {
         let (id, wanted) = match self.check(request) {
             Ok(checked) => checked,
             Err(reason) => return self.refuse(reason),
         };
-        if let Err(error) = self.store.check_watch(&wanted).await {
-            let status = refusal::of_auth(error);
+        if let Err(status) = self.may_watch(&wanted).await {
             // As Go prints a status.
             return self.refuse(format!("rpc error: code = {:?} desc = {}", status.code(), status.message()));
         }

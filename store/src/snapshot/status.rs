@@ -1,0 +1,80 @@
+//! What a snapshot holds, without restoring it.
+use std::io::{BufReader, Read};
+
+use super::format::{Frame, MAGIC, Source, each_row};
+use super::restore::{RestoreError, Snapshot, sniff};
+use crate::api::Revision;
+use crate::mvcc::DecodeError;
+
+/// Who wrote a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotFormat {
+    /// This store.
+    Mainstay,
+    /// etcd: a bbolt database.
+    Etcd,
+}
+
+/// What [`snapshot_status`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotStatus {
+    /// Who wrote it.
+    pub format: SnapshotFormat,
+    /// CRC-32C over all rows; for etcd's format the same as `etcdctl snapshot status` shows.
+    pub hash: u32,
+    /// The store's revision when it was taken; for etcd's format the last one that was written.
+    pub revision: Revision,
+    /// The rows; in etcd's format of all buckets, as `etcdctl snapshot status` counts.
+    pub keys: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// Counts what passes.
+struct Counted<R> {
+    reader: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let taken = self.reader.read(buffer)?;
+        self.bytes += taken as u64;
+        Ok(taken)
+    }
+}
+
+/// Reads a whole snapshot, checks its sums, and tells what it holds. Blocks.
+///
+/// # Errors
+/// As [`restore`](crate::restore)'s.
+pub fn snapshot_status(file: &mut std::fs::File) -> Result<SnapshotStatus, RestoreError> {
+    match sniff(file)? {
+        Snapshot::Ours => {
+            let mut counted =
+                Counted { reader: BufReader::with_capacity(1 << 20, file), bytes: MAGIC.len() as u64 };
+            own_status(&mut counted)
+        }
+        #[cfg(feature = "etcd")]
+        Snapshot::Etcd => super::etcd_import::status(file),
+    }
+}
+
+fn own_status<R: Read>(counted: &mut Counted<R>) -> Result<SnapshotStatus, RestoreError> {
+    let (mut source, header) = Source::open(&mut *counted)?;
+    let (mut hash, mut keys) = (0, 0);
+    loop {
+        match source.frame()? {
+            Frame::Rows(payload) => each_row(&payload, |key, value| {
+                hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
+                keys += 1;
+                Ok::<(), RestoreError>(())
+            })?
+            .map_err(|error: DecodeError| source.damaged(error.to_string()))?,
+            Frame::End(rows) if rows == keys => break,
+            Frame::End(_) => return Err(source.damaged("rows are missing".into()).into()),
+        }
+    }
+    let size_bytes = counted.bytes;
+    Ok(SnapshotStatus { format: SnapshotFormat::Mainstay, hash, revision: header.revision, keys, size_bytes })
+}
