@@ -91,7 +91,9 @@ impl Summary {
     fn of(rounds: &[Measured]) -> Self {
         let each = |figure: fn(&Measured) -> f64| median(rounds.iter().map(figure).collect());
         let mut all = Histogram::default();
-        rounds.iter().for_each(|round| all.merge(&round.latency));
+        for round in rounds {
+            all.merge(&round.latency);
+        }
         Self {
             rate: each(|round| round.ops as f64 / round.took.as_secs_f64()),
             cpu_micros: each(|round| round.cpu.as_secs_f64() * 1e6 / round.ops.max(1) as f64),

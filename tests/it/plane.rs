@@ -61,23 +61,23 @@ impl Plane {
     }
 
     async fn start_agents(&self, nodes: &[&str]) {
-        let scheduler = self.client("system:kube-scheduler", None).await;
+        let scheduler = self.client("system:kube-scheduler", None);
         mainstay_agents_scheduler::run(
             mainstay_agents_scheduler::Config::default(),
             scheduler,
             &self.agent_tasks,
         );
-        let controllers = self.client("system:kube-controller-manager", None).await;
+        let controllers = self.client("system:kube-controller-manager", None);
         let config = mainstay_agents_controllers::Config::new(self.ca.certificate_pem().to_owned());
         mainstay_agents_controllers::run(config, controllers, &self.agent_tasks);
         for name in nodes {
-            let client = self.client(&format!("system:node:{name}"), Some("system:nodes")).await;
+            let client = self.client(&format!("system:node:{name}"), Some("system:nodes"));
             HollowNode::start(name, client, &self.agent_tasks).await;
         }
     }
 
     /// A client with a certificate for this user and group.
-    pub(crate) async fn client(&self, user: &str, group: Option<&str>) -> Client {
+    pub(crate) fn client(&self, user: &str, group: Option<&str>) -> Client {
         let leaf = leaf(&self.ca, user, group, Usage::Client);
         let mut config = kube::Config::new(self.url.parse().unwrap());
         config.root_cert = Some(vec![der(self.ca.certificate_pem())]);
@@ -87,8 +87,8 @@ impl Plane {
     }
 
     /// A client with all rights.
-    pub(crate) async fn admin(&self) -> Client {
-        self.client("admin", Some("system:masters")).await
+    pub(crate) fn admin(&self) -> Client {
+        self.client("admin", Some("system:masters"))
     }
 
     /// Ends everything and checks that every task ended.

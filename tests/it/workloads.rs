@@ -47,7 +47,7 @@ fn is_complete(deployment: &Deployment) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_spreads_rolls_and_goes_with_all_that_it_owns() {
     let plane = Plane::start(&["a", "b"]).await;
-    let client = plane.admin().await;
+    let client = plane.admin();
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     deployments.create(&PostParams::default(), &deployment(4)).await.unwrap();
@@ -71,15 +71,15 @@ async fn a_deployment_spreads_rolls_and_goes_with_all_that_it_owns() {
     assert_eq!(sets.list(&kube::api::ListParams::default()).await.unwrap().items.len(), 2, "for undo");
 
     deployments.delete("web", &DeleteParams::background()).await.unwrap();
-    eventually(&sets, "no replica sets", |all| all.is_empty()).await;
-    eventually(&pods, "no pods", |all| all.is_empty()).await;
+    eventually(&sets, "no replica sets", <[_]>::is_empty).await;
+    eventually(&pods, "no pods", <[_]>::is_empty).await;
     plane.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_finds_its_pods_and_a_namespace_ends_empty() {
     let plane = Plane::start(&["a"]).await;
-    let client = plane.admin().await;
+    let client = plane.admin();
     let namespaces: Api<Namespace> = Api::all(client.clone());
     namespaces.create(&PostParams::default(), &object(json!({"metadata": {"name": "shop"}}))).await.unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "shop");
@@ -117,7 +117,7 @@ async fn a_service_finds_its_pods_and_a_namespace_ends_empty() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_that_fits_nowhere_says_why_and_starts_once_it_fits() {
     let plane = Plane::start(&["a"]).await;
-    let client = plane.admin().await;
+    let client = plane.admin();
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let pod = json!({
         "metadata": {"name": "picky"},
