@@ -1,8 +1,8 @@
 //! Steps between decoding and storing: mutating ones before the kind's preparation, validating ones after its checks.
 //!
-//! The order is upstream's. Of the steps that upstream has on by default, these are not built: the admission policies,
-//! and `StorageObjectInUseProtection`, whose finalizers need controllers that take them away again. Webhooks are asked
-//! where their configurations are served.
+//! The order is upstream's. Of the steps that upstream has on by default, these are not built: `MutatingAdmissionPolicy`,
+//! and `StorageObjectInUseProtection`, whose finalizers need controllers that take them away again. Webhooks and
+//! validating policies are asked where their objects are served.
 
 pub mod certificates;
 pub mod chain;
@@ -15,6 +15,7 @@ pub mod node_restriction;
 pub mod node_taint;
 pub mod pod_amounts;
 pub mod pod_security;
+pub mod policy;
 pub mod priority;
 pub mod rbac_escalation;
 pub mod resource_quota;

@@ -26,6 +26,7 @@ use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::node_taint::NodeTaint;
 use crate::admission::pod_security::PodSecurity;
+use crate::admission::policy::ValidatingPolicies;
 use crate::admission::priority::Priority;
 use crate::admission::rbac_escalation::RbacEscalation;
 use crate::admission::resource_quota::ResourceQuota;
@@ -308,17 +309,22 @@ fn webhooks(
 ) -> Result<Vec<Arc<dyn Step>>, AssembleError> {
     let failed = |status: Status| AssembleError::Webhooks(status.message);
     let caller = Caller::new(registry.clone(), tasks.clone());
-    let kinds = mainstay_apiserver_kinds::all();
     let configurations = |plural| by_gvr("admissionregistration.k8s.io", "v1", plural);
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
     if let Some(kind) = configurations("mutatingwebhookconfigurations") {
         let randomness = Arc::clone(&config.randomness);
-        let step = MutatingWebhooks::new(registry, kind, caller.clone(), randomness, kinds);
+        let step = MutatingWebhooks::new(registry, kind, caller.clone(), randomness);
         steps.push(Arc::new(step.map_err(failed)?));
+    }
+    // In upstream's order: policies before webhooks.
+    if let (Some(policies), Some(bindings)) =
+        (configurations("validatingadmissionpolicies"), configurations("validatingadmissionpolicybindings"))
+    {
+        steps.push(Arc::new(ValidatingPolicies::new(registry, policies, bindings).map_err(failed)?));
     }
     if let Some(kind) = configurations("validatingwebhookconfigurations") {
         let randomness = Arc::clone(&config.randomness);
-        let step = ValidatingWebhooks::new(registry, kind, caller, randomness, kinds);
+        let step = ValidatingWebhooks::new(registry, kind, caller, randomness);
         steps.push(Arc::new(step.map_err(failed)?));
     }
     Ok(steps)

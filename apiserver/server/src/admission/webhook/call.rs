@@ -9,8 +9,9 @@ use mainstay_proto_api::Status;
 
 use super::client::Caller;
 use super::hook::Hook;
-use super::matching::{NoNamespace, asked, is_exempt};
+use super::matching::{NoNamespace, is_exempt};
 use super::review::{Verdict, question, verdict};
+use crate::admission::policy::Met;
 use crate::admission::step::refuse;
 use crate::config::Randomness;
 use crate::registry::Registry;
@@ -22,7 +23,6 @@ pub(super) struct Asking {
     pub(super) registry: Registry,
     pub(super) caller: Caller,
     pub(super) randomness: Arc<dyn Randomness>,
-    pub(super) kinds: Arc<[&'static Kind]>,
 }
 
 /// How asking a hook ended.
@@ -37,7 +37,7 @@ impl Asking {
     /// The kind in whose form the hook wants to see the request; none when it is not asked.
     ///
     /// # Errors
-    /// 404 for a namespace that is not there; 403 for a hook with conditions, which cannot be evaluated.
+    /// 404 for a namespace that is not there; 403 for a hook whose conditions cannot be evaluated.
     pub(super) fn form(
         &self,
         hook: &Hook,
@@ -50,13 +50,14 @@ impl Asking {
             let kind = &mainstay_apiserver_kinds::NAMESPACE;
             Some(self.registry.get(kind, "", &request.namespace)?.header.labels.clone())
         };
-        match asked(hook, request, &self.kinds, namespace) {
-            Ok(Some(_)) if hook.has_conditions => {
-                let why =
-                    format!("webhook {:?} has matchConditions, which are not built yet", hook.name.as_str());
-                Err(refuse(request, why))
-            }
-            Ok(form) => Ok(form),
+        match hook.criteria.form(request, self.registry.served().current().all(), namespace) {
+            Ok(Some(form)) => match hook.conditions.met(request, form) {
+                Met::All => Ok(Some(form)),
+                Met::No => Ok(None),
+                Met::Failed(_) if hook.fails_open => Ok(None),
+                Met::Failed(why) => Err(refuse(request, why)),
+            },
+            Ok(None) => Ok(None),
             Err(NoNamespace) => Err(Status::not_found("", "namespaces", &request.namespace)),
         }
     }
@@ -120,7 +121,7 @@ impl Asking {
 }
 
 /// An object in the form of another version of its kind.
-pub(super) fn converted(object: &Value, from: &'static Kind, to: &'static Kind) -> Value {
+pub(in crate::admission) fn converted(object: &Value, from: &'static Kind, to: &'static Kind) -> Value {
     let mut object = object.clone();
     if from == to || object.is_null() {
         return object;

@@ -5,9 +5,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mainstay_apiserver_machinery::object::Meta;
-use mainstay_apiserver_machinery::value::{self, Value};
-use mainstay_proto_api::label::{LabelSelector, Selector};
+use mainstay_apiserver_machinery::value::Value;
 use smol_str::{SmolStr, format_smolstr};
+
+use super::matching::Criteria;
+use crate::admission::policy::Conditions;
 
 /// Seconds a hook may take when it does not say.
 const TIMEOUT_SECONDS: i64 = 10;
@@ -21,19 +23,8 @@ pub(super) enum Place {
     Service { namespace: SmolStr, name: SmolStr, path: String, port: u16 },
 }
 
-/// Which requests a rule is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rule {
-    pub(super) operations: Vec<SmolStr>,
-    pub(super) groups: Vec<SmolStr>,
-    pub(super) versions: Vec<SmolStr>,
-    pub(super) resources: Vec<SmolStr>,
-    pub(super) scope: SmolStr,
-}
-
 /// One webhook.
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a yes or no of the configuration")]
 pub(super) struct Hook {
     /// Configuration, place in it and its version: names the hook for connections that are kept.
     pub(super) key: SmolStr,
@@ -41,11 +32,8 @@ pub(super) struct Hook {
     pub(super) place: Place,
     /// Certificates that the hook's own must be signed by, PEM; empty for none.
     pub(super) ca_pem: Vec<u8>,
-    pub(super) rules: Vec<Rule>,
-    /// Whether requests to other versions of a resource are asked about in the version of the rule.
-    pub(super) equivalent: bool,
-    pub(super) namespaces: Selector,
-    pub(super) objects: Selector,
+    /// Which requests it is about.
+    pub(super) criteria: Criteria,
     /// Whether it may be asked about a dry run.
     pub(super) dry_run: bool,
     pub(super) timeout: Duration,
@@ -55,8 +43,8 @@ pub(super) struct Hook {
     pub(super) again: bool,
     /// The first version of a review that it takes and this server makes.
     pub(super) review_version: Option<&'static str>,
-    /// Conditions that this server cannot evaluate yet; a hook that has any is not guessed about.
-    pub(super) has_conditions: bool,
+    /// Conditions besides.
+    pub(super) conditions: Conditions,
 }
 
 /// The hooks of one configuration.
@@ -88,16 +76,13 @@ fn read(key: SmolStr, hook: &Value) -> Result<Hook, String> {
         name: text(&["name"]).into(),
         place: place(hook.get("clientConfig").unwrap_or(&Value::Null))?,
         ca_pem: STANDARD.decode(text(&["clientConfig", "caBundle"])).map_err(|e| format!("caBundle: {e}"))?,
-        rules: hook.path_list(&["rules"]).iter().map(rule).collect(),
-        equivalent: text(&["matchPolicy"]) != "Exact",
-        namespaces: selector(hook.get("namespaceSelector"))?,
-        objects: selector(hook.get("objectSelector"))?,
+        criteria: Criteria::of_hook(hook)?,
         dry_run: matches!(text(&["sideEffects"]), "None" | "NoneOnDryRun"),
         timeout: Duration::from_secs(seconds.unsigned_abs()),
         fails_open: text(&["failurePolicy"]) == "Ignore",
         again: text(&["reinvocationPolicy"]) == "IfNeeded",
         review_version: review_version.into_iter().next(),
-        has_conditions: !hook.path_list(&["matchConditions"]).is_empty(),
+        conditions: Conditions::read(hook.path_list(&["matchConditions"])),
     })
 }
 
@@ -114,21 +99,4 @@ fn place(config: &Value) -> Result<Place, String> {
         path: text("path").to_owned(),
         port: u16::try_from(port).map_err(|_range| format!("{port} is no port"))?,
     })
-}
-
-fn rule(rule: &Value) -> Rule {
-    let list = |name: &str| rule.path_list(&[name]).iter().filter_map(Value::as_smol).cloned().collect();
-    Rule {
-        operations: list("operations"),
-        groups: list("apiGroups"),
-        versions: list("apiVersions"),
-        resources: list("resources"),
-        scope: rule.path_str(&["scope"]).unwrap_or("*").into(),
-    }
-}
-
-fn selector(spec: Option<&Value>) -> Result<Selector, String> {
-    let Some(spec) = spec else { return Ok(Selector::new(Vec::new())) };
-    let spec: LabelSelector = value::from_value(spec).map_err(|error| error.to_string())?;
-    Selector::from_spec(Some(&spec)).map_err(|error| error.to_string())
 }

@@ -2,10 +2,10 @@
 //! whether a hook is asked ([`matching`]) and what is asked and answered ([`review`]) is pure; [`client`] makes the call,
 //! with a deadline and bounded bodies.
 
-mod call;
+pub(super) mod call;
 mod client;
 mod hook;
-mod matching;
+pub(super) mod matching;
 mod mutating;
 mod review;
 mod source;

@@ -25,7 +25,7 @@ pub struct MutatingWebhooks {
 }
 
 impl MutatingWebhooks {
-    /// The step over the objects of `configurations`; `kinds` are all that are served.
+    /// The step over the objects of `configurations`.
     ///
     /// # Errors
     /// 405 when `configurations` is not stored.
@@ -34,10 +34,9 @@ impl MutatingWebhooks {
         configurations: &'static Kind,
         caller: Caller,
         randomness: std::sync::Arc<dyn Randomness>,
-        kinds: &[&'static Kind],
     ) -> Result<Self, Status> {
         let source = Source::new(registry.clone(), configurations)?;
-        let asking = Asking { registry: registry.clone(), caller, randomness, kinds: kinds.into() };
+        let asking = Asking { registry: registry.clone(), caller, randomness };
         Ok(Self { source, asking })
     }
 

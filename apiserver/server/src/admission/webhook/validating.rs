@@ -20,7 +20,7 @@ pub struct ValidatingWebhooks {
 }
 
 impl ValidatingWebhooks {
-    /// The step over the objects of `configurations`; `kinds` are all that are served.
+    /// The step over the objects of `configurations`.
     ///
     /// # Errors
     /// 405 when `configurations` is not stored.
@@ -29,10 +29,9 @@ impl ValidatingWebhooks {
         configurations: &'static Kind,
         caller: Caller,
         randomness: std::sync::Arc<dyn Randomness>,
-        kinds: &[&'static Kind],
     ) -> Result<Self, Status> {
         let source = Source::new(registry.clone(), configurations)?;
-        let asking = Asking { registry: registry.clone(), caller, randomness, kinds: kinds.into() };
+        let asking = Asking { registry: registry.clone(), caller, randomness };
         Ok(Self { source, asking })
     }
 
