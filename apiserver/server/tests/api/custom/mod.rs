@@ -1,5 +1,6 @@
 //! CustomResourceDefinitions and the resources that they define, in the shapes of well-known projects.
 
+mod applies;
 mod definitions;
 mod deletion;
 mod objects;
