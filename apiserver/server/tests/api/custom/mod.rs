@@ -4,6 +4,7 @@ mod applies;
 mod definitions;
 mod deletion;
 mod objects;
+mod policies;
 mod rules;
 mod shapes;
 mod versions;
