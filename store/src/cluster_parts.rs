@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ClusterError, Config, InitialState, OpenError};
-use crate::data_dir::{DataDir, NewIdentity, has_identity, random};
+use crate::data_dir::{DataDir, NewIdentity, has_identity};
 use crate::engine::Tables;
+use crate::platform::random;
 use crate::raft::peers::{Local, PeerEvent, Peers, Server, ask_for_members};
 use crate::raft::{Cluster, Desk, Forwarded, Member, MemberNode, Proposals, identity, members_of};
 use crate::stop::{StopState, Stopped};

@@ -1,12 +1,13 @@
-//! The thread that gives back the space of old versions.
+//! The loop that gives back the space of old versions.
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::engine::{CompactionStep, Tables};
+use crate::platform::{Loop, Platform};
 
 /// Between steps at least, so that compaction leaves room for everything else; it also rests as long as it has worked.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -16,63 +17,65 @@ const NICENESS: i32 = 10;
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-struct Wanted {
-    work: bool,
-    end: bool,
+struct Shared {
+    /// Wakes the loop: there may be work.
+    work: Notify,
+    end: AtomicBool,
+    /// Ends a pause.
+    ending: Notify,
 }
 
-/// A handle on the thread.
+/// A handle on the loop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compactor {
-    shared: Arc<(Mutex<Wanted>, Condvar)>,
+    shared: Arc<Shared>,
 }
 
 impl Compactor {
-    pub(crate) fn spawn(&self, tables: Arc<Tables>) -> std::io::Result<JoinHandle<()>> {
-        let compactor = self.clone();
-        std::thread::Builder::new().name("store-compact".into()).spawn(move || compactor.run(&tables))
+    pub(crate) fn spawn(&self, platform: &Platform, tables: Arc<Tables>) -> std::io::Result<Loop> {
+        let (compactor, on) = (self.clone(), platform.clone());
+        platform.spawn_loop("store-compact", async move { compactor.run(&on, &tables).await })
     }
 
     /// Tells that the floor may have been raised.
     pub(crate) fn wake(&self) {
-        self.shared.0.lock().work = true;
-        self.shared.1.notify_one();
+        self.shared.work.notify_one();
     }
 
-    /// Ends the thread after the step under way; the rest is done after the next start.
+    /// Tells that, whenever it is called.
+    pub(crate) fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let compactor = self.clone();
+        Arc::new(move || compactor.wake())
+    }
+
+    /// Ends the loop after the step under way; the rest is done after the next start.
     pub(crate) fn close(&self) {
-        self.shared.0.lock().end = true;
-        self.shared.1.notify_one();
+        self.shared.end.store(true, Ordering::Release);
+        self.shared.work.notify_one();
+        self.shared.ending.notify_one();
     }
 
-    fn run(&self, tables: &Tables) {
-        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
-            tracing::debug!(%error, "compaction runs at normal priority");
-        }
+    fn has_to_end(&self) -> bool {
+        self.shared.end.load(Ordering::Acquire)
+    }
+
+    async fn run(&self, platform: &Platform, tables: &Tables) {
+        platform.yield_to_others(NICENESS);
         loop {
-            {
-                let mut wanted = self.shared.0.lock();
-                while !wanted.work && !wanted.end {
-                    self.shared.1.wait(&mut wanted);
-                }
-                if wanted.end {
-                    return;
-                }
-                wanted.work = false;
-            }
-            if !self.compact(tables) {
+            self.shared.work.notified().await;
+            if self.has_to_end() || !self.compact(tables).await {
                 return;
             }
         }
     }
 
-    /// Works until there is nothing left; false if the thread has to end.
-    fn compact(&self, tables: &Tables) -> bool {
+    /// Works until there is nothing left; false if the loop has to end.
+    async fn compact(&self, tables: &Tables) -> bool {
         loop {
             let began = Instant::now();
             let step = tables.compact_step().and_then(|step| {
                 if step == CompactionStep::Done {
-                    tables.reclaim(&|| self.shared.0.lock().end).map(|()| step)
+                    tables.reclaim(&|| self.has_to_end()).map(|()| step)
                 } else {
                     Ok(step)
                 }
@@ -86,11 +89,12 @@ impl Compactor {
                     return false;
                 }
             };
-            let mut wanted = self.shared.0.lock();
-            if !wanted.end {
-                self.shared.1.wait_for(&mut wanted, pause);
+            tokio::select! {
+                biased;
+                () = self.shared.ending.notified() => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            if wanted.end {
+            if self.has_to_end() {
                 return false;
             }
         }

@@ -1,6 +1,5 @@
 //! The parts of an open store, how they start and how they end.
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{CloseError, ClusterError, Config, Limits, OpenError, WriteError};
+use crate::api::{CloseError, ClusterError, Config, LeaseId, Limits, OpenError, WriteError};
 use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
 use crate::cluster_parts::{self, Links};
 use crate::compactor::Compactor;
@@ -17,8 +16,9 @@ use crate::disk_space::{DiskSpace, Stalled};
 use crate::engine::{AppliedMark, Tables};
 use crate::lease::{LeaseTable, run_expiry};
 use crate::mvcc::{Applied, Command};
+use crate::platform::{Loop, Platform};
 use crate::quota::Quota;
-use crate::raft::log::{Disk, LogConfig, LogFiles, OsDisk};
+use crate::raft::log::{LogConfig, LogFiles};
 use crate::raft::{Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals};
 use crate::stop::{StopState, Stopped};
 use crate::watch::Hub;
@@ -46,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) queue: ApplyQueue,
     pub(crate) member: Member,
     pub(crate) runtime: Handle,
+    platform: Platform,
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
     compactor: Compactor,
@@ -60,13 +61,12 @@ pub(crate) struct Core {
 #[derive(Debug)]
 struct Resources {
     log: LogFiles,
-    threads: Vec<JoinHandle<()>>,
+    loops: Vec<Loop>,
     dir: DataDir,
 }
 
 /// What the log shares with the rest.
 struct LogParts {
-    disk: Arc<dyn Disk>,
     stop: Arc<StopState>,
     grown: Arc<Notify>,
     stalled: Arc<Stalled>,
@@ -83,24 +83,19 @@ struct Opened {
 
 impl Core {
     pub(crate) async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
-        Self::open_on(Arc::new(OsDisk), config).await
-    }
-
-    /// Opens a store whose log is on this disk.
-    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Config) -> Result<Arc<Self>, OpenError> {
         check(&config)?;
         let stop = Arc::new(StopState::default());
         let (grown, stalled) = (Arc::new(Notify::new()), Arc::new(Stalled::default()));
         let new = cluster_parts::new_identity(&config).await?;
         let opened = {
-            let config = config.clone();
+            let (config, platform) = (config.clone(), config.platform.clone());
             let parts = LogParts {
-                disk,
                 stop: Arc::clone(&stop),
                 grown: Arc::clone(&grown),
                 stalled: Arc::clone(&stalled),
             };
-            tokio::task::spawn_blocking(move || open_files(&config, new, parts))
+            platform
+                .blocking(move || open_files(&config, new, parts))
                 .await
                 .map_err(|error| OpenError::Raft(format!("opening files: {error}")))??
         };
@@ -119,13 +114,12 @@ impl Core {
     ) -> Result<(Arc<Self>, Links), OpenError> {
         let Opened { dir, tables, mark, leases, log } = opened;
         let initial = cluster_parts::initial_members(config, &dir)?;
-        let thread = |source| OpenError::Io { what: "starting a thread".into(), source };
-        let (pool, mut threads) = WorkerPool::start("store-read", READ_THREADS).map_err(thread)?;
+        let platform = &config.platform;
+        let (pool, mut loops) = WorkerPool::start(platform, "store-read", READ_THREADS).map_err(thread)?;
         let compactor = Compactor::default();
-        threads.push(compactor.spawn(Arc::clone(&tables)).map_err(thread)?);
+        loops.push(compactor.spawn(platform, Arc::clone(&tables)).map_err(thread)?);
         let hub = Arc::new(Hub::new(config, Arc::clone(&tables), pool.clone(), Arc::clone(&stop)));
-        threads.push(hub.spawn_notifier().map_err(thread)?);
-        let waker = compactor.clone();
+        loops.push(hub.spawn_notifier(platform).map_err(thread)?);
         let proposals = Arc::new(Proposals::new(dir.member_id));
         let space = Arc::new(DiskSpace::new(config, Arc::clone(&stalled)));
         let applier = Applier {
@@ -136,10 +130,10 @@ impl Core {
             proposals: Arc::clone(&proposals),
             dir: dir.path.clone(),
             stalled,
-            floor_raised: Arc::new(move || waker.wake()),
+            floor_raised: compactor.waker(),
         };
-        let (queue, apply_thread) = applier.spawn(mark)?;
-        threads.push(apply_thread);
+        let (queue, applying) = applier.spawn(platform, mark)?;
+        loops.push(applying);
         let (cluster, events) = cluster_parts::prepare(config, &dir, &stop, proposals);
         let member_config = MemberConfig {
             id: dir.member_id,
@@ -178,12 +172,13 @@ impl Core {
             queue,
             member,
             runtime: Handle::current(),
+            platform: platform.clone(),
             cluster_id: dir.cluster_id,
             member_id: dir.member_id,
             compactor,
             tasks: TaskTracker::new(),
             proposals: TaskTracker::new(),
-            resources: Mutex::new(Some(Resources { log, threads, dir })),
+            resources: Mutex::new(Some(Resources { log, loops, dir })),
         });
         Ok((core, Links { reads, events }))
     }
@@ -196,7 +191,7 @@ impl Core {
             let core = revoker.upgrade();
             async move {
                 match core {
-                    Some(core) => core.propose(Command::LeaseRevoke(id)).await.map(|_reply| ()),
+                    Some(core) => core.end_lease(id).await.map(|_reply| ()),
                     None => Err(WriteError::Closed),
                 }
             }
@@ -257,6 +252,16 @@ impl Core {
         self.member.change(change).await
     }
 
+    /// Ends a lease whose time is over by the clock of this member, if it leads.
+    async fn end_lease(&self, id: LeaseId) -> Applied {
+        self.check()?;
+        let _under_way = self.proposals.token();
+        self.check()?;
+        let command = Command::LeaseRevoke(id);
+        self.space.check(&command)?;
+        self.member.propose_as_leader(command).await
+    }
+
     pub(crate) fn check(&self) -> Result<(), WriteError> {
         self.stop.check().map_err(|stopped| match stopped {
             Stopped::Closed => WriteError::Closed,
@@ -287,21 +292,23 @@ impl Core {
         }
         self.member.close_links().await;
         self.member.shut_down().await;
-        let Resources { log, threads, dir } = resources;
+        let Resources { log, loops, dir } = resources;
         let flushed = self.flush().await;
         self.queue.close().await;
         let logged = log.close().await.map_err(|error| CloseError(error.to_string()));
         self.pool.close();
+        let mut ended = true;
+        for part in loops {
+            ended &= part.join().await;
+        }
         let tables = Arc::clone(&self.tables);
-        let joined = tokio::task::spawn_blocking(move || {
-            let ended = threads.into_iter().map(JoinHandle::join).all(|result| result.is_ok());
+        let closed = self.platform.blocking(move || {
             tables.close();
             drop(dir); // the lock goes last
-            ended
         });
-        match joined.await {
-            Ok(true) => flushed.and(logged),
-            Ok(false) | Err(_) => Err(CloseError("a thread of the store had panicked".into())),
+        match closed.await {
+            Ok(()) if ended => flushed.and(logged),
+            Ok(()) | Err(_) => Err(CloseError("a thread of the store had panicked".into())),
         }
     }
 
@@ -335,6 +342,10 @@ fn check(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
+fn thread(source: std::io::Error) -> OpenError {
+    OpenError::Io { what: "starting a thread".into(), source }
+}
+
 fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Result<Opened, OpenError> {
     let dir = DataDir::open(&config.dir, config.cluster_id, new)?;
     let engine = |what| {
@@ -343,13 +354,13 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
     let (tables, mark) = Tables::open(&dir.tables(), config).map_err(engine("opening the tables"))?;
     let leases = tables.load_leases().map_err(engine("loading the leases"))?;
     let log_config = LogConfig {
+        platform: config.platform.clone(),
         path: dir.log(),
         cluster_id: dir.cluster_id,
         file_bytes: config.log_segment_bytes,
         sync: config.sync,
         checkpoint_bytes: (config.write_buffer_bytes as u64).max(1 << 20),
         grown: parts.grown,
-        disk: parts.disk,
         stalled: parts.stalled,
     };
     let log = LogFiles::open(log_config, parts.stop)?;

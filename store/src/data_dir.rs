@@ -1,12 +1,12 @@
 //! The data directory: whose it is, in which format, and that nobody else has it open.
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::api::OpenError;
+use crate::platform::random;
 
 /// The format of the directory as a whole. The log's files have versions of their own.
 const FORMAT: u32 = 1;
@@ -261,11 +261,6 @@ fn write_identity(path: &Path, new: NewIdentity, restored: bool) -> Result<Ident
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;
     write_whole(path, IDENTITY, &text).map_err(io_error(path, "writing the identity of"))?;
     Ok(identity)
-}
-
-/// Not zero, and different each time: the standard library seeds hash maps from the system's randomness.
-pub(crate) fn random(purpose: &str) -> u64 {
-    RandomState::new().hash_one(purpose).max(1)
 }
 
 fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::api::{Config, WriteError};
 use crate::mvcc::Command;
+use crate::raft::log::Disk;
 
 /// How old the last look at the disk may be.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -28,6 +29,7 @@ impl Stalled {
 
 #[derive(Debug)]
 pub(crate) struct DiskSpace {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     reserve_bytes: u64,
     stalled: Arc<Stalled>,
@@ -38,6 +40,7 @@ pub(crate) struct DiskSpace {
 impl DiskSpace {
     pub(crate) fn new(config: &Config, stalled: Arc<Stalled>) -> Self {
         Self {
+            disk: Arc::clone(config.platform.disk()),
             dir: config.dir.clone(),
             reserve_bytes: config.disk_reserve_bytes,
             stalled,
@@ -71,8 +74,8 @@ impl DiskSpace {
         {
             return free;
         }
-        let free = match rustix::fs::statvfs(&self.dir) {
-            Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
+        let free = match self.disk.free_bytes(&self.dir) {
+            Ok(free) => free,
             Err(error) => {
                 // A look that fails is no reason to refuse: the write itself will tell.
                 tracing::warn!(%error, "could not see how much space is free");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::api::{Config, PutRequest, RangeError, WriteError};
 use crate::core::Core;
 use crate::mvcc::{Command, Reply};
+use crate::platform::Platform;
 use crate::raft::log::{Disk, DiskFile, OsDisk};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -103,6 +104,10 @@ fn config(dir: &tempfile::TempDir) -> Config {
     config
 }
 
+fn on(disk: FaultyDisk, dir: &tempfile::TempDir) -> Config {
+    Config { platform: Platform::on(Arc::new(disk)), ..config(dir) }
+}
+
 async fn put(core: &Core, key: &str) -> Result<(), WriteError> {
     let put = PutRequest::new(key.to_owned(), vec![b'v'; 40_000]);
     core.propose(Command::Put(put)).await.map(|reply| assert!(matches!(reply, Reply::Put(_))))
@@ -113,7 +118,7 @@ async fn a_failed_sync_stops_the_store_at_once_and_is_not_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());
     let disk = FaultyDisk { faults: Arc::clone(&faults) };
-    let core = Core::open_on(Arc::new(disk), config(&dir)).await.unwrap();
+    let core = Core::open(on(disk, &dir)).await.unwrap();
     put(&core, "before").await.unwrap();
     faults.fail_syncs.store(true, Ordering::SeqCst);
     let failed = tokio::time::timeout(DEADLINE, put(&core, "failed")).await.unwrap().unwrap_err();
@@ -137,7 +142,7 @@ async fn while_the_log_waits_for_space_writes_are_refused_at_once_and_reads_go_o
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());
     let disk = FaultyDisk { faults: Arc::clone(&faults) };
-    let core = Core::open_on(Arc::new(disk), config(&dir)).await.unwrap();
+    let core = Core::open(on(disk, &dir)).await.unwrap();
     put(&core, "before").await.unwrap();
     faults.full.store(true, Ordering::SeqCst);
     // Writes until one needs a file that cannot be made.

@@ -28,6 +28,7 @@ mod golden;
 mod lease;
 mod maintenance;
 mod mvcc;
+mod platform;
 mod quota;
 mod raft;
 mod read;
@@ -40,6 +41,14 @@ mod worker_pool;
 
 pub use api::*;
 pub use auth::Auth;
+#[doc(hidden)]
+pub use platform::Platform;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use platform::{SeededBug, seed_bug, seed_randomness};
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use raft::log::{Disk, DiskFile};
 #[cfg(feature = "etcd")]
 pub use snapshot::EtcdSnapshot;
 pub use snapshot::{

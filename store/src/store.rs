@@ -174,7 +174,7 @@ impl Store {
         }
         let asked = id.filter(|id| !id.is_none());
         loop {
-            let id = asked.unwrap_or_else(|| LeaseId((crate::data_dir::random("lease") >> 1).max(1) as i64));
+            let id = asked.unwrap_or_else(|| LeaseId((crate::platform::random("lease") >> 1).max(1) as i64));
             let command = Command::LeaseGrant { id, ttl_seconds, leases_max: limits.leases_max };
             match self.propose(command).await? {
                 Reply::LeaseGranted { revision } => {

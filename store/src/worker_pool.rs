@@ -5,6 +5,8 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::platform::{Loop, Platform};
+
 /// So many jobs wait or run at most; callers wait beyond that.
 const JOBS_MAX: usize = 1024;
 
@@ -14,6 +16,8 @@ struct Shared {
     queue: Mutex<(VecDeque<Job>, bool)>,
     added: Condvar,
     room: Semaphore,
+    /// No threads: callers run their jobs themselves.
+    inline: bool,
 }
 
 /// A handle on the threads; they end when [`WorkerPool::close`] is called.
@@ -29,22 +33,25 @@ impl std::fmt::Debug for WorkerPool {
 }
 
 impl WorkerPool {
-    /// Starts `threads` threads.
+    /// Starts `threads` threads, or none in a simulation.
     pub(crate) fn start(
+        platform: &Platform,
         name: &str,
         threads: usize,
-    ) -> std::io::Result<(Self, Vec<std::thread::JoinHandle<()>>)> {
+    ) -> std::io::Result<(Self, Vec<Loop>)> {
+        let inline = platform.is_simulated();
         let shared = Arc::new(Shared {
             queue: Mutex::new((VecDeque::new(), false)),
             added: Condvar::new(),
             room: Semaphore::new(JOBS_MAX),
+            inline,
         });
         let mut handles = Vec::with_capacity(threads);
-        for number in 0..threads {
+        for number in 0..if inline { 0 } else { threads } {
             let shared = Arc::clone(&shared);
-            handles.push(
-                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&shared))?,
-            );
+            let thread =
+                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&shared))?;
+            handles.push(Loop::Thread(thread));
         }
         Ok((Self { shared }, handles))
     }
@@ -55,6 +62,12 @@ impl WorkerPool {
     /// Dropping the future drops the answer; the job runs or not.
     pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let _room = self.shared.room.acquire().await.ok()?;
+        if self.shared.inline {
+            // Others may run in between, as they do with threads.
+            tokio::task::yield_now().await;
+            let closed = self.shared.queue.lock().1;
+            return (!closed).then(job);
+        }
         let (send, receive) = oneshot::channel();
         {
             let mut queue = self.shared.queue.lock();

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ClusterConfig;
+use crate::platform::Platform;
 
 /// etcd's default for [`Config::quota_backend_bytes`], which here is none.
 pub const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
@@ -46,6 +47,9 @@ pub struct Config {
     pub quota_backend_bytes: Option<u64>,
     /// Whether an acknowledged write is on disk. Without it a crash of the *machine* may lose acknowledged writes: for tests and caches.
     pub sync: bool,
+    /// What the store runs on; leave it at its default.
+    #[doc(hidden)]
+    pub platform: Platform,
 }
 
 impl Default for Config {
@@ -66,6 +70,7 @@ impl Default for Config {
             auth: super::AuthOptions::default(),
             quota_backend_bytes: None,
             sync: true,
+            platform: Platform::default(),
         }
     }
 }

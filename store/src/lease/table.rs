@@ -211,7 +211,8 @@ impl LeaseTable {
     /// A lease that should have ended could not be: it is due again at `deadline`.
     pub(crate) fn retry_at(&self, id: LeaseId, deadline: Instant) {
         let mut inner = self.inner.lock();
-        if inner.leads {
+        // If this member began to lead anew meanwhile, the lease has a whole time to live again.
+        if inner.leads && inner.leases.get(&id).is_some_and(|lease| lease.end == End::UnderWay) {
             inner.set_deadline(id, deadline);
         }
     }

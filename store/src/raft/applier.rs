@@ -1,11 +1,10 @@
-//! The apply thread: committed entries become rows, events and answers, in groups.
+//! The apply loop, on a thread of its own: committed entries become rows, events and answers, in groups.
 //!
 //! openraft hands entries over and goes on; a queue with a bound lies between. What openraft calls applied may therefore be a moment ahead of
 //! the tables. Nobody is answered before the rows are written and visible, reads use the tables' own revision, and the log is purged only
 //! up to what the tables have on disk.
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openraft::EntryPayload;
@@ -24,6 +23,7 @@ use crate::disk_space::Stalled;
 use crate::engine::{AppliedMark, EngineView, Group, Tables};
 use crate::lease::LeaseTable;
 use crate::mvcc::{self, Effects, Reply, Staged, View as _, ViewError, apply};
+use crate::platform::{Loop, Platform};
 use crate::stop::StopState;
 use crate::watch::{Hub, Published};
 
@@ -63,6 +63,7 @@ pub(super) struct Progress {
 #[derive(Clone, Debug)]
 pub(crate) struct ApplyQueue {
     jobs: mpsc::Sender<Job>,
+    platform: Platform,
     progress: Arc<Mutex<Progress>>,
     applied: watch::Receiver<AppliedEntry>,
 }
@@ -81,12 +82,12 @@ impl ApplyQueue {
         self.jobs
             .send(Job::Apply(entries))
             .await
-            .map_err(|_closed| std::io::Error::other("the apply thread has ended"))
+            .map_err(|_closed| std::io::Error::other("the apply loop has ended"))
     }
 
     /// Puts a snapshot into the place of the tables, after what was handed over before.
     pub(super) async fn install(&self, meta: SnapshotMeta, staged: StagedTables) -> std::io::Result<()> {
-        let gone = || std::io::Error::other("the apply thread has ended");
+        let gone = || std::io::Error::other("the apply loop has ended");
         let (done, installed) = oneshot::channel();
         self.jobs.send(Job::Install { meta, staged, done }).await.map_err(|_closed| gone())?;
         installed.await.map_err(|_dropped| gone())?
@@ -99,7 +100,7 @@ impl ApplyQueue {
 
     /// Waits until all that was handed over is applied.
     pub(crate) async fn drained(&self) -> std::io::Result<()> {
-        let gone = || std::io::Error::other("the apply thread has ended");
+        let gone = || std::io::Error::other("the apply loop has ended");
         let (done, reached) = oneshot::channel();
         self.jobs.send(Job::Barrier(done)).await.map_err(|_closed| gone())?;
         reached.await.map_err(|_dropped| gone())
@@ -108,6 +109,11 @@ impl ApplyQueue {
     /// Ends the thread after what was handed over. An error means that it has ended already.
     pub(crate) async fn close(&self) {
         drop(self.jobs.send(Job::Close).await);
+    }
+
+    /// What the apply loop runs on.
+    pub(super) fn platform(&self) -> &Platform {
+        &self.platform
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -141,8 +147,12 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Starts the thread. `mark` is what the tables have.
-    pub(crate) fn spawn(self, mark: AppliedMark) -> Result<(ApplyQueue, JoinHandle<()>), crate::OpenError> {
+    /// Starts the loop. `mark` is what the tables have.
+    pub(crate) fn spawn(
+        self,
+        platform: &Platform,
+        mark: AppliedMark,
+    ) -> Result<(ApplyQueue, Loop), crate::OpenError> {
         let damaged = |message: String| crate::OpenError::Engine { what: "reading the membership", message };
         let membership = match self.tables.membership().map_err(|error| damaged(error.to_string()))? {
             None => StoredMembership::default(),
@@ -153,20 +163,20 @@ impl Applier {
         let (tell, applied) = watch::channel(last.map(|id| (term(&id), id.index)));
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let shared = Shared { progress: Arc::clone(&progress), applied: tell };
-        let thread = std::thread::Builder::new()
-            .name("store-apply".into())
-            .spawn(move || self.run(queue, &shared))
-            .map_err(|source| crate::OpenError::Io { what: "starting the apply thread".into(), source })?;
-        Ok((ApplyQueue { jobs, progress, applied }, thread))
+        let applying = platform
+            .spawn_loop("store-apply", async move { self.run(queue, &shared).await })
+            .map_err(|source| crate::OpenError::Io { what: "starting the apply loop".into(), source })?;
+        let platform = platform.clone();
+        Ok((ApplyQueue { jobs, platform, progress, applied }, applying))
     }
 
-    fn run(self, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
-        while let Some(job) = queue.blocking_recv() {
+    async fn run(self, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
+        while let Some(job) = queue.recv().await {
             match job {
                 Job::Apply(mut entries) => {
                     while !entries.is_empty() {
                         let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
-                        if let Err(error) = self.apply_group(entries, shared) {
+                        if let Err(error) = self.apply_group(entries, shared).await {
                             self.stop.halt(&format!("applying the log: {error}"));
                             return;
                         }
@@ -184,7 +194,7 @@ impl Applier {
         }
     }
 
-    fn apply_group(&self, entries: Vec<(Entry, Responder)>, shared: &Shared) -> Result<(), ViewError> {
+    async fn apply_group(&self, entries: Vec<(Entry, Responder)>, shared: &Shared) -> Result<(), ViewError> {
         let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
         let view = EngineView::new(&self.tables, &self.leases);
         let mut staged = Staged::new(&view);
@@ -216,7 +226,7 @@ impl Applier {
             revision: staged.revision(),
             floor: staged.floor(),
         };
-        self.write(&all, members.as_ref(), mark)?;
+        self.write(&all, members.as_ref(), mark).await?;
         self.make_visible(all, mark);
         {
             let mut progress = shared.progress.lock();
@@ -261,7 +271,7 @@ impl Applier {
     }
 
     /// Writes the group's rows. A full disk is waited for: the entries are in the log, and nobody was answered.
-    fn write(
+    async fn write(
         &self,
         all: &[Effects],
         members: Option<&StoredMembership>,
@@ -283,7 +293,7 @@ impl Applier {
                     in_vain = if self.tables.has_room() { in_vain + 1 } else { 0 };
                     tracing::warn!(%error, "no space for the tables, waiting");
                     self.stalled.tables.store(true, Ordering::Relaxed);
-                    std::thread::park_timeout(NO_SPACE_RETRY);
+                    tokio::time::sleep(NO_SPACE_RETRY).await;
                 }
                 result => {
                     self.stalled.tables.store(false, Ordering::Relaxed);

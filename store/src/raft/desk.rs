@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use openraft::errors::RaftError;
 use openraft::raft::AppendEntriesResponse;
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
@@ -18,6 +19,8 @@ use crate::engine::ImageFiles;
 
 /// So many parts of a snapshot wait to be written.
 const PARTS_AHEAD: usize = 4;
+/// In a simulation they are written when all have come, and there are few.
+const PARTS_SIMULATED_MAX: usize = 4096;
 
 /// Answers with what one member knows.
 #[derive(Debug)]
@@ -131,13 +134,23 @@ impl Desk {
     ) -> Result<Vote, String> {
         let mut last = self.receiving.lock().await;
         *last += 1;
-        let (parts, waiting) = mpsc::channel(PARTS_AHEAD);
+        let platform = &self.config.platform;
+        let ahead = if platform.is_simulated() { PARTS_SIMULATED_MAX } else { PARTS_AHEAD };
+        let (parts, mut waiting) = mpsc::channel(ahead);
         let (done, written) = oneshot::channel();
         let (unfinished, config) = (self.dir.join("incoming"), self.config.clone());
-        std::thread::Builder::new()
-            .name("store-snapshot".into())
-            .spawn(move || drop(done.send(ImageFiles::write(&unfinished, &config, waiting))))
-            .map_err(|error| error.to_string())?;
+        let write = move |next: &mut dyn FnMut(&mut mpsc::Receiver<Bytes>) -> Option<Bytes>| {
+            drop(done.send(ImageFiles::write(&unfinished, &config, || next(&mut waiting))));
+        };
+        let mut later = Some(write);
+        if !platform.is_simulated()
+            && let Some(write) = later.take()
+        {
+            std::thread::Builder::new()
+                .name("store-snapshot".into())
+                .spawn(move || write(&mut mpsc::Receiver::blocking_recv))
+                .map_err(|error| error.to_string())?;
+        }
         let expected = loop {
             let frame = link.receive().await.map_err(|error| error.to_string())?;
             let frame = frame.ok_or("the link ended before the snapshot did")?;
@@ -153,6 +166,9 @@ impl Desk {
             }
         };
         drop(parts);
+        if let Some(write) = later {
+            write(&mut |waiting| waiting.try_recv().ok());
+        }
         let files =
             written.await.map_err(|_dropped| "its thread has ended")?.map_err(|error| error.to_string())?;
         if files.totals() != expected {
@@ -160,7 +176,7 @@ impl Desk {
         }
         let name = format!("tables-{:016x}-{}", meta.last_log_id.as_ref().map_or(0, |id| id.index), *last);
         let (path, config) = (self.dir.join(&name), self.config.clone());
-        let finished = tokio::task::spawn_blocking(move || files.finish(&path, &config)).await;
+        let finished = platform.blocking(move || files.finish(&path, &config)).await;
         let mark = finished.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         if mark.index != meta.last_log_id.as_ref().map(|id| id.index) {
             return Err("it is not of the log entry that it says".into());

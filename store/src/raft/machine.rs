@@ -82,7 +82,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let image = Image::take(Arc::clone(&self.tables)).await.map_err(|error| failed(&error))?;
+        let image = Image::take(Arc::clone(&self.tables), self.queue.platform())
+            .await
+            .map_err(|error| failed(&error))?;
         let Some(index) = image.mark.index else { return Ok(None) };
         let last_membership = match &image.membership {
             None => StoredMembership::default(),

@@ -20,7 +20,7 @@ pub(crate) struct Proposals {
 impl Proposals {
     pub(crate) fn new(member: u64) -> Self {
         // Elsewhere in each process of the member: entries of an earlier one may still be applied.
-        let first = crate::data_dir::random("proposals");
+        let first = crate::platform::random("proposals");
         Self { member, next: AtomicU64::new(first), waiting: Mutex::default() }
     }
 

@@ -67,6 +67,18 @@ impl Member {
         }
     }
 
+    /// Proposes what only a leader may decide, by its own clock: it is not passed on to another that leads by now, and may have decided otherwise.
+    pub(crate) async fn propose_as_leader(&self, command: Command) -> Applied {
+        let Some(cluster) = &self.cluster else { return self.propose(command).await };
+        if !self.leadership.borrow().is_leader {
+            return Err(WriteError::NoLeader);
+        }
+        match self.propose_here(&Arc::new(command), Instant::now() + cluster.request_max).await {
+            Attempt::Answered(applied) => applied,
+            Attempt::Again => Err(WriteError::NoLeader),
+        }
+    }
+
     async fn propose_here(&self, command: &Arc<Command>, deadline: Instant) -> Attempt {
         let proposal = Proposal { command: Arc::clone(command), origin: None };
         let written = tokio::time::timeout_at(deadline, self.raft.client_write(proposal)).await;

@@ -7,6 +7,12 @@ use openraft::vote::RaftLeaderId as _;
 
 use crate::mvcc::{Applied, Command};
 
+/// What openraft runs on.
+#[cfg(feature = "sim")]
+pub(crate) type RaftTokio = crate::platform::SeededTokio;
+#[cfg(not(feature = "sim"))]
+pub(crate) type RaftTokio = openraft_rt_tokio::TokioRuntime;
+
 /// What is proposed: a command that entries share cheaply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proposal {
@@ -60,6 +66,7 @@ openraft::declare_raft_types!(
         Node = MemberNode,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = RaftTokio,
 );
 
 pub(crate) type CommittedLeader =

@@ -1,12 +1,10 @@
 //! Where applying and watching meet.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
-#[cfg(feature = "etcd")]
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::interval_index::IntervalIndex;
@@ -14,6 +12,7 @@ use super::ring::{Items, Published, Ring, Slice};
 use super::slot::{Group, Slot, Span};
 use crate::api::{Config, Revision};
 use crate::engine::Tables;
+use crate::platform::{Loop, Platform};
 use crate::stop::StopState;
 use crate::worker_pool::WorkerPool;
 
@@ -26,7 +25,7 @@ struct Registry {
     watchers: usize,
 }
 
-/// The ring, the watchers, and the thread between them.
+/// The ring, the watchers, and the loop between them.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(super) ring: Ring,
@@ -39,9 +38,9 @@ pub(crate) struct Hub {
     announced: AtomicI64,
     #[cfg(feature = "etcd")]
     announced_more: Notify,
-    /// What the ring holds at most that the notifier has not seen; true ends it.
-    pending: Mutex<bool>,
-    published: Condvar,
+    ended: AtomicBool,
+    /// Tells the notifier that the ring has more, or that it has to end.
+    published: Notify,
     watches_max: usize,
 }
 
@@ -58,16 +57,16 @@ impl Hub {
             announced: AtomicI64::new(revision.0),
             #[cfg(feature = "etcd")]
             announced_more: Notify::new(),
-            pending: Mutex::new(false),
-            published: Condvar::new(),
+            ended: AtomicBool::new(false),
+            published: Notify::new(),
             watches_max: config.limits.watches_max,
         }
     }
 
     /// Starts the notifier.
-    pub(crate) fn spawn_notifier(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn spawn_notifier(self: &Arc<Self>, platform: &Platform) -> std::io::Result<Loop> {
         let hub = Arc::clone(self);
-        std::thread::Builder::new().name("store-watch".into()).spawn(move || hub.notify())
+        platform.spawn_loop("store-watch", async move { hub.notify().await })
     }
 
     /// Makes revisions visible to watchers. They must be readable in the tables by now.
@@ -76,21 +75,19 @@ impl Hub {
             return;
         }
         self.ring.push(items);
-        // Taking the lock orders this with the notifier's look at the ring: it never sleeps through a revision.
-        drop(self.pending.lock());
+        // If the notifier is not waiting, this makes its next wait short: it never sleeps through a revision.
         self.published.notify_one();
     }
 
     /// The tables moved on to a revision at once: watchers read in them what lies between.
     pub(crate) fn skip_to(&self, revision: Revision) {
         self.ring.skip_to(revision);
-        drop(self.pending.lock());
         self.published.notify_one();
     }
 
     /// Ends the notifier and wakes every watcher, to see that the store has stopped.
     pub(crate) fn close(&self) {
-        *self.pending.lock() = true;
+        self.ended.store(true, Ordering::Release);
         self.published.notify_one();
         self.registry.lock().index.visit_all(&mut |group| group.wake());
     }
@@ -153,7 +150,7 @@ impl Hub {
         }
     }
 
-    fn notify(&self) {
+    async fn notify(&self) {
         let mut next = self.announced().next();
         loop {
             let items = match self.ring.slice(next, Revision(i64::MAX), GROUP_REVISIONS_MAX) {
@@ -164,13 +161,10 @@ impl Hub {
                 }
             };
             let Some(last) = items.last() else {
-                let mut ended = self.pending.lock();
-                if *ended {
+                if self.ended.load(Ordering::Acquire) {
                     return;
                 }
-                if self.ring.newest() < next {
-                    self.published.wait(&mut ended);
-                }
+                self.published.notified().await;
                 continue;
             };
             self.announce(&items);

@@ -2,9 +2,11 @@
 //! start in which every node knows the greatest end below it. Each range that is watched is in it once, with what belongs to it.
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher as _;
 
 use bytes::Bytes;
+
+use crate::platform::RandomHash;
 
 /// The end of a range: a key that is no longer inside, or none at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +52,17 @@ struct Node<T> {
 /// Ranges of keys, each with a value.
 #[derive(Debug)]
 pub(crate) struct IntervalIndex<T> {
-    keys: HashMap<Bytes, T>,
+    keys: HashMap<Bytes, T, RandomHash>,
     root: Option<Box<Node<T>>>,
     /// Random, so that nobody can choose ranges that make the treap deep.
-    priorities: RandomState,
+    priorities: RandomHash,
 }
 
 type Tree<T> = Option<Box<Node<T>>>;
 
 impl<T> Default for IntervalIndex<T> {
     fn default() -> Self {
-        Self { keys: HashMap::new(), root: None, priorities: RandomState::new() }
+        Self { keys: HashMap::default(), root: None, priorities: RandomHash::default() }
     }
 }
 

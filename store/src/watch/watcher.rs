@@ -10,6 +10,7 @@ use super::ring::Published;
 use super::slot::{Slot, Span};
 use crate::api::{Event, Revision, WatchBatch, WatchError, WatchRequest};
 use crate::engine::{HistoryPage, HistoryRequest};
+use crate::platform::{SeededBug, is_seeded};
 use crate::stop::Stopped;
 
 /// A watch that is open; dropping it ends it.
@@ -54,6 +55,9 @@ impl Watch {
             // Before the slot is looked at: what is announced by now is in it.
             let announced = self.hub.announced();
             match self.cursor.gather() {
+                Some(_) if self.tells_progress_too_early() => {
+                    return Ok(WatchBatch { revision: announced, events: Vec::new() });
+                }
                 Some(span) => self.read(span).await,
                 None => {
                     if let Some(progress) = self.wait(announced).await {
@@ -62,6 +66,18 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// A mistake for simulations: progress is told although there are events to deliver.
+    fn tells_progress_too_early(&mut self) -> bool {
+        let interval = self.hub.progress_interval;
+        let tells = is_seeded(SeededBug::ProgressAheadOfEvents)
+            && self.cursor.request.progress
+            && self.next_progress <= Instant::now() + interval / 2;
+        if tells {
+            self.next_progress = Instant::now() + interval;
+        }
+        tells
     }
 
     /// The first revision that was not delivered yet: where to resume from, also in another process.
@@ -122,6 +138,9 @@ impl Watch {
             Some(Ok(HistoryPage::Found { batches, next })) => {
                 self.found.extend(batches);
                 self.advance(span, next);
+            }
+            Some(Ok(HistoryPage::Compacted { floor })) if is_seeded(SeededBug::WatchSkipsCompacted) => {
+                self.advance(span, floor);
             }
             Some(Ok(HistoryPage::Compacted { floor })) => {
                 self.refused = Some(WatchError::Compacted { floor });

@@ -5,9 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A file system. Every call may block.
-pub(crate) trait Disk: Debug + Send + Sync {
+pub trait Disk: Debug + Send + Sync {
     /// The paths in a directory.
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
     /// A file that exists, to be read and written.
@@ -24,10 +25,19 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes renames and deletions in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// The free space where a path is, in bytes.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+    /// How long the next sync takes by the clock of a simulation, in which the call itself takes no time.
+    fn sync_delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// An open file. What was written is durable after the next sync that succeeds; after one that failed nobody knows.
-pub(crate) trait DiskFile: Debug + Send + Sync {
+pub trait DiskFile: Debug + Send + Sync {
     /// Writes all bytes at an offset.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Fills `bytes` from an offset.

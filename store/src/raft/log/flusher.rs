@@ -1,20 +1,20 @@
-//! The thread that writes and syncs the log. Jobs that wait while a sync is under way share the next one.
+//! The loop that writes and syncs the log, on a thread of its own. Jobs that wait while a sync is under way share the next one.
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::DiskFile;
 use super::file::Directory;
 use super::record::{self, Place, Record};
 use super::recovery::{OpenFile, recover};
 use super::tail::{Position, Tail};
 use crate::api::OpenError;
 use crate::disk_space::Stalled;
+use crate::platform::{Loop, Platform, SeededBug, is_seeded};
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::stop::StopState;
 
@@ -39,7 +39,7 @@ pub(super) enum Job {
 pub(crate) struct LogFiles {
     jobs: mpsc::Sender<Job>,
     tail: Arc<Tail>,
-    thread: JoinHandle<()>,
+    flushing: Loop,
     file_bytes: u64,
 }
 
@@ -53,18 +53,18 @@ pub(crate) struct LogConfig {
     /// Whenever so many bytes were written, `grown` is notified.
     pub(crate) checkpoint_bytes: u64,
     pub(crate) grown: Arc<Notify>,
-    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) stalled: Arc<Stalled>,
+    pub(crate) platform: Platform,
 }
 
 impl LogFiles {
-    /// Reads the log and starts its thread. Blocks.
+    /// Reads the log and starts its loop. Blocks.
     pub(crate) fn open(config: LogConfig, stop: Arc<StopState>) -> Result<Self, OpenError> {
         let directory = Directory {
             path: config.path,
             cluster_id: config.cluster_id,
             file_bytes: config.file_bytes,
-            disk: config.disk,
+            disk: Arc::clone(config.platform.disk()),
         };
         let recovered = recover(&directory)?;
         let tail = Arc::clone(&recovered.tail);
@@ -87,11 +87,11 @@ impl LogFiles {
             checkpoint_bytes: config.checkpoint_bytes,
             since_checkpoint: 0,
         };
-        let thread = std::thread::Builder::new()
-            .name("store-log".into())
-            .spawn(move || flusher.run(queue))
-            .map_err(|source| OpenError::Io { what: "starting the log's thread".into(), source })?;
-        Ok(Self { jobs, tail, thread, file_bytes: config.file_bytes })
+        let flushing = config
+            .platform
+            .spawn_loop("store-log", flusher.run(queue))
+            .map_err(|source| OpenError::Io { what: "starting the log's loop".into(), source })?;
+        Ok(Self { jobs, tail, flushing, file_bytes: config.file_bytes })
     }
 
     /// The store that openraft gets.
@@ -119,18 +119,13 @@ impl LogFiles {
         self.tail.last().is_none() && self.tail.vote().is_none()
     }
 
-    /// Syncs what is queued and ends the thread.
+    /// Syncs what is queued and ends the loop.
     pub(crate) async fn close(self) -> io::Result<()> {
         let (done, closed) = oneshot::channel();
-        let gone = || io::Error::other("the log's thread has ended");
+        let gone = || io::Error::other("the log's loop has ended");
         self.jobs.send(Job::Close { done }).await.map_err(|_closed| gone())?;
         let result = closed.await.map_err(|_dropped| gone())?;
-        let thread = self.thread;
-        tokio::task::spawn_blocking(move || thread.join())
-            .await
-            .map_err(io::Error::other)?
-            .map_err(|_panic| gone())?;
-        result
+        if self.flushing.join().await { result } else { Err(gone()) }
     }
 }
 
@@ -168,16 +163,16 @@ struct Waiting {
 }
 
 impl Flusher {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            if !self.group(first, &mut queue) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.recv().await {
+            if !self.group(first, &mut queue).await {
                 return;
             }
         }
     }
 
     /// Makes one job durable, with all others that wait. False once the log is closed.
-    fn group(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> bool {
+    async fn group(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> bool {
         let mut waiting = Waiting::default();
         if self.failed.is_some() {
             // After a failure nothing is written: every job from here on gets the error.
@@ -186,46 +181,67 @@ impl Flusher {
             self.settle(&Ok(()), waiting);
             return !closing;
         }
-        let mut result = self.take(first, &mut waiting);
-        while result.is_ok() && !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
-            let Ok(job) = queue.try_recv() else { break };
-            result = self.take(job, &mut waiting);
-        }
-        if waiting.closing && result.is_ok() {
-            // With what went before on disk, this record is proof of it.
-            result = self.flush().and_then(|()| self.push(&Record::Closed));
-        }
-        let result = result.and_then(|()| self.flush()).and_then(|()| self.retire(waiting.purged));
+        let result = self.write_group(first, queue, &mut waiting).await;
         let closing = waiting.closing;
         self.settle(&result, waiting);
         !closing
     }
 
+    async fn write_group(
+        &mut self,
+        first: Job,
+        queue: &mut mpsc::Receiver<Job>,
+        waiting: &mut Waiting,
+    ) -> io::Result<()> {
+        self.take(first, waiting).await?;
+        while !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
+            let Ok(job) = queue.try_recv() else { break };
+            self.take(job, waiting).await?;
+        }
+        if waiting.closing {
+            // With what went before on disk, this record is proof of it.
+            self.flush().await?;
+            self.push(&Record::Closed).await?;
+        }
+        self.flush().await?;
+        self.retire(waiting.purged)
+    }
+
     /// Puts a job's records into the buffer. If that fails, the whole group does.
-    fn take(&mut self, job: Job, waiting: &mut Waiting) -> io::Result<()> {
-        let result = match &job {
-            Job::Append { entries, .. } => entries.iter().try_for_each(|entry| self.push_entry(entry)),
-            Job::Vote { vote, .. } => {
-                self.vote = Some(*vote);
-                self.push(&Record::Vote(*vote))
-            }
-            Job::TruncateAfter { index, .. } => self.push(&Record::TruncateAfter(*index)),
-            Job::Purge { upto, .. } => {
-                self.purged = Some(*upto);
-                self.push(&Record::Purge(*upto))
-            }
-            Job::Close { .. } => Ok(()),
-        };
+    async fn take(&mut self, job: Job, waiting: &mut Waiting) -> io::Result<()> {
+        let result = self.push_job(&job).await;
         waiting.add(job);
         result
     }
 
-    fn push(&mut self, record: &Record) -> io::Result<()> {
-        self.place(|place, out| record::encode(record, place, out)).map(|_position| ())
+    async fn push_job(&mut self, job: &Job) -> io::Result<()> {
+        match job {
+            Job::Append { entries, .. } => {
+                for entry in entries {
+                    self.push_entry(entry).await?;
+                }
+                Ok(())
+            }
+            Job::Vote { .. } if is_seeded(SeededBug::VoteNotPersisted) => Ok(()),
+            Job::Vote { vote, .. } => {
+                self.vote = Some(*vote);
+                self.push(&Record::Vote(*vote)).await
+            }
+            Job::TruncateAfter { index, .. } => self.push(&Record::TruncateAfter(*index)).await,
+            Job::Purge { upto, .. } => {
+                self.purged = Some(*upto);
+                self.push(&Record::Purge(*upto)).await
+            }
+            Job::Close { .. } => Ok(()),
+        }
     }
 
-    fn push_entry(&mut self, entry: &Entry) -> io::Result<()> {
-        let position = self.place(|place, out| record::encode_entry(entry, place, out))?;
+    async fn push(&mut self, record: &Record) -> io::Result<()> {
+        self.place(|place, out| record::encode(record, place, out)).await.map(|_position| ())
+    }
+
+    async fn push_entry(&mut self, entry: &Entry) -> io::Result<()> {
+        let position = self.place(|place, out| record::encode_entry(entry, place, out)).await?;
         let index = entry.log_id.index;
         self.positions.push((index, position));
         if let Some(file) = self.files.last_mut() {
@@ -235,7 +251,7 @@ impl Flusher {
     }
 
     /// Encodes a record where it will stand, in the next file if this one has no room.
-    fn place(&mut self, encode: impl Fn(Place, &mut Vec<u8>)) -> io::Result<Position> {
+    async fn place(&mut self, encode: impl Fn(Place, &mut Vec<u8>)) -> io::Result<Position> {
         for _ in 0..2 {
             let number = self.files.last().map_or(0, |file| file.number);
             let start = self.buffer.len();
@@ -247,20 +263,20 @@ impl Flusher {
                 return Ok(Position { file: number, offset, bytes: bytes as u32 });
             }
             self.buffer.truncate(start);
-            self.next_file()?;
+            self.next_file().await?;
         }
         Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry is larger than a file of the log"))
     }
 
     /// Begins the next file, then ends this one.
-    fn next_file(&mut self) -> io::Result<()> {
+    async fn next_file(&mut self) -> io::Result<()> {
         let number = self.files.last().map_or(0, |file| file.number) + 1;
         let state = Record::State { vote: self.vote, purged: self.purged };
-        let file = self.begin(number, &state)?;
+        let file = self.begin(number, &state).await?;
         let ended =
             Place { file: number - 1, offset: self.offset + self.buffer.len() as u64, durable: self.durable };
         record::encode(&Record::NextFile, ended, &mut self.buffer);
-        self.flush()?;
+        self.flush().await?;
         self.tail.add_file(number, Arc::clone(&file));
         self.files.push(OpenFile { number, file, last_index: None });
         let mut first = Vec::new();
@@ -271,13 +287,13 @@ impl Flusher {
     }
 
     /// A full disk is waited for: nothing is lost or acknowledged meanwhile, and new writes are refused elsewhere.
-    fn begin(&self, number: u64, state: &Record) -> io::Result<Arc<dyn DiskFile>> {
+    async fn begin(&self, number: u64, state: &Record) -> io::Result<Arc<dyn DiskFile>> {
         loop {
             match self.directory.begin(number, state) {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.stop.is_stopped() => {
                     tracing::warn!(%error, "no space for the log, waiting");
                     self.stalled.log.store(true, Ordering::Relaxed);
-                    std::thread::park_timeout(NO_SPACE_RETRY);
+                    tokio::time::sleep(NO_SPACE_RETRY).await;
                 }
                 result => {
                     self.stalled.log.store(false, Ordering::Relaxed);
@@ -288,13 +304,17 @@ impl Flusher {
     }
 
     /// Writes and syncs the buffer.
-    fn flush(&mut self) -> io::Result<()> {
+    async fn flush(&mut self) -> io::Result<()> {
         let Some(active) = self.files.last() else { return Err(io::Error::other("the log has no file")) };
         if self.buffer.is_empty() {
             return Ok(());
         }
         active.file.write_all_at(&self.buffer, self.offset)?;
-        if self.sync {
+        if self.sync && !is_seeded(SeededBug::AckBeforeFsync) {
+            let delay = self.directory.disk.sync_delay();
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             active.file.sync_data()?;
         }
         self.offset += self.buffer.len() as u64;

@@ -1,4 +1,4 @@
-//! The Raft log: preallocated files that are used again and again, records with checksums, one thread that writes and syncs them.
+//! The Raft log: preallocated files that are used again and again, records with checksums, one loop that writes and syncs them.
 //!
 //! The log is the only synced write of the store. Appends queue up while a sync is under way and share the next one.
 mod disk;
@@ -11,9 +11,8 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use disk::DiskFile;
-pub(crate) use disk::{Disk, OsDisk};
+pub(crate) use disk::OsDisk;
+pub use disk::{Disk, DiskFile};
 pub(crate) use flusher::{LogConfig, LogFiles};
 pub(crate) use log_store::LogStore;
 #[cfg(any(test, fuzzing))]

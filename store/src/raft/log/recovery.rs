@@ -4,6 +4,7 @@
 //! the damaged place as synced proves that acknowledged data was hit; else the place was never synced, and nobody was told of it. The last
 //! group of records has nobody to speak for it, unless the store was closed well; there at least a single flipped bit is told from a tear.
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -120,6 +121,7 @@ impl Recovered {
         self.add(number, file);
         let mut at = FILE_HEADER_BYTES;
         let mut ended = false;
+        let mut durable = FILE_HEADER_BYTES;
         while let Some(found) = record::find(&content, number, at) {
             let record = record::decode(&found).map_err(|error| damaged(path, at, error.to_string()))?;
             let position = Position { file: number, offset: at, bytes: (found.next - at) as u32 };
@@ -127,6 +129,7 @@ impl Recovered {
                 return Err(damaged(path, at, "the file does not begin with the log's state".into()));
             }
             ended = matches!(record, Record::NextFile);
+            durable = durable.max(found.durable);
             self.take(record, position, is_first).map_err(|error| damaged(path, at, error.to_string()))?;
             at = found.next;
             if ended {
@@ -137,6 +140,7 @@ impl Recovered {
             return Err(damaged(path, at, "the log's state cannot be read".into()));
         }
         self.offset = at;
+        self.harden(&content, durable..at)?;
         if !ended {
             self.cut(path, number, &content, at)?;
         }
@@ -171,6 +175,17 @@ impl Recovered {
         if let Some(purged) = purged {
             self.tail.purge(purged);
         }
+    }
+
+    /// Writes again what nothing proves to be on disk. The process before may have ended because a sync failed: what it wrote is then still in
+    /// the memory of the system, and reads well, but may never reach the disk unless it is written anew.
+    fn harden(&self, content: &[u8], unproven: Range<u64>) -> Result<(), OpenError> {
+        let bytes = content.get(unproven.start as usize..unproven.end as usize).unwrap_or_default();
+        let Some(open) = self.files.last().filter(|_| !bytes.is_empty()) else { return Ok(()) };
+        open.file
+            .write_all_at(bytes, unproven.start)
+            .and_then(|()| open.file.sync_all())
+            .map_err(|source| io_error("securing the end of the log", source))
     }
 
     /// Makes the rest of the last file zero, unless it holds proof that acknowledged data is damaged.

@@ -9,9 +9,10 @@ use openraft::{EntryPayload, RaftLogReader as _};
 use tokio::sync::Notify;
 
 use super::record::{self, Record};
-use super::{LogConfig, LogFiles, LogStore, OsDisk};
+use super::{LogConfig, LogFiles, LogStore};
 use crate::OpenError;
 use crate::mvcc::Command;
+use crate::platform::Platform;
 use crate::raft::types::{Entry, Proposal, TypeConfig, Vote, log_id};
 use crate::stop::StopState;
 
@@ -25,8 +26,8 @@ fn open(path: &Path) -> Result<LogFiles, OpenError> {
         sync: true,
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
-        disk: Arc::new(OsDisk),
         stalled: Arc::default(),
+        platform: Platform::default(),
     };
     LogFiles::open(config, Arc::new(StopState::default()))
 }
@@ -239,7 +240,7 @@ async fn a_file_begun_but_not_used_is_taken_back() {
         path: dir.path().to_path_buf(),
         cluster_id: 7,
         file_bytes: FILE_BYTES,
-        disk: Arc::new(OsDisk),
+        disk: Arc::clone(Platform::default().disk()),
     };
     drop(next.begin(2, &Record::State { vote: None, purged: None }).unwrap());
     let log = open(dir.path()).unwrap();
@@ -263,8 +264,8 @@ async fn a_log_of_another_cluster_is_refused() {
         sync: true,
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
-        disk: Arc::new(OsDisk),
         stalled: Arc::default(),
+        platform: Platform::default(),
     };
     let error = LogFiles::open(config, Arc::new(StopState::default())).unwrap_err();
     assert!(error.to_string().contains("cluster"), "{error}");
@@ -281,8 +282,8 @@ async fn a_failed_write_stops_the_store_and_acknowledges_nothing() {
         sync: true,
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
-        disk: Arc::new(OsDisk),
         stalled: Arc::default(),
+        platform: Platform::default(),
     };
     let log = LogFiles::open(config, Arc::clone(&stop)).unwrap();
     let mut store = log.store();

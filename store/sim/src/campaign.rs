@@ -1,0 +1,83 @@
+//! Many runs, and what they add up to.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mainstay_store::SeededBug;
+
+use crate::world::{Plan, Report, run};
+
+/// What many runs add up to.
+#[derive(Clone, Debug, Default)]
+pub struct Total {
+    /// The runs.
+    pub runs: usize,
+    /// The time by the clocks of the simulations.
+    pub simulated: Duration,
+    /// Calls of clients, and those answered.
+    pub calls: (usize, usize),
+    /// Watches that ended, and batches delivered.
+    pub watches: (usize, usize),
+    /// Groups of keys whose linearizability was not settled.
+    pub unsettled: usize,
+    /// Faults by name.
+    pub faults: BTreeMap<&'static str, usize>,
+}
+
+impl Total {
+    /// Adds a run.
+    pub fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.simulated += report.simulated;
+        self.calls = (self.calls.0 + report.calls.0, self.calls.1 + report.calls.1);
+        self.watches = (self.watches.0 + report.watches.0, self.watches.1 + report.watches.1);
+        self.unsettled += report.unsettled;
+        for (name, count) in &report.faults {
+            *self.faults.entry(name).or_default() += count;
+        }
+    }
+}
+
+impl std::fmt::Display for Total {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} runs, {:.2} simulated hours, {} calls ({} answered), {} watches with {} batches, {} groups of keys not settled, faults: {:?}",
+            self.runs,
+            self.simulated.as_secs_f64() / 3600.0,
+            self.calls.0,
+            self.calls.1,
+            self.watches.0,
+            self.watches.1,
+            self.unsettled,
+            self.faults
+        )
+    }
+}
+
+/// How long things go wrong in a run.
+const FAULTS_FOR: Duration = Duration::from_secs(15);
+
+/// The plan of a seed.
+pub fn plan(seed: u64, members: usize, bug: Option<SeededBug>) -> Plan {
+    Plan { seed, members, faults_for: FAULTS_FOR, bug }
+}
+
+/// Runs seeds until one finds something; that report is the error.
+///
+/// # Errors
+/// The first report with problems.
+pub fn campaign(
+    seeds: impl IntoIterator<Item = u64>,
+    members: usize,
+    bug: Option<SeededBug>,
+) -> Result<Total, Box<Report>> {
+    let mut total = Total::default();
+    for seed in seeds {
+        let report = run(plan(seed, members, bug));
+        if !report.problems.is_empty() {
+            return Err(Box::new(report));
+        }
+        total.add(&report);
+    }
+    Ok(total)
+}

@@ -1,0 +1,210 @@
+//! The network between hosts: parcels that arrive late, never, or not while a link is cut.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// What waits on a channel over a cut link is tried again after this.
+const RESEND: Duration = Duration::from_millis(200);
+
+/// A host by number: members first, the clients' machine last.
+pub type HostId = usize;
+
+/// What happens on the receiving host. `H` is what that host offers.
+pub type Arrival<H> = Box<dyn FnOnce(&H) + Send>;
+
+struct Parcel<H> {
+    from: HostId,
+    to: HostId,
+    /// The channel whose order it keeps.
+    channel: Option<u64>,
+    arrival: Arrival<H>,
+}
+
+struct Channel {
+    rng: StdRng,
+    /// When the last parcel arrives.
+    last: Duration,
+    sent: u64,
+}
+
+struct State<H> {
+    rng: StdRng,
+    now: Duration,
+    next: u64,
+    /// By time of arrival, then by channel, then by number. Channels have their own delays and numbers: what is sent on one when its process
+    /// is dropped does not depend on what else is dropped with it, in which order.
+    parcels: BTreeMap<(Duration, u64, u64), Parcel<H>>,
+    channels: BTreeMap<u64, Channel>,
+    cut: BTreeSet<(HostId, HostId)>,
+    muted: BTreeSet<HostId>,
+    loss: f64,
+    delay: (Duration, Duration),
+    carried: u64,
+    dropped: u64,
+}
+
+/// The network. Clones are one network.
+pub struct Net<H> {
+    state: Arc<Mutex<State<H>>>,
+}
+
+impl<H> Clone for Net<H> {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state) }
+    }
+}
+
+impl<H> std::fmt::Debug for Net<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").finish_non_exhaustive()
+    }
+}
+
+impl<H> Net<H> {
+    /// A network without mishaps, whose delays lie between two bounds. The lower one is at least the step of the simulation: what is sent in a step
+    /// arrives in a later one, whatever the order of the hosts.
+    pub fn new(seed: u64, delay: (Duration, Duration)) -> Self {
+        let state = State {
+            rng: StdRng::seed_from_u64(seed),
+            now: Duration::ZERO,
+            next: 0,
+            parcels: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            muted: BTreeSet::new(),
+            loss: 0.0,
+            delay,
+            carried: 0,
+            dropped: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Sends something. It may overtake what was sent before.
+    pub fn send(&self, from: HostId, to: HostId, arrival: Arrival<H>) {
+        self.put(from, to, None, arrival);
+    }
+
+    /// Sends something on a channel whose parcels keep their order. A channel does not lose single parcels: a cut link holds them up.
+    pub fn send_in_order(&self, from: HostId, to: HostId, channel: u64, arrival: Arrival<H>) {
+        self.put(from, to, Some(channel), arrival);
+    }
+
+    fn put(&self, from: HostId, to: HostId, channel: Option<u64>, arrival: Arrival<H>) {
+        let mut state = self.state.lock();
+        if state.muted.contains(&from) {
+            return;
+        }
+        let (low, high) = state.delay;
+        let draw = |rng: &mut StdRng| if low < high { rng.random_range(low..high) } else { low };
+        let now = state.now;
+        let key = if let Some(number) = channel {
+            let Some(channel) = state.channels.get_mut(&number) else { return };
+            channel.last = channel.last.max(now + draw(&mut channel.rng));
+            channel.sent += 1;
+            (channel.last, number, channel.sent)
+        } else {
+            let delay = draw(&mut state.rng);
+            let loss = state.loss;
+            if from != to && loss > 0.0 && state.rng.random_bool(loss) {
+                state.dropped += 1;
+                return;
+            }
+            state.next += 1;
+            (now + delay, 0, state.next)
+        };
+        state.parcels.insert(key, Parcel { from, to, channel, arrival });
+    }
+
+    /// A new number for a channel.
+    pub fn new_channel(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.next += 1;
+        let (number, seed) = (state.next, state.rng.random());
+        let channel = Channel { rng: StdRng::seed_from_u64(seed), last: Duration::ZERO, sent: 0 };
+        state.channels.insert(number, channel);
+        number
+    }
+
+    /// Takes what arrives at a host by now. What comes over a cut link is lost, or, on a channel, sent again later.
+    pub fn arrivals(&self, to: HostId) -> Vec<Arrival<H>> {
+        let mut state = self.state.lock();
+        let now = state.now;
+        let due: Vec<(Duration, u64, u64)> = state
+            .parcels
+            .range(..=(now, u64::MAX, u64::MAX))
+            .filter(|(_, parcel)| parcel.to == to)
+            .map(|(key, _)| *key)
+            .collect();
+        let mut arrived = Vec::with_capacity(due.len());
+        for key in due {
+            let Some(parcel) = state.parcels.remove(&key) else { continue };
+            if !state.cut.contains(&(parcel.from, parcel.to)) {
+                state.carried += 1;
+                arrived.push(parcel.arrival);
+            } else if let Some(channel) = parcel.channel {
+                // All that is on the channel waits as long, and keeps its numbers: the order stays.
+                let at = now + RESEND;
+                if let Some(channel) = state.channels.get_mut(&channel) {
+                    channel.last = channel.last.max(at);
+                }
+                state.parcels.insert((at, key.1, key.2), parcel);
+            } else {
+                state.dropped += 1;
+            }
+        }
+        arrived
+    }
+
+    /// Moves the clock of the network.
+    pub fn set_now(&self, now: Duration) {
+        self.state.lock().now = now;
+    }
+
+    /// Loses what is on its way to a host that crashed.
+    pub fn forget(&self, to: HostId) {
+        self.state.lock().parcels.retain(|_, parcel| parcel.to != to);
+    }
+
+    /// Takes nothing more from a host, or takes it again: what a machine without power cannot say.
+    pub fn mute(&self, host: HostId, is_mute: bool) {
+        let mut state = self.state.lock();
+        if is_mute {
+            state.muted.insert(host);
+        } else {
+            state.muted.remove(&host);
+        }
+    }
+
+    /// Cuts the way from one host to another, not the way back.
+    pub fn cut(&self, from: HostId, to: HostId) {
+        self.state.lock().cut.insert((from, to));
+    }
+
+    /// Mends everything: no cuts, no loss.
+    pub fn heal(&self) {
+        let mut state = self.state.lock();
+        state.cut.clear();
+        state.loss = 0.0;
+    }
+
+    /// Loses this part of all parcels that are not on channels.
+    pub fn set_loss(&self, loss: f64) {
+        self.state.lock().loss = loss;
+    }
+
+    /// The bounds of delays from now on.
+    pub fn set_delay(&self, delay: (Duration, Duration)) {
+        self.state.lock().delay = delay;
+    }
+
+    /// Parcels carried and dropped.
+    pub fn counts(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.carried, state.dropped)
+    }
+}
