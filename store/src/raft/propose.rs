@@ -111,6 +111,8 @@ impl Member {
             Ok(refusal) => Some(refusal),
             Err(_not_sent) => return Attempt::Again,
         };
+        // Once the fate of a sending is open, the refusal of a later one proves nothing: the leader may have taken the first, and have ended.
+        let mut may_be_taken = false;
         loop {
             // The value that it ends with is a lock, which must not outlive it.
             let later_term = async {
@@ -131,13 +133,16 @@ impl Member {
                     }));
                 }
                 refused = refused => match refused {
-                    Ok(Reply::NotLeader) => return Attempt::Again,
-                    Ok(Reply::NoSpace { free_bytes, reserve_bytes }) => {
+                    Ok(Reply::NotLeader) if !may_be_taken => return Attempt::Again,
+                    Ok(Reply::NoSpace { free_bytes, reserve_bytes }) if !may_be_taken => {
                         let dir = format!("member {leader:016x}").into();
                         return Attempt::Answered(Err(WriteError::NoSpace { dir, free_bytes, reserve_bytes }));
                     }
                     // The entry may be in the leader's log, or not: the log will tell, or another attempt.
-                    Ok(_) | Err(_) => refusal = None,
+                    Ok(_) | Err(_) => {
+                        refusal = None;
+                        may_be_taken = true;
+                    }
                 },
                 () = later_term => {
                     return waiter.answer.try_recv().map_or(Attempt::Again, Attempt::Answered);

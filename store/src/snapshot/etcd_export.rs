@@ -102,7 +102,7 @@ fn write(
 
 /// A file that is gone when it is closed, even by a crash.
 fn unnamed(core: &Core) -> io::Result<File> {
-    let name = format!("snapshot-{:016x}.tmp", crate::data_dir::random("snapshot"));
+    let name = format!("snapshot-{:016x}.tmp", crate::platform::random("snapshot"));
     let path = core.tables.path().with_file_name(name);
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;

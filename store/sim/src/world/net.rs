@@ -141,6 +141,7 @@ impl<H> Net<H> {
             .map(|(key, _)| *key)
             .collect();
         let mut arrived = Vec::with_capacity(due.len());
+        let mut lost = Vec::new();
         for key in due {
             let Some(parcel) = state.parcels.remove(&key) else { continue };
             if !state.cut.contains(&(parcel.from, parcel.to)) {
@@ -155,8 +156,11 @@ impl<H> Net<H> {
                 state.parcels.insert((at, key.1, key.2), parcel);
             } else {
                 state.dropped += 1;
+                lost.push(parcel);
             }
         }
+        drop(state);
+        drop(lost); // after the lock: an end of a link that is lost says so on the network
         arrived
     }
 
@@ -167,7 +171,14 @@ impl<H> Net<H> {
 
     /// Loses what is on its way to a host that crashed.
     pub fn forget(&self, to: HostId) {
-        self.state.lock().parcels.retain(|_, parcel| parcel.to != to);
+        let mut lost = Vec::new();
+        {
+            let mut state = self.state.lock();
+            let keys: Vec<_> =
+                state.parcels.iter().filter(|(_, parcel)| parcel.to == to).map(|(key, _)| *key).collect();
+            lost.extend(keys.iter().filter_map(|key| state.parcels.remove(key)));
+        }
+        drop(lost); // after the lock: an end of a link that is lost says so on the network
     }
 
     /// Takes nothing more from a host, or takes it again: what a machine without power cannot say.

@@ -77,7 +77,7 @@ impl Session {
     ) -> Result<Self, Status> {
         let who = face.credentials(&request)?;
         let needs_leader = asks_for_leader(&request);
-        let spread = (crate::data_dir::random("watch") % 1000) as u32;
+        let spread = (crate::platform::random("watch") % 1000) as u32;
         let ticks = ProgressTicks::new(face.config.watch_progress_interval, spread, Instant::now());
         Ok(Self {
             face,
