@@ -176,6 +176,7 @@ fn server_config(
         node_ports: 30_000..=32_767,
         anonymous: true, // upstream's default; RBAC gives it health and version only
         admission: AdmissionConfig::default(),
+        audit: config.api_server.audit.clone(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::api_server::ApiServerFlags;
 use crate::snapshot_command::SnapshotCommand;
 use crate::store_command::StoreFlags;
 
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a one-node cluster in the foreground until SIGTERM or Ctrl-C; containers run on after it ends.
-    Up(UpFlags),
+    Up(Box<UpFlags>),
     /// Stop the cluster of a data directory: its containers, mounts, cgroups, namespaces, rules and bridge.
     Down(DataDirFlags),
     /// Import, pull, list and remove container images.
@@ -79,6 +80,8 @@ pub(crate) struct UpFlags {
     /// Addresses of Services; the tenth is the DNS server's [default at the first start: 10.43.0.0/16].
     #[arg(long, value_name = "CIDR")]
     pub(crate) service_cidr: Option<String>,
+    #[command(flatten)]
+    pub(crate) api_server: ApiServerFlags,
     /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_store=debug.
     #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
     pub(crate) log: String,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::api_server::ApiServerSettings;
 use crate::cli::UpFlags;
 use crate::refusal::refuse;
 
@@ -123,6 +124,8 @@ pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
     /// The address that pods and the node use for the API server, and the node's own.
     pub(crate) node_ip: IpAddr,
+    /// What the API server is told beyond that.
+    pub(crate) api_server: ApiServerSettings,
 }
 
 impl Config {
@@ -181,7 +184,7 @@ mod tests {
     fn flags(extra: &[&str]) -> UpFlags {
         let words = ["mainstay", "up"].iter().chain(extra);
         match Arguments::try_parse_from(words).unwrap().command {
-            Command::Up(flags) => flags,
+            Command::Up(flags) => *flags,
             other => panic!("{other:?}"),
         }
     }

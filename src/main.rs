@@ -1,5 +1,6 @@
 //! `mainstay`: a complete Kubernetes in one binary. This crate only assembles the parts; see docs/ARCHITECTURE.md.
 
+mod api_server;
 mod assemble;
 mod cli;
 mod clients;

@@ -139,6 +139,7 @@ mod tests {
             kubeconfig: "/k".into(),
             bind: "0.0.0.0:6443".parse().unwrap(),
             node_ip: "192.0.2.2".parse().unwrap(),
+            api_server: crate::api_server::ApiServerSettings::default(),
         };
         let head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
         let problem = |line: &str| range_problem(&config, &format!("{head}{line}\n"));

@@ -90,7 +90,8 @@ fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
         return Err(refuse(format!("--kubeconfig {}: its folder does not exist", kubeconfig.display())));
     }
     let node_ip = node_ip(flags.bind, cluster.gateway());
-    Ok(Config { cluster, data_dir, kubeconfig, bind: flags.bind, node_ip })
+    let api_server = flags.api_server.settings()?;
+    Ok(Config { cluster, data_dir, kubeconfig, bind: flags.bind, node_ip, api_server })
 }
 
 fn host_name() -> String {

@@ -140,6 +140,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
         node_ports: 30_000..=32_767,
         anonymous: true,
         admission: AdmissionConfig::default(),
+        audit: None,
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

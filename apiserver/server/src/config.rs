@@ -10,6 +10,7 @@ use mainstay_base::lifecycle::Clock;
 use tokio::sync::watch;
 
 use crate::admission::pod_security::Exemptions;
+use crate::audit::AuditConfig;
 
 /// A certificate chain and its key, PEM, as read from disk.
 #[derive(Clone, PartialEq, Eq)]
@@ -172,6 +173,8 @@ pub struct ServerConfig {
     pub anonymous: bool,
     /// Settings of admission steps.
     pub admission: AdmissionConfig,
+    /// What is audited; nothing where it is none.
+    pub audit: Option<AuditConfig>,
     /// Bounds.
     pub limits: Limits,
     /// Time.

@@ -8,6 +8,7 @@ use mainstay_base::lifecycle::Clock;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Auditor;
 use crate::config::{Limits, Randomness};
 use crate::discovery::Documents;
 use crate::handlers::Writer;
@@ -25,6 +26,8 @@ pub struct Core {
     pub authenticator: Arc<dyn Authenticate>,
     /// Authorization.
     pub authorizer: Arc<dyn Authorize>,
+    /// The audit log, where there is one.
+    pub auditor: Option<Arc<Auditor>>,
     /// Bounds.
     pub limits: Limits,
     /// Time.
@@ -64,6 +67,8 @@ pub struct Foundation {
     pub randomness: Arc<dyn Randomness>,
     /// Metrics.
     pub metrics: Metrics,
+    /// The audit log, where there is one.
+    pub auditor: Option<Arc<Auditor>>,
     /// Cancelled when the server drains.
     pub stop: CancellationToken,
 }
@@ -71,7 +76,7 @@ pub struct Foundation {
 impl Core {
     /// The request path over `assembly`, serving the registry's kinds.
     pub fn new(foundation: Foundation, assembly: Assembly) -> Self {
-        let Foundation { registry, limits, clock, randomness, metrics, stop } = foundation;
+        let Foundation { registry, limits, clock, randomness, metrics, auditor, stop } = foundation;
         let admission: Arc<dyn Admit> = assembly.admission;
         let writer = Writer::new(registry.clone(), admission, Arc::clone(&clock), Arc::clone(&randomness));
         let endpoints: HashMap<_, _> = assembly.endpoints.into_iter().collect();
@@ -79,6 +84,7 @@ impl Core {
             writer,
             authenticator: assembly.authenticator,
             authorizer: assembly.authorizer,
+            auditor,
             clock,
             randomness,
             metrics,

@@ -12,6 +12,7 @@
 )]
 
 pub mod admission;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
@@ -27,6 +28,7 @@ mod front;
 pub mod handlers;
 pub mod http_face;
 pub mod metrics;
+pub mod outbound;
 pub mod registry;
 pub mod request;
 pub mod reviews;

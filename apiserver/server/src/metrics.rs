@@ -2,6 +2,8 @@
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::audit::AuditMetrics;
+
 /// Upstream's buckets for request durations, in seconds.
 const DURATION_BUCKETS: &[f64] = &[
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
@@ -27,6 +29,8 @@ pub struct Metrics {
     pub handshake_errors: prometheus::IntCounter,
     /// `apiserver_storage_decode_errors_total`.
     pub undecodable: IntCounterVec,
+    /// `apiserver_audit_*`.
+    pub(crate) audit: AuditMetrics,
     /// `apiserver_open_connections`.
     pub connections: IntGauge,
     /// Where all of them, and those of other parts, are read from.
@@ -89,6 +93,7 @@ impl Metrics {
                 &["resource"],
             )?,
             connections: IntGauge::new("apiserver_open_connections", "Client connections open now.")?,
+            audit: AuditMetrics::register(registry)?,
             registry: registry.clone(),
         };
         metrics.add_to(registry)?;

@@ -8,6 +8,7 @@ use mainstay_base::lifecycle::Tasks;
 use mainstay_store::Store;
 use tracing::info;
 
+use crate::audit::{Auditor, LogError};
 use crate::bootstrap;
 use crate::cache::{Feed, RingBounds};
 use crate::compactor;
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The first objects.
     #[error("creating the first objects")]
     Seed(#[from] bootstrap::SeedError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] LogError),
     /// The cache did not load.
     #[error("the cache ended before it had loaded the stored objects")]
     CacheEnded,
@@ -134,12 +138,16 @@ impl Base {
     ) -> Result<ApiServer, StartError> {
         let (acceptor, reload) = http_face::acceptor(config.serving, &config.client_ca_pem, tasks.token())?;
         let addr = listener.local_addr();
+        let kinds = self.registry.served().clone();
+        let (clock, audit) = (Arc::clone(&config.clock), self.metrics.audit.clone());
+        let auditor = config.audit.map(|audited| Auditor::open(audited, kinds, audit, clock, tasks));
         let foundation = Foundation {
             registry: self.registry,
             limits: config.limits,
             clock: config.clock,
             randomness: config.randomness,
             metrics: self.metrics,
+            auditor: auditor.transpose()?.map(Arc::new),
             stop: tasks.token(),
         };
         let core = Arc::new(Core::new(foundation, assembly));

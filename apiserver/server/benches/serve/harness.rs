@@ -81,6 +81,7 @@ impl Server {
             node_ports: 30000..=32767,
             anonymous: true,
             admission: AdmissionConfig::default(),
+            audit: None,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -14,7 +14,9 @@ use tracing::{Instrument, debug, debug_span, error};
 
 use super::audit::{AUDIT_ID, audit_id};
 use super::permit::{Permit, admit};
+use super::trail_slot::TrailSlot;
 use super::{nonresource, record, resource};
+use crate::audit;
 use crate::authn::{bearer, impersonation};
 use crate::authz::forbidden;
 use crate::core::Core;
@@ -25,6 +27,10 @@ use crate::types::{Body, BodyError, Decision, Identity, Request, Response, empty
 /// Methods that some path may have.
 const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// What the audit log says of the authorization.
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
 
 /// Answers one request.
 pub(crate) async fn serve(
@@ -40,11 +46,12 @@ pub(crate) async fn serve(
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let request =
         request.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
-    let answer =
-        AssertUnwindSafe(answer(&core, peer, request, (&query, &id))).catch_unwind().instrument(span);
+    let slot = TrailSlot::default();
+    let head = Head { query: &query, id: &id, slot: &slot };
+    let answer = AssertUnwindSafe(answer(&core, peer, request, head)).catch_unwind().instrument(span);
     let mut response = match answer.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(status)) => respond_status(&headers, &query, &status),
+        Ok(Ok(response)) => slot.answered(response, None).await,
+        Ok(Err(status)) => slot.answered(respond_status(&headers, &query, &status), Some(&status)).await,
         Err(panic) => {
             let text = panic
                 .downcast_ref::<String>()
@@ -52,12 +59,21 @@ pub(crate) async fn serve(
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             error!(panic = text, audit_id = %id, "a handler panicked");
+            slot.panicked(text).await;
             let why = "This request caused apiserver to panic. Look in the logs for details.";
             respond_status(&headers, &query, &Status::failure(500, "InternalError", why))
         }
     };
     finish_headers(&mut response, &id);
     response
+}
+
+/// What is known of a request beside its head.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    query: &'a Query,
+    id: &'a SmolStr,
+    slot: &'a TrailSlot,
 }
 
 fn finish_headers(response: &mut Response, id: &SmolStr) {
@@ -69,12 +85,8 @@ fn finish_headers(response: &mut Response, id: &SmolStr) {
     }
 }
 
-async fn answer(
-    core: &Arc<Core>,
-    peer: Peer,
-    request: Request,
-    (query, id): (&Query, &SmolStr),
-) -> Result<Response, Status> {
+async fn answer(core: &Arc<Core>, peer: Peer, request: Request, head: Head<'_>) -> Result<Response, Status> {
+    let query = head.query;
     if !METHODS.contains(request.method()) {
         return Err(crate::handlers::method_not_allowed());
     }
@@ -86,7 +98,7 @@ async fn answer(
     let info = RequestInfo::parse(request.method(), &path, query);
     let started = core.clock.now();
     let (known, long_running) = resource::classify(core, &info);
-    let result = Box::pin(permitted(core, peer, request, (&info, query, id), long_running)).await;
+    let result = Box::pin(permitted(core, peer, request, (&info, head), long_running)).await;
     let answered = match &result {
         Ok(response) => response.status().as_u16(),
         Err(status) => status.code,
@@ -115,19 +127,37 @@ async fn permitted(
     core: &Arc<Core>,
     peer: Peer,
     request: Request,
-    (info, query, id): (&RequestInfo, &Query, &SmolStr),
+    (info, head): (&RequestInfo, Head<'_>),
     long_running: bool,
 ) -> Result<Response, Status> {
-    let (parts, body) = request.into_parts();
-    let caller = core.authenticator.authenticate(&parts, &peer.certs).await.map_err(|why| {
-        debug!(error = %why, "not authenticated");
-        Status::unauthorized()
-    })?;
+    let (parts, mut body) = request.into_parts();
+    let asked = audit::Asked { id: head.id, info, peer: &peer, long_running, received: core.clock.wall() };
+    let caller = match core.authenticator.authenticate(&parts, &peer.certs).await {
+        Ok(caller) => caller,
+        Err(why) => {
+            debug!(error = %why, "not authenticated");
+            head.slot.unauthenticated(core, &asked, &parts).await;
+            return Err(Status::unauthorized());
+        }
+    };
+    let trail = head.slot.begin(core, &asked, &parts, &caller).await?;
     let identity = impersonation::act_as(&parts.headers, &caller, &*core.authorizer)?;
+    if let Some(trail) = &trail {
+        if identity.impersonator.is_some() {
+            trail.impersonates(&identity.user);
+        }
+        body = audit::listened(body, trail);
+    }
     let mut request = http::Request::from_parts(parts, body);
     strip_credentials(request.headers_mut());
-    let permit = admit(core, &identity.user, info, long_running)?;
-    authorize(core, &identity, info)?;
+    if trail.as_ref().is_some_and(|trail| trail.wants_response()) {
+        // The event holds the answer as it is, not as it is compressed.
+        request.headers_mut().remove(http::header::ACCEPT_ENCODING);
+    }
+    let mut permit = admit(core, &identity.user, info, long_running)?;
+    let allowed = async { authorize(core, &identity, info) };
+    audit::with_trail(trail.clone(), allowed).await?;
+    let (query, id) = (head.query, head.id);
     let context = RequestContext {
         headers: Arc::new(request.headers().clone()),
         identity: Arc::new(identity),
@@ -141,17 +171,19 @@ async fn permitted(
         deadline: (!long_running).then(|| core.clock.now() + core.limits.request_timeout),
     };
     if long_running {
-        // An upgraded stream outlives its response, and keeps the place for itself.
+        // An upgraded stream outlives its response, and keeps the place (and with it the trail) for itself.
+        permit.trail.clone_from(&trail);
         let permit = Arc::new(permit);
         request.extensions_mut().insert(Place::new(Arc::clone(&permit)));
-        let response = dispatch(core, context, request).await?;
+        let response = audit::with_trail(trail, dispatch(core, context, request)).await?;
         return Ok(response.map(|body| held(body, permit)));
     }
     let limit = query
         .non_empty("timeout")
         .and_then(seconds)
         .map_or(core.limits.request_timeout, |asked| asked.min(core.limits.request_timeout));
-    match tokio::time::timeout(limit, dispatch(core, context, request)).await {
+    let answer = audit::with_trail(trail, dispatch(core, context, request));
+    match tokio::time::timeout(limit, answer).await {
         Ok(result) => result,
         Err(_elapsed) => {
             core.metrics.terminations.with_label_values(&["504"]).inc();
@@ -183,8 +215,14 @@ async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -
 fn authorize(core: &Core, identity: &Identity, info: &RequestInfo) -> Result<(), Status> {
     let attributes = info.attributes();
     match core.authorizer.authorize(&identity.user, &attributes) {
-        Decision::Allow(_) => Ok(()),
+        Decision::Allow(reason) => {
+            audit::annotate(DECISION, || "allow".to_owned());
+            audit::annotate(REASON, || reason);
+            Ok(())
+        }
         Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            audit::annotate(DECISION, || "forbid".to_owned());
+            audit::annotate(REASON, || reason.clone());
             let why = forbidden::message(&identity.user, &attributes, &reason);
             Err(Status::forbidden(&info.api_group, &info.resource, &info.name, why))
         }

@@ -7,5 +7,6 @@ mod nonresource;
 mod permit;
 mod record;
 mod resource;
+mod trail_slot;
 
 pub(crate) use gate::serve;

@@ -1,9 +1,12 @@
 //! Room for a request, held until its answer is under way; watches hold theirs until the stream ends.
 
+use std::sync::Arc;
+
 use mainstay_proto_api::Status;
 use prometheus::IntGauge;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::audit::Trail;
 use crate::core::Core;
 use crate::request::RequestInfo;
 use crate::types::UserInfo;
@@ -12,6 +15,8 @@ use crate::types::UserInfo;
 pub(super) struct Permit {
     _room: Option<OwnedSemaphorePermit>,
     gauge: IntGauge,
+    /// The trail of a stream, which ends with it.
+    pub(super) trail: Option<Arc<Trail>>,
 }
 
 impl Drop for Permit {
@@ -53,7 +58,7 @@ pub(super) fn admit(
     } else {
         (&core.flow.writes, metrics.inflight.with_label_values(&["mutating"]))
     };
-    let room = match std::sync::Arc::clone(room).try_acquire_owned() {
+    let room = match Arc::clone(room).try_acquire_owned() {
         Ok(permit) => Some(permit),
         Err(_full) if user.in_group(EXEMPT) && !long_running => None,
         Err(_full) => {
@@ -62,7 +67,7 @@ pub(super) fn admit(
         }
     };
     gauge.inc();
-    Ok(Permit { _room: room, gauge })
+    Ok(Permit { _room: room, gauge, trail: None })
 }
 
 fn is_read(info: &RequestInfo) -> bool {

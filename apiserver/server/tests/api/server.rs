@@ -116,6 +116,7 @@ impl TestServer {
             node_ports: 30000..=32767,
             anonymous: true,
             admission: AdmissionConfig::default(),
+            audit: None,
             limits: limits(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -13,11 +13,17 @@ use smol_str::SmolStr;
 use super::check::{Subject, details, evaluate, reasons};
 use super::policy::{Level, Policy, Standard};
 use crate::admission::step::{Step, refuse};
+use crate::audit::{annotate, auditing};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
 /// Pods that are looked at when a namespace becomes stricter.
 const PODS_MAX: usize = 3000;
+
+/// What the audit log is told.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+const EXEMPT: &str = "pod-security.kubernetes.io/exempt";
 
 /// Subresources of pods that do not change what a pod may do.
 const HARMLESS: &[&str] = &["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
@@ -80,8 +86,15 @@ impl PodSecurity {
     }
 
     fn is_exempt(&self, request: &AdmissionRequest) -> bool {
-        self.exemptions.namespaces.contains(&request.namespace)
-            || self.exemptions.users.contains(&request.user.name)
+        let by = if self.exemptions.namespaces.contains(&request.namespace) {
+            "namespace"
+        } else if self.exemptions.users.contains(&request.user.name) {
+            "user"
+        } else {
+            return false;
+        };
+        annotate(EXEMPT, || by.to_owned());
+        true
     }
 
     fn is_exempt_class(&self, spec: &Value) -> bool {
@@ -118,8 +131,11 @@ impl PodSecurity {
         let Some(spec) = request.object.get("spec") else { return Ok(()) };
         let subject = Subject { metadata: request.object.get("metadata"), spec };
         if self.is_exempt_class(spec) {
+            annotate(EXEMPT, || "runtimeClass".to_owned());
             return Ok(());
         }
+        annotate(ENFORCED, || policy.enforce.to_string());
+        note(policy.audit, subject);
         let forbidden = evaluate(policy.enforce, subject);
         if !forbidden.is_empty() {
             let why =
@@ -137,10 +153,12 @@ impl PodSecurity {
         let Some(template) = request.object.path(path) else { return Ok(()) };
         let Some(spec) = template.get("spec") else { return Ok(()) };
         let policy = self.policy(&request.namespace).await?;
-        if policy.warn.level == Level::Privileged || self.is_exempt_class(spec) {
+        if self.is_exempt_class(spec) {
             return Ok(());
         }
-        warn(request, policy.warn, Subject { metadata: template.get("metadata"), spec });
+        let subject = Subject { metadata: template.get("metadata"), spec };
+        note(policy.audit, subject);
+        warn(request, policy.warn, subject);
         Ok(())
     }
 
@@ -232,6 +250,19 @@ fn counted(name: &str, count: usize, reasons: &str) -> String {
 
 fn is_workload(request: &AdmissionRequest) -> bool {
     matches!(request.kind.group, "" | "apps" | "batch")
+}
+
+/// Tells the audit log of what the audited standard forbids.
+fn note(standard: Standard, subject: Subject<'_>) {
+    if standard.level == Level::Privileged || !auditing() {
+        return;
+    }
+    let forbidden = evaluate(standard, subject);
+    if !forbidden.is_empty() {
+        annotate(VIOLATIONS, || {
+            format!("would violate PodSecurity {:?}: {}", standard.to_string(), details(&forbidden))
+        });
+    }
 }
 
 fn warn(request: &AdmissionRequest, standard: Standard, subject: Subject<'_>) {

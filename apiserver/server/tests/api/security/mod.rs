@@ -3,6 +3,7 @@
 mod admission;
 mod amounts;
 mod arrange;
+mod audit;
 mod bad_inputs;
 mod credentials;
 mod kubelet;
@@ -10,5 +11,6 @@ mod pod_security;
 mod policy;
 mod services;
 mod streams;
+mod webhook_sink;
 
 use arrange::{grant, pod, service_account, until};

@@ -1,0 +1,224 @@
+//! The audit log as it is written: who, what, how far, and nothing that should not be there.
+
+use std::path::PathBuf;
+
+use http::Method;
+use mainstay_apiserver_server::audit::{AuditConfig, BatchBounds, LogFile, Policy};
+use serde_json::{Value, json};
+
+use super::arrange::grant;
+use super::webhook_sink::Sink;
+use crate::client::{DEADLINE, config_map};
+use crate::server::TestServer;
+
+const POLICY: &str = r#"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitManagedFields: true
+rules:
+- level: None
+  users: ["system:apiserver"]
+- level: RequestResponse
+  resources: [{group: "", resources: [configmaps]}]
+  omitStages: [RequestReceived]
+- level: Request
+  resources: [{group: "", resources: [serviceaccounts]}]
+- level: Metadata
+"#;
+
+struct Log {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Log {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { path: dir.path().join("audit.log"), _dir: dir }
+    }
+
+    fn config(&self) -> AuditConfig {
+        let log =
+            LogFile { path: self.path.clone(), size_bytes_max: 100 << 20, backups_max: 0, age_days_max: 0 };
+        AuditConfig { policy: Policy::parse(POLICY).unwrap(), log: Some(log), webhook: None }
+    }
+
+    /// The events of a request, by its id.
+    fn of(&self, id: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.path).unwrap();
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.filter(|event| event["auditID"] == id).collect()
+    }
+}
+
+fn stages(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["stage"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_decide_what_is_told_of_a_request() {
+    let log = Log::new();
+    let server = TestServer::configured(|config| config.audit = Some(log.config())).await;
+    let admin = server.admin();
+    let path = "/api/v1/namespaces/default/configmaps";
+    let headers = [
+        ("content-type", "application/yaml"),
+        ("audit-id", "one"),
+        ("user-agent", "test/1"),
+        ("x-forwarded-for", "192.0.2.7"),
+    ];
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n";
+    let answer = admin.call(Method::POST, path, &headers, yaml).await;
+    assert_eq!((answer.code, answer.header("audit-id")), (201, "one"));
+    let events = log.of("one");
+    assert_eq!(stages(&events), ["ResponseComplete"]);
+    let event = &events[0];
+    assert_eq!(
+        (&event["kind"], &event["apiVersion"], &event["level"]),
+        (&json!("Event"), &json!("audit.k8s.io/v1"), &json!("RequestResponse"))
+    );
+    assert_eq!(
+        (&event["verb"], &event["requestURI"], &event["userAgent"]),
+        (&json!("create"), &json!(path), &json!("test/1"))
+    );
+    assert_eq!(event["user"]["username"], "admin");
+    assert_eq!(event["sourceIPs"], json!(["192.0.2.7", "127.0.0.1"]));
+    assert_eq!(
+        event["objectRef"],
+        json!({"resource": "configmaps", "namespace": "default", "name": "a", "apiVersion": "v1"})
+    );
+    assert_eq!(event["responseStatus"], json!({"metadata": {}, "code": 201}));
+    assert_eq!(event["requestObject"]["data"], json!({"k": "v"}));
+    assert_eq!(event["responseObject"]["metadata"]["name"], "a");
+    assert!(event["responseObject"]["metadata"]["managedFields"].is_null());
+    assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "allow");
+    // What the client reads as protobuf is told as JSON, a list too.
+    let headers =
+        [("accept", "application/vnd.kubernetes.protobuf"), ("accept-encoding", "gzip"), ("audit-id", "two")];
+    admin.call(Method::GET, path, &headers, "").await;
+    let event = &log.of("two")[0];
+    assert_eq!(event["responseObject"]["kind"], "ConfigMapList");
+    assert!(event["responseObject"]["items"].as_array().unwrap().iter().any(|item| item["data"]["k"] == "v"));
+    // Metadata tells no bodies, Request not the answer's.
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"p": "hunter2"}});
+    let headers = [("content-type", "application/json"), ("audit-id", "three")];
+    admin
+        .call(Method::POST, "/api/v1/namespaces/default/secrets", &headers, secret.to_string())
+        .await
+        .expect(201);
+    let events = log.of("three");
+    assert_eq!(stages(&events), ["RequestReceived", "ResponseComplete"]);
+    assert_eq!(events[1]["objectRef"]["name"], "s");
+    assert!(!std::fs::read_to_string(&log.path).unwrap().contains("hunter2"));
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    let headers = [("content-type", "application/json"), ("audit-id", "four")];
+    admin
+        .call(Method::POST, "/api/v1/namespaces/default/serviceaccounts", &headers, account.to_string())
+        .await
+        .expect(201);
+    let events = log.of("four");
+    assert_eq!(events[1]["requestObject"]["metadata"]["name"], "robot");
+    assert!(events[1]["responseObject"].is_null());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b068_both_names_and_every_refusal_are_told() {
+    let log = Log::new();
+    let server = TestServer::configured(|config| config.audit = Some(log.config())).await;
+    let admin = server.admin();
+    let rule = json!({"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]});
+    grant(&admin, "joe", json!([rule])).await;
+    let joe = server.user("joe", &[]);
+    let path = "/api/v1/namespaces/default/secrets";
+    let acting = [("impersonate-user", "jane"), ("audit-id", "acting")];
+    assert_eq!(joe.call(Method::GET, path, &acting, "").await.code, 403);
+    let event = &log.of("acting")[1];
+    assert_eq!(
+        (&event["user"]["username"], &event["impersonatedUser"]["username"]),
+        (&json!("joe"), &json!("jane"))
+    );
+    assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "forbid");
+    assert_eq!(
+        (&event["responseStatus"]["code"], &event["responseStatus"]["reason"]),
+        (&json!(403), &json!("Forbidden"))
+    );
+    let refused =
+        [("impersonate-user", "jane"), ("impersonate-group", "system:masters"), ("audit-id", "refused")];
+    assert_eq!(joe.call(Method::GET, path, &refused, "").await.code, 403);
+    let events = log.of("refused");
+    assert_eq!(stages(&events), ["RequestReceived", "ResponseComplete"]);
+    let message = events[1]["responseStatus"]["message"].as_str().unwrap();
+    assert!(
+        message.contains(r#"groups "system:masters" is forbidden: User "joe" cannot impersonate"#),
+        "{message}"
+    );
+    let bad = [("authorization", "Bearer x.y.z"), ("audit-id", "unknown")];
+    assert_eq!(server.anonymous().call(Method::GET, path, &bad, "").await.code, 401);
+    let events = log.of("unknown");
+    assert_eq!(stages(&events), ["ResponseStarted"]);
+    assert_eq!(events[0]["responseStatus"]["message"], "Authentication failed, attempted: bearer");
+    assert!(!std::fs::read_to_string(&log.path).unwrap().contains("x.y.z"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_told_when_it_starts_and_when_it_ends() {
+    let log = Log::new();
+    let server = TestServer::configured(|config| config.audit = Some(log.config())).await;
+    let admin = server.admin();
+    let path = "/api/v1/namespaces/default/secrets?watch=1&timeoutSeconds=1";
+    admin.call(Method::GET, path, &[("audit-id", "watch")], "").await;
+    let ended = async {
+        while log.of("watch").len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the watch's end is told");
+    assert_eq!(stages(&log.of("watch")), ["RequestReceived", "ResponseStarted", "ResponseComplete"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pod_security_tells_what_it_found() {
+    let log = Log::new();
+    let server = TestServer::configured(|config| config.audit = Some(log.config())).await;
+    let admin = server.admin();
+    let labels = json!({"pod-security.kubernetes.io/audit": "restricted"});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": labels}});
+    admin.post("/api/v1/namespaces", &namespace).await.expect(201);
+    super::arrange::service_account(&admin, "n", "default").await;
+    let headers = [("content-type", "application/json"), ("audit-id", "pod")];
+    let pod = super::arrange::pod("p", &json!({}));
+    admin.call(Method::POST, "/api/v1/namespaces/n/pods", &headers, pod.to_string()).await.expect(201);
+    let events = log.of("pod");
+    let annotations = &events[1]["annotations"];
+    assert_eq!(annotations["pod-security.kubernetes.io/enforce-policy"], "privileged:latest");
+    let told = annotations["pod-security.kubernetes.io/audit-violations"].as_str().unwrap();
+    assert!(told.starts_with(r#"would violate PodSecurity "restricted:latest": "#), "{told}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_gets_batches_and_holds_up_nobody() {
+    let sink = Sink::start().await;
+    let bounds = BatchBounds { size_max: 2, ..BatchBounds::default() };
+    let remote = sink.remote();
+    let server = TestServer::configured(|config| {
+        let policy = Policy::parse(POLICY).unwrap();
+        config.audit = Some(AuditConfig { policy, log: None, webhook: Some((remote, bounds)) });
+    })
+    .await;
+    let admin = server.admin();
+    for name in ["a", "b"] {
+        let object = config_map(name, &json!({}), &json!({}));
+        admin.post("/api/v1/namespaces/default/configmaps", &object).await.expect(201);
+    }
+    let list = sink.next().await;
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("EventList"), &json!("audit.k8s.io/v1")));
+    let names: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|item| &item["objectRef"]["name"]).collect();
+    assert_eq!(names, ["a", "b"]);
+    server.stop().await;
+}

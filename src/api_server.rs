@@ -1,0 +1,154 @@
+//! The flags of the API server, named as kube-apiserver's, and what they say once their files are read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use mainstay_apiserver_server::audit::{AuditConfig, BatchBounds, LogFile, Policy};
+use mainstay_apiserver_server::outbound::{Remote, parse_kubeconfig};
+
+use crate::refusal::refuse;
+
+/// Upstream's size of an audit log for `--audit-log-maxsize 0`, in MiB.
+const AUDIT_LOG_MIB: u64 = 100;
+
+/// Flags of the API server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "API server")]
+#[allow(clippy::struct_field_names, reason = "flags have upstream's names")]
+pub(crate) struct ApiServerFlags {
+    /// File with the audit policy (audit.k8s.io/v1); without it nothing is audited.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// File for audit events, one JSON object a line; - is standard output.
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    /// Days to keep old audit logs; 0 keeps them for ever.
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    pub(crate) audit_log_maxage: u32,
+    /// Old audit logs to keep; 0 keeps all.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) audit_log_maxbackup: usize,
+    /// Megabytes after which a new audit log begins; 0 means 100.
+    #[arg(long, value_name = "MB", default_value_t = 0)]
+    pub(crate) audit_log_maxsize: u64,
+    /// Format of audit events.
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
+    pub(crate) audit_log_format: String,
+    /// Kubeconfig file of the webhook that audit events are sent to, in batches.
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_webhook_config_file: Option<PathBuf>,
+    /// Audit events that wait for the webhook; more are dropped and counted.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
+    pub(crate) audit_webhook_batch_buffer_size: usize,
+    /// Audit events in one call of the webhook.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = positive)]
+    pub(crate) audit_webhook_batch_max_size: usize,
+    /// Seconds that an audit event waits for others.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) audit_webhook_batch_max_wait: u64,
+}
+
+/// What the flags say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ApiServerSettings {
+    /// What is audited.
+    pub(crate) audit: Option<AuditConfig>,
+}
+
+impl ApiServerFlags {
+    /// Reads the files that the flags name.
+    ///
+    /// # Errors
+    /// A refusal that says which file is wrong, and why.
+    pub(crate) fn settings(&self) -> anyhow::Result<ApiServerSettings> {
+        Ok(ApiServerSettings { audit: self.audit()? })
+    }
+
+    fn audit(&self) -> anyhow::Result<Option<AuditConfig>> {
+        let Some(file) = &self.audit_policy_file else { return Ok(None) };
+        let policy = Policy::parse(&read("--audit-policy-file", file)?).map_err(|error| {
+            refuse(format!("loading audit policy file: {error}: from file {}", file.display()))
+        })?;
+        let log = self.audit_log_path.as_ref().map(|path| LogFile {
+            path: path.clone(),
+            size_bytes_max: self
+                .audit_log_maxsize
+                .max(u64::from(self.audit_log_maxsize == 0) * AUDIT_LOG_MIB)
+                << 20,
+            backups_max: self.audit_log_maxbackup,
+            age_days_max: self.audit_log_maxage,
+        });
+        if let Some(folder) = self.audit_log_path.as_ref().and_then(|path| path.parent())
+            && !folder.as_os_str().is_empty()
+            && !folder.is_dir()
+        {
+            return Err(refuse(format!("--audit-log-path: the folder {} does not exist", folder.display())));
+        }
+        let bounds = BatchBounds {
+            buffer_size: self.audit_webhook_batch_buffer_size,
+            size_max: self.audit_webhook_batch_max_size,
+            wait_max: Duration::from_secs(self.audit_webhook_batch_max_wait),
+            ..BatchBounds::default()
+        };
+        let webhook = self.audit_webhook_config_file.as_ref();
+        let webhook = webhook.map(|file| remote("--audit-webhook-config-file", file)).transpose()?;
+        if log.is_none() && webhook.is_none() {
+            return Err(refuse(
+                "--audit-policy-file needs a place for events: give --audit-log-path or --audit-webhook-config-file",
+            ));
+        }
+        Ok(Some(AuditConfig { policy, log, webhook: webhook.map(|remote| (remote, bounds)) }))
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "it must be a positive number".to_owned())
+}
+
+fn read(flag: &str, file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file)
+        .map_err(|error| refuse(format!("{flag}: {} cannot be read: {error}", file.display())))
+}
+
+/// The service that a kubeconfig names; files in it are found from its folder.
+fn remote(flag: &str, file: &Path) -> anyhow::Result<Remote> {
+    let folder = file.parent().unwrap_or_else(|| Path::new("")).to_owned();
+    parse_kubeconfig(&read(flag, file)?, &|path| fs::read(folder.join(path))).map_err(|error| {
+        let error = anyhow::Error::new(error);
+        refuse(format!("{flag}: {}: {error:#}", file.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Arguments, Command};
+    use clap::Parser;
+
+    fn settings(extra: &[&str]) -> anyhow::Result<ApiServerSettings> {
+        let words = ["mainstay", "up"].iter().chain(extra);
+        match Arguments::try_parse_from(words)?.command {
+            Command::Up(flags) => flags.api_server.settings(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_audit_policy_that_is_wrong_is_refused_with_its_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.yaml");
+        let path = file.to_str().unwrap();
+        let flags = ["--audit-policy-file", path, "--audit-log-path", "-"];
+        fs::write(&file, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: All\n").unwrap();
+        let error = settings(&flags).unwrap_err().to_string();
+        assert!(error.contains("rules[0].level: Unsupported value: \"All\""), "{error}");
+        fs::write(&file, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n").unwrap();
+        assert_eq!(settings(&flags).unwrap().audit.unwrap().log.unwrap().size_bytes_max, 100 << 20);
+        assert!(
+            settings(&["--audit-policy-file", path]).unwrap_err().to_string().contains("--audit-log-path")
+        );
+        assert!(settings(&[]).unwrap().audit.is_none());
+    }
+}
