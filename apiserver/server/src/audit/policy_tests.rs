@@ -64,8 +64,8 @@ fn the_first_rule_that_matches_decides() {
         level("system:kube-proxy", &[], &resource("list", "", "secrets", "", "", "")),
         Level::Metadata
     );
-    assert_eq!(level("joe", &["devs"], &resource("get", "", "pods", "", "default", "p")), Level::Request);
-    assert_eq!(level("joe", &["devs"], &resource("get", "", "pods", "", "other", "p")), Level::None);
+    assert_eq!(level("joe", &["devs"], &resource("get", "", "services", "", "default", "p")), Level::Request);
+    assert_eq!(level("joe", &["devs"], &resource("get", "", "services", "", "other", "p")), Level::None);
     assert_eq!(level("joe", &[], &resource("get", "", "pods", "log", "other", "p")), Level::Metadata);
     assert_eq!(
         level("joe", &[], &resource("get", "apps", "deployments", "", "x", "web")),
@@ -85,7 +85,7 @@ fn the_first_rule_that_matches_decides() {
 fn stages_add_up_and_managed_fields_are_said_by_the_rule() {
     let policy = Policy::parse(POLICY).unwrap();
     let user = UserInfo::new("joe", ["devs"]);
-    let told = policy.told(Some(&user), &resource("get", "", "pods", "", "default", "p"));
+    let told = policy.told(Some(&user), &resource("get", "", "services", "", "default", "p"));
     assert!(told.omitted.has(Stage::RequestReceived) && told.omitted.has(Stage::ResponseStarted));
     assert!(!told.omitted.has(Stage::ResponseComplete) && !told.omit_managed_fields);
     let told = policy.told(None, &resource("get", "", "secrets", "", "default", "s"));
