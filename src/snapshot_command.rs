@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
-use mainstay_store::{RestoreOptions, Restored, Revision, SnapshotFormat, restore_file, snapshot_status};
+use mainstay_store::{
+    RestoreOptions, Restored, RestoredPlace, Revision, SnapshotFormat, restore_file, snapshot_status,
+};
 use tonic::metadata::MetadataValue;
 
-use crate::store_command::{StatusFlags, connect};
+use crate::store_command::{StatusFlags, connect, founders};
 use crate::up::print_line;
 
 /// The longest silence while a snapshot comes in.
@@ -73,6 +75,19 @@ pub(crate) struct RestoreFlags {
     /// Make the revision that is reached the oldest that can be read, so that watchers read anew.
     #[arg(long)]
     mark_compacted: bool,
+    /// This member's name in the cluster that the snapshot becomes.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    name: String,
+    /// Every member of that cluster, this one too: NAME=URL, comma-separated. Restore the same file for each of them.
+    /// Without it and --initial-advertise-peer-urls the restored store stays alone.
+    #[arg(long, value_name = "MEMBERS", value_delimiter = ',')]
+    initial_cluster: Vec<String>,
+    /// URLs at which the other members will reach this one, comma-separated [default: http://localhost:2380].
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    initial_advertise_peer_urls: Vec<String>,
+    /// Keeps clusters apart that have the same addresses.
+    #[arg(long, value_name = "TOKEN", default_value = "etcd-cluster")]
+    initial_cluster_token: String,
     /// Take an etcd database without checksum, such as a copied member/snap/db.
     #[arg(long)]
     skip_hash_check: bool,
@@ -91,12 +106,27 @@ pub(crate) fn run(command: &SnapshotCommand) -> anyhow::Result<()> {
                 bump_revision: flags.bump_revision,
                 mark_compacted: flags.mark_compacted,
                 skip_hash_check: flags.skip_hash_check,
+                place: place(flags)?,
                 ..RestoreOptions::default()
             };
             restore(&flags.file, &flags.data_dir, &options)
         }
         SnapshotCommand::Status { file, json } => status(file, *json),
     }
+}
+
+/// The place in a cluster that the flags give, if any is about one.
+fn place(flags: &RestoreFlags) -> anyhow::Result<Option<RestoredPlace>> {
+    if flags.initial_cluster.is_empty() && flags.initial_advertise_peer_urls.is_empty() {
+        return Ok(None);
+    }
+    let mut own_urls = flags.initial_advertise_peer_urls.clone();
+    if own_urls.is_empty() {
+        own_urls.push("http://localhost:2380".to_owned());
+    }
+    let initial = founders(&flags.name, &flags.initial_cluster, own_urls)?;
+    let (name, token) = (flags.name.clone(), flags.initial_cluster_token.clone());
+    Ok(Some(RestoredPlace { name, initial, token }))
 }
 
 fn save(flags: &SaveFlags) -> anyhow::Result<()> {

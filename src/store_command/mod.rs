@@ -11,4 +11,5 @@ mod status;
 
 pub(crate) use client::connect;
 pub(crate) use flags::{StatusFlags, StoreFlags};
+pub(crate) use peers::founders;
 pub(crate) use run::run;

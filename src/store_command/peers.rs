@@ -36,29 +36,8 @@ impl Peers {
         if flags.initial_cluster.is_empty() && flags.listen_peer_urls.is_empty() {
             return Ok(None);
         }
-        let advertised = flags.peer_urls();
-        let mut members = initial_members(&flags.initial_cluster)?;
-        if members.is_empty() {
-            members.push(InitialMember { name: flags.name.clone(), peer_urls: advertised.clone() });
-        }
-        let Some(own) = members.iter().find(|member| member.name == flags.name) else {
-            return Err(refuse(format!(
-                "--initial-cluster has no member {:?}, which is this one's --name",
-                flags.name
-            )));
-        };
-        let mut told = own.peer_urls.clone();
-        let mut own_urls = advertised;
-        told.sort();
-        own_urls.sort();
-        if told != own_urls {
-            return Err(refuse(format!(
-                "--initial-cluster has {} for {:?}, but --initial-advertise-peer-urls has {}",
-                told.join(","),
-                flags.name,
-                own_urls.join(",")
-            )));
-        }
+        let members = founders(&flags.name, &flags.initial_cluster, flags.peer_urls())?;
+        let own_urls = flags.peer_urls();
         let listen =
             if flags.listen_peer_urls.is_empty() { own_urls } else { flags.listen_peer_urls.clone() };
         let tls = peer_tls(flags)?;
@@ -118,6 +97,35 @@ fn settings(flags: &ServeFlags) -> PeerSettings {
         election_timeout: Duration::from_millis(flags.election_timeout),
         snapshot_entries: flags.snapshot_count,
     }
+}
+
+/// The members that a cluster begins with, checked against what this one says of itself.
+///
+/// # Errors
+/// A list that is none, or that says something else of this member.
+pub(crate) fn founders(
+    name: &str,
+    initial_cluster: &[String],
+    mut own_urls: Vec<String>,
+) -> anyhow::Result<Vec<InitialMember>> {
+    let mut members = initial_members(initial_cluster)?;
+    if members.is_empty() {
+        members.push(InitialMember { name: name.to_owned(), peer_urls: own_urls.clone() });
+    }
+    let Some(own) = members.iter().find(|member| member.name == name) else {
+        return Err(refuse(format!("--initial-cluster has no member {name:?}, which is this one's --name")));
+    };
+    let mut told = own.peer_urls.clone();
+    told.sort();
+    own_urls.sort();
+    if told != own_urls {
+        return Err(refuse(format!(
+            "--initial-cluster has {} for {name:?}, but --initial-advertise-peer-urls has {}",
+            told.join(","),
+            own_urls.join(",")
+        )));
+    }
+    Ok(members)
 }
 
 /// `a=http://x:1,b=http://y:1`; a name that stands twice has two URLs.

@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ClusterError, Config, InitialState, OpenError};
-use crate::data_dir::{DataDir, NewIdentity, has_identity};
+use crate::data_dir::{DataDir, Founder, NewIdentity, has_identity};
 use crate::engine::Tables;
+use crate::metering::Meters;
 use crate::platform::random;
 use crate::raft::peers::{Local, PeerEvent, Peers, Server, ask_for_members};
 use crate::raft::{Cluster, Desk, Forwarded, Member, MemberNode, Proposals, identity, members_of};
@@ -60,18 +61,28 @@ pub(crate) fn initial_members(
     match &config.cluster {
         None => Ok(Some(vec![(dir.member_id, MemberNode::default())])),
         Some(_) if dir.joined => Ok(None),
+        Some(_) if !dir.founders.is_empty() => {
+            let founder = |founder: &Founder| {
+                let Founder { id, name, peer_urls } = founder.clone();
+                (id, MemberNode { name, peer_urls, ..MemberNode::default() })
+            };
+            Ok(Some(dir.founders.iter().map(founder).collect()))
+        }
         Some(cluster) => Ok(Some(identity::initial_members(cluster)?)),
     }
 }
 
 /// A directory of a cluster with several members is not opened without the way to them.
-pub(crate) fn check_alone(config: &Config, tables: &Tables) -> Result<(), OpenError> {
+pub(crate) fn check_alone(config: &Config, dir: &DataDir, tables: &Tables) -> Result<(), OpenError> {
     if config.cluster.is_some() {
         return Ok(());
     }
     let damaged = |message| OpenError::Engine { what: "reading the membership", message };
-    let Some(row) = tables.membership().map_err(|error| damaged(error.to_string()))? else { return Ok(()) };
-    match members_of(&row).map_err(|error| damaged(error.to_string()))? {
+    let members = match tables.membership().map_err(|error| damaged(error.to_string()))? {
+        None => dir.founders.len(),
+        Some(row) => members_of(&row).map_err(|error| damaged(error.to_string()))?,
+    };
+    match members {
         0 | 1 => Ok(()),
         count => Err(OpenError::Config(format!(
             "data directory {} is of a cluster of {count} members: open it with its place in the cluster",
@@ -85,6 +96,7 @@ pub(crate) fn prepare(
     config: &Config,
     dir: &DataDir,
     stop: &Arc<StopState>,
+    meters: &Arc<Meters>,
     proposals: Arc<Proposals>,
 ) -> (Option<Cluster>, Option<mpsc::Receiver<PeerEvent>>) {
     let Some(cluster) = &config.cluster else { return (None, None) };
@@ -99,7 +111,7 @@ pub(crate) fn prepare(
         tell,
     );
     let cluster = Cluster {
-        peers: Arc::new(peers),
+        peers: Arc::new(peers.counting(meters)),
         proposals,
         name: cluster.name.clone(),
         client_urls: cluster.client_urls.clone(),

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{CloseError, ClusterError, Config, LeaseId, Limits, OpenError, WriteError};
+use crate::api::{CloseError, ClusterError, Config, Figures, LeaseId, Limits, OpenError, WriteError};
 use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
 use crate::cluster_parts::{self, Links};
 use crate::compactor::Compactor;
@@ -15,6 +15,7 @@ use crate::data_dir::{DataDir, NewIdentity};
 use crate::disk_space::{DiskSpace, Stalled};
 use crate::engine::{AppliedMark, Tables};
 use crate::lease::{LeaseTable, run_expiry};
+use crate::metering::Meters;
 use crate::mvcc::{Applied, Command};
 use crate::platform::{Loop, Platform};
 use crate::quota::Quota;
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) stop: Arc<StopState>,
     pub(crate) space: Arc<DiskSpace>,
     pub(crate) quota: Quota,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) queue: ApplyQueue,
     pub(crate) member: Member,
     pub(crate) runtime: Handle,
@@ -70,6 +72,13 @@ struct LogParts {
     stop: Arc<StopState>,
     grown: Arc<Notify>,
     stalled: Arc<Stalled>,
+    meters: Arc<Meters>,
+}
+
+/// What the parts of a store note for others to see.
+struct Watched {
+    stalled: Arc<Stalled>,
+    meters: Arc<Meters>,
 }
 
 /// What was opened with blocking calls.
@@ -86,6 +95,7 @@ impl Core {
         check(&config)?;
         let stop = Arc::new(StopState::default());
         let (grown, stalled) = (Arc::new(Notify::new()), Arc::new(Stalled::default()));
+        let meters = Arc::new(Meters::default());
         let new = cluster_parts::new_identity(&config).await?;
         let opened = {
             let (config, platform) = (config.clone(), config.platform.clone());
@@ -93,13 +103,15 @@ impl Core {
                 stop: Arc::clone(&stop),
                 grown: Arc::clone(&grown),
                 stalled: Arc::clone(&stalled),
+                meters: Arc::clone(&meters),
             };
             platform
                 .blocking(move || open_files(&config, new, parts))
                 .await
                 .map_err(|error| OpenError::Raft(format!("opening files: {error}")))??
         };
-        let (core, links) = Self::start(&config, opened, Arc::clone(&stop), stalled).await?;
+        let (core, links) =
+            Self::start(&config, opened, Arc::clone(&stop), Watched { stalled, meters }).await?;
         core.spawn_loops(&grown);
         core.spawn_links(&config, links);
         core.compactor.wake();
@@ -110,8 +122,9 @@ impl Core {
         config: &Config,
         opened: Opened,
         stop: Arc<StopState>,
-        stalled: Arc<Stalled>,
+        watched: Watched,
     ) -> Result<(Arc<Self>, Links), OpenError> {
+        let Watched { stalled, meters } = watched;
         let Opened { dir, tables, mark, leases, log } = opened;
         let initial = cluster_parts::initial_members(config, &dir)?;
         let platform = &config.platform;
@@ -130,11 +143,12 @@ impl Core {
             proposals: Arc::clone(&proposals),
             dir: dir.path.clone(),
             stalled,
+            meters: Arc::clone(&meters),
             floor_raised: compactor.waker(),
         };
         let (queue, applying) = applier.spawn(platform, mark)?;
         loops.push(applying);
-        let (cluster, events) = cluster_parts::prepare(config, &dir, &stop, proposals);
+        let (cluster, events) = cluster_parts::prepare(config, &dir, &stop, &meters, proposals);
         let member_config = MemberConfig {
             id: dir.member_id,
             initial,
@@ -142,21 +156,15 @@ impl Core {
             stop: Arc::clone(&stop),
             leases: Arc::clone(&leases),
             space: Arc::clone(&space),
+            meters: Arc::clone(&meters),
             cluster,
         };
         let (member, reads) = match Box::pin(Member::start(member_config, &log)).await {
             Ok(started) => started,
             Err(error) => {
-                // What has started ends again, so that the directory can be opened once the cause is gone.
-                stop.close();
-                hub.close();
-                compactor.close();
-                queue.close().await;
-                if let Err(second) = log.close().await {
-                    tracing::warn!(error = %second, "the log did not close well");
-                }
-                pool.close();
-                tables.close();
+                let started =
+                    Started { stop: &stop, hub: &hub, compactor: &compactor, queue: &queue, pool: &pool };
+                started.end(log, &tables).await;
                 return Err(error);
             }
         };
@@ -169,6 +177,7 @@ impl Core {
             stop,
             space,
             quota: Quota::new(config.quota_backend_bytes),
+            meters,
             queue,
             member,
             runtime: Handle::current(),
@@ -226,7 +235,19 @@ impl Core {
         if !self.quota.admits(&command, &self.tables) {
             return Err(self.raise_no_space().await);
         }
-        self.member.propose(command).await
+        let applied = self.member.propose(command).await;
+        if let Err(
+            WriteError::Timeout | WriteError::Unknown(_) | WriteError::NoLeader | WriteError::LeaderChanged,
+        ) = &applied
+        {
+            self.meters.proposal_failed();
+        }
+        applied
+    }
+
+    /// What was counted since the store was opened.
+    pub(crate) fn figures(&self) -> Figures {
+        self.meters.read(self.proposals.len() as u64)
     }
 
     /// Whether the store runs, for calls about members.
@@ -259,7 +280,11 @@ impl Core {
         self.check()?;
         let command = Command::LeaseRevoke(id);
         self.space.check(&command)?;
-        self.member.propose_as_leader(command).await
+        let ended = self.member.propose_as_leader(command).await;
+        if ended.is_ok() {
+            self.meters.lease_expired();
+        }
+        ended
     }
 
     pub(crate) fn check(&self) -> Result<(), WriteError> {
@@ -328,6 +353,30 @@ impl Core {
     }
 }
 
+/// What has started when consensus does not.
+struct Started<'p> {
+    stop: &'p StopState,
+    hub: &'p Hub,
+    compactor: &'p Compactor,
+    queue: &'p ApplyQueue,
+    pool: &'p WorkerPool,
+}
+
+impl Started<'_> {
+    /// Ends it again, so that the directory can be opened once the cause is gone.
+    async fn end(self, log: LogFiles, tables: &Tables) {
+        self.stop.close();
+        self.hub.close();
+        self.compactor.close();
+        self.queue.close().await;
+        if let Err(error) = log.close().await {
+            tracing::warn!(%error, "the log did not close well");
+        }
+        self.pool.close();
+        tables.close();
+    }
+}
+
 fn check(config: &Config) -> Result<(), OpenError> {
     let needed = 2 * config.limits.request_bytes_max as u64 + LOG_FILE_OVERHEAD;
     if config.log_segment_bytes < needed || config.log_segment_bytes > u64::from(u32::MAX) {
@@ -362,9 +411,10 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
         checkpoint_bytes: (config.write_buffer_bytes as u64).max(1 << 20),
         grown: parts.grown,
         stalled: parts.stalled,
+        meters: parts.meters,
     };
     let log = LogFiles::open(log_config, parts.stop)?;
-    cluster_parts::check_alone(config, &tables)?;
+    cluster_parts::check_alone(config, &dir, &tables)?;
     // A member that is alone applies only what its own log has on disk. Others may apply what a quorum has.
     if let Some(applied) = mark.index
         && config.cluster.is_none()

@@ -25,9 +25,20 @@ struct Identity {
     joined: bool,
     #[serde(default)]
     restored: bool,
+    /// Whom a restored member is to form a cluster with; empty if it stays alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    founders: Vec<Founder>,
     /// A checksum of the others; the first version wrote none.
     #[serde(default)]
     check: Option<String>,
+}
+
+/// A member of a cluster that is restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Founder {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) peer_urls: Vec<String>,
 }
 
 impl Identity {
@@ -35,6 +46,9 @@ impl Identity {
         let mut text = format!("{} {} {} {}", self.format, self.cluster_id, self.member_id, self.joined);
         if self.restored {
             text.push_str(" restored");
+        }
+        for Founder { id, name, peer_urls } in &self.founders {
+            text.extend([format!(" {id:016x} {name:?} {peer_urls:?}")]);
         }
         format!("{:08x}", crc32c::crc32c(text.as_bytes()))
     }
@@ -58,6 +72,8 @@ pub(crate) struct DataDir {
     pub(crate) joined: bool,
     /// Whether the tables were restored: they hold more than the log tells.
     pub(crate) restored: bool,
+    /// The members that a restored cluster begins with; empty for any other, and for a member alone.
+    pub(crate) founders: Vec<Founder>,
     tables: String,
     _lock: File,
 }
@@ -94,6 +110,7 @@ impl DataDir {
             member_id: number(&identity.member_id)?,
             joined: identity.joined,
             restored: identity.restored,
+            founders: identity.founders,
             tables: current_tables(path)?,
             _lock: lock,
         };
@@ -195,11 +212,12 @@ impl Unfinished {
         mut self,
         cluster_id: Option<u64>,
         member_id: Option<u64>,
+        founders: Vec<Founder>,
     ) -> Result<(u64, u64), OpenError> {
         let ids =
             (cluster_id.unwrap_or_else(|| random("cluster")), member_id.unwrap_or_else(|| random("member")));
         let new = NewIdentity { cluster_id: ids.0, member_id: ids.1, joined: false };
-        write_identity(&self.path, new, true)?;
+        write_identity(&self.path, new, Some(founders))?;
         self.finished = true;
         Ok(ids)
     }
@@ -232,7 +250,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 
 fn create(path: &Path, new: NewIdentity) -> Result<Identity, OpenError> {
     check_empty(path)?;
-    write_identity(path, new, false)
+    write_identity(path, new, None)
 }
 
 /// Nothing but what a store leaves before it has an identity.
@@ -248,14 +266,20 @@ fn check_empty(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn write_identity(path: &Path, new: NewIdentity, restored: bool) -> Result<Identity, OpenError> {
+/// `restored` are the founders of the cluster that a restored member is of.
+fn write_identity(
+    path: &Path,
+    new: NewIdentity,
+    restored: Option<Vec<Founder>>,
+) -> Result<Identity, OpenError> {
     let mut identity = Identity {
         check: None,
         format: FORMAT,
         cluster_id: format!("{:016x}", new.cluster_id),
         member_id: format!("{:016x}", new.member_id),
         joined: new.joined,
-        restored,
+        restored: restored.is_some(),
+        founders: restored.unwrap_or_default(),
     };
     identity.check = Some(identity.sum());
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;

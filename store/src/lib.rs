@@ -27,6 +27,7 @@ pub mod fuzz;
 mod golden;
 mod lease;
 mod maintenance;
+mod metering;
 mod mvcc;
 mod platform;
 mod quota;
@@ -52,8 +53,8 @@ pub use raft::log::{Disk, DiskFile};
 #[cfg(feature = "etcd")]
 pub use snapshot::EtcdSnapshot;
 pub use snapshot::{
-    RestoreError, RestoreOptions, Restored, SnapshotError, SnapshotFormat, SnapshotRequest, SnapshotStatus,
-    restore, restore_file, snapshot_status,
+    RestoreError, RestoreOptions, Restored, RestoredPlace, SnapshotError, SnapshotFormat, SnapshotRequest,
+    SnapshotStatus, restore, restore_file, snapshot_status,
 };
 pub use store::Store;
 #[cfg(feature = "tls")]

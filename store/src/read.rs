@@ -38,11 +38,14 @@ impl Core {
         if serializable {
             return Ok(());
         }
-        self.linearize().await.map_err(|error| match error {
-            ClusterError::Closed => RangeError::Closed,
-            ClusterError::Halted(halt) => RangeError::Halted(halt),
-            ClusterError::Timeout => RangeError::Timeout,
-            _ => RangeError::NoLeader,
+        self.linearize().await.map_err(|error| {
+            self.meters.read_failed();
+            match error {
+                ClusterError::Closed => RangeError::Closed,
+                ClusterError::Halted(halt) => RangeError::Halted(halt),
+                ClusterError::Timeout => RangeError::Timeout,
+                _ => RangeError::NoLeader,
+            }
         })
     }
 
@@ -92,6 +95,7 @@ impl Core {
     }
 
     pub(crate) async fn get(self: &Arc<Self>, key: Bytes) -> Result<Option<KeyValue>, RangeError> {
+        self.meters.range();
         self.catch_up(false).await?;
         Ok(self.get_now(&key).await?.0)
     }
@@ -122,6 +126,7 @@ impl Core {
 
     pub(crate) async fn range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, RangeError> {
         check_range(&request)?;
+        self.meters.range();
         self.catch_up(request.serializable).await?;
         let now = request.revision.is_none_or(|revision| revision.0 <= 0);
         if now && request.range_end.is_none() && request.bounds.is_none() {
@@ -177,6 +182,7 @@ impl Core {
         request: RangeRequest,
     ) -> Result<(RangeResponse, Option<RangeRequest>), RangeError> {
         check_range(&request)?;
+        self.meters.range();
         if request.order.is_some_and(|order| order != RangeOrder::default()) {
             // Nothing is known about the first keys before the last was read.
             return Ok((self.range(request).await?, None));
@@ -205,6 +211,7 @@ impl Core {
             RangeError::Timeout => WriteError::Timeout,
             other => WriteError::Read(other.to_string()),
         };
+        self.meters.range();
         self.catch_up(is_serializable(&txn)).await.map_err(refused)?;
         let txn = Arc::new(txn);
         loop {

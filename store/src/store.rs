@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 
 use crate::api::{
-    Caller, CloseError, ClusterError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse,
+    Caller, CloseError, ClusterError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, Figures,
     KeyValue, Lease, LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse,
     RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchError, WatchRequest,
     WriteError,
@@ -208,7 +208,9 @@ impl Store {
                 .map_err(WriteError::from)?;
         }
         let left = self.core().member.keep_alive(id).await.map_err(lease_error)?;
-        left.map(|left| left.granted).ok_or(LeaseError::NotFound(id))
+        let left = left.ok_or(LeaseError::NotFound(id))?;
+        self.core().meters.lease_renewed();
+        Ok(left.granted)
     }
 
     /// What is left of a lease; its keys only if they are asked for.
@@ -265,6 +267,11 @@ impl Store {
     /// The store in figures.
     pub async fn status(&self) -> Result<Status, RangeError> {
         self.core().status().await
+    }
+
+    /// What this store has done since it was opened, in counts: for metrics.
+    pub fn figures(&self) -> Figures {
+        self.core().figures()
     }
 
     /// Resolves when the store stops by itself (a failed disk) or is closed.

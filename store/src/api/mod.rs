@@ -4,6 +4,7 @@ mod auth;
 mod cluster;
 mod config;
 mod error;
+mod figures;
 mod hash;
 mod key_value;
 mod lease;
@@ -20,6 +21,7 @@ pub use auth::{Access, AuthCallError, AuthError, AuthOptions, AuthStatus, Caller
 pub use cluster::{ClusterConfig, ClusterError, InitialMember, InitialState, Leadership, Member};
 pub use config::{Config, Limits, QUOTA_DEFAULT_BYTES};
 pub use error::{CloseError, CompactError, Halt, LeaseError, OpenError, RangeError, WatchError, WriteError};
+pub use figures::{Durations, Figures, PeerFigures};
 pub use hash::{HashComparison, HashKv, MemberHash, compare_hashes};
 pub use key_value::{Event, EventKind, KeyValue};
 pub use lease::{Lease, LeaseGrant, LeaseTimeToLive};

@@ -22,6 +22,7 @@ use crate::api::Revision;
 use crate::disk_space::Stalled;
 use crate::engine::{AppliedMark, EngineView, Group, Tables};
 use crate::lease::LeaseTable;
+use crate::metering::{Meters, Written};
 use crate::mvcc::{self, Effects, Reply, Staged, View as _, ViewError, apply};
 use crate::platform::{Loop, Platform};
 use crate::stop::StopState;
@@ -142,6 +143,7 @@ pub(crate) struct Applier {
     /// The data directory, where snapshots wait.
     pub(crate) dir: std::path::PathBuf,
     pub(crate) stalled: Arc<Stalled>,
+    pub(crate) meters: Arc<Meters>,
     /// Called when the floor was raised.
     pub(crate) floor_raised: Arc<dyn Fn() + Send + Sync>,
 }
@@ -201,6 +203,7 @@ impl Applier {
         let mut all: Vec<Effects> = Vec::with_capacity(entries.len());
         let mut answers: Vec<(Responder, Option<Origin>, mvcc::Applied)> = Vec::with_capacity(entries.len());
         let mut members: Option<StoredMembership> = None;
+        let mut written = Written::default();
         for (entry, responder) in entries {
             let mut origin = None;
             let applied = match entry.payload {
@@ -213,6 +216,7 @@ impl Applier {
                     origin = from;
                     let mut effects = apply(&staged, &command)?;
                     staged.absorb(&effects);
+                    written.add(&command, &effects);
                     let applied = std::mem::replace(&mut effects.applied, Ok(Reply::Nothing));
                     all.push(effects);
                     applied
@@ -227,6 +231,7 @@ impl Applier {
             floor: staged.floor(),
         };
         self.write(&all, members.as_ref(), mark).await?;
+        self.meters.written(&written);
         self.make_visible(all, mark);
         {
             let mut progress = shared.progress.lock();
@@ -286,6 +291,7 @@ impl Applier {
             if let Some(members) = members {
                 group.set_membership(&membership::encode_stored(members));
             }
+            let began = tokio::time::Instant::now();
             match group.write(&self.tables, mark) {
                 Err(error)
                     if error.no_space && in_vain < RETRIES_WITH_ROOM_MAX && !self.stop.is_stopped() =>
@@ -297,6 +303,7 @@ impl Applier {
                 }
                 result => {
                     self.stalled.tables.store(false, Ordering::Relaxed);
+                    self.meters.table_writes.observe(began.elapsed());
                     return Ok(result?);
                 }
             }

@@ -2,7 +2,7 @@
 //! Source: `computeMemberID` and `genID` in etcd's `server/etcdserver/api/membership`.
 use sha1::{Digest as _, Sha1};
 
-use crate::api::{ClusterConfig, OpenError};
+use crate::api::{ClusterConfig, InitialMember, OpenError};
 use crate::raft::types::MemberNode;
 
 /// The identifier of a member: of its peer URLs, and the cluster's token (at the start) or the time (of a later addition).
@@ -31,23 +31,32 @@ fn first_bytes(bytes: &[u8]) -> u64 {
 
 /// The members that a cluster begins with, in the order of their identifiers.
 pub(crate) fn initial_members(config: &ClusterConfig) -> Result<Vec<(u64, MemberNode)>, OpenError> {
+    founders(&config.name, &config.initial, &config.token)
+}
+
+/// [`initial_members`], of a member that has no transport yet.
+pub(crate) fn founders(
+    name: &str,
+    initial: &[InitialMember],
+    token: &str,
+) -> Result<Vec<(u64, MemberNode)>, OpenError> {
     let bad = |what: String| Err(OpenError::Config(what));
-    let mut members: Vec<(u64, MemberNode)> = Vec::with_capacity(config.initial.len());
-    for member in &config.initial {
+    let mut members: Vec<(u64, MemberNode)> = Vec::with_capacity(initial.len());
+    for member in initial {
         if member.name.is_empty() || member.peer_urls.is_empty() {
             return bad("every initial member needs a name and a peer URL".into());
         }
         let mut peer_urls = member.peer_urls.clone();
         peer_urls.sort_unstable();
-        let id = member_id(&peer_urls, &config.token, None);
+        let id = member_id(&peer_urls, token, None);
         if members.iter().any(|(other, node)| *other == id || node.name == member.name) {
             return bad(format!("two initial members have the name or the peer URLs of {:?}", member.name));
         }
         members.push((id, MemberNode { name: member.name.clone(), peer_urls, ..MemberNode::default() }));
     }
     members.sort_unstable_by_key(|(id, _)| *id);
-    if members.iter().all(|(_, node)| node.name != config.name) {
-        return bad(format!("this member, {:?}, is not among the initial members", config.name));
+    if members.iter().all(|(_, node)| node.name != name) {
+        return bad(format!("this member, {name:?}, is not among the initial members"));
     }
     Ok(members)
 }

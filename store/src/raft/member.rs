@@ -20,6 +20,7 @@ use super::types::{LogId, MemberNode, TypeConfig};
 use crate::api::{self, Leadership, OpenError};
 use crate::disk_space::DiskSpace;
 use crate::lease::LeaseTable;
+use crate::metering::Meters;
 use crate::stop::StopState;
 
 pub(super) type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -40,6 +41,7 @@ pub(crate) struct MemberConfig {
     pub(crate) stop: Arc<StopState>,
     pub(crate) leases: Arc<LeaseTable>,
     pub(crate) space: Arc<DiskSpace>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) cluster: Option<Cluster>,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct Member {
     pub(super) reads: mpsc::Sender<Asker>,
     pub(super) leases: Arc<LeaseTable>,
     pub(super) space: Arc<DiskSpace>,
+    pub(super) meters: Arc<Meters>,
     pub(super) cluster: Option<Arc<Cluster>>,
     log: LogStore,
 }
@@ -98,7 +101,7 @@ impl Member {
         config: MemberConfig,
         log: &LogFiles,
     ) -> Result<(Self, mpsc::Receiver<Asker>), OpenError> {
-        let MemberConfig { id, initial, machine, stop, leases, space, cluster } = config;
+        let MemberConfig { id, initial, machine, stop, leases, space, meters, cluster } = config;
         let failed = |what: &str, error: &dyn std::fmt::Display| OpenError::Raft(format!("{what}: {error}"));
         let raft_config = raft_config(cluster.as_ref()).map_err(|error| failed("configuring", &error))?;
         let queue = machine.queue.clone();
@@ -122,11 +125,15 @@ impl Member {
         }
         let leadership = leadership::of(&raft.server_metrics().borrow_watched());
         leases.lead(leadership.is_leader);
+        if leadership.leader.is_some() {
+            meters.leader_changed();
+        }
         let (reads, asked) = mpsc::channel(WAITING_MAX);
         let leadership = Arc::new(watch::Sender::new(leadership));
         let cluster = cluster.map(Arc::new);
         let log = log.store();
-        Ok((Self { id, raft, queue, stop, leadership, reads, leases, space, cluster, log }, asked))
+        let member = Self { id, raft, queue, stop, leadership, reads, leases, space, meters, cluster, log };
+        Ok((member, asked))
     }
 
     /// Has the log purged of what the tables have on disk: they were flushed just now. Members that lag get to read some of it first.

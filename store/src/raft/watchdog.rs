@@ -41,7 +41,12 @@ impl Member {
                 (leadership::of(&metrics), Arc::clone(&metrics.membership_config), committed)
             };
             self.leases.lead(now.is_leader);
-            self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+            self.leadership.send_if_modified(|before| {
+                if now.leader.is_some() && now.leader != before.leader {
+                    self.meters.leader_changed();
+                }
+                std::mem::replace(before, now) != now
+            });
             if let Some(cluster) = &self.cluster {
                 cluster.peers.update(membership.membership());
                 if membership.membership().get_node(&self.id).is_some() {

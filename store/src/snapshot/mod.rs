@@ -14,6 +14,6 @@ mod take;
 
 #[cfg(feature = "etcd")]
 pub use etcd_export::EtcdSnapshot;
-pub use restore::{RestoreError, RestoreOptions, Restored, restore, restore_file};
+pub use restore::{RestoreError, RestoreOptions, Restored, RestoredPlace, restore, restore_file};
 pub use status::{SnapshotFormat, SnapshotStatus, snapshot_status};
 pub use take::{SnapshotError, SnapshotRequest};

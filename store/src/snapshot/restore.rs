@@ -3,9 +3,10 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::format::{FormatError, Frame, MAGIC, Source, each_row};
-use crate::api::{OpenError, Revision};
-use crate::data_dir::DataDir;
+use crate::api::{InitialMember, OpenError, Revision};
+use crate::data_dir::{DataDir, Founder};
 use crate::engine::{EngineError, TablesBuilder};
+use crate::raft::{MemberNode, identity};
 
 /// How to restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct RestoreOptions {
     pub cluster_id: Option<u64>,
     /// This member; none makes up a new one.
     pub member_id: Option<u64>,
+    /// Its place in a new cluster of several; none for a member that stays alone. It decides the two identifiers before.
+    pub place: Option<RestoredPlace>,
     /// Restore the store as it was at this revision, which must lie in the history that the snapshot holds. Leases that had been revoked since
     /// do not come back: their keys live until they are deleted.
     pub revision: Option<Revision>,
@@ -23,6 +26,17 @@ pub struct RestoreOptions {
     pub mark_compacted: bool,
     /// Take a database of etcd's that has no checksum at its end, such as `member/snap/db` (with the feature `etcd`).
     pub skip_hash_check: bool,
+}
+
+/// Which member of a new cluster is restored. The same snapshot is restored for each of them, with the same list and token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoredPlace {
+    /// The member's name: its entry in `initial`.
+    pub name: String,
+    /// Every member of the new cluster, this one included.
+    pub initial: Vec<InitialMember>,
+    /// Keeps clusters apart that have the same addresses.
+    pub token: String,
 }
 
 /// What was restored.
@@ -157,11 +171,26 @@ pub(super) fn engine_error(dir: &Path) -> impl Fn(EngineError) -> RestoreError +
     move |error| RestoreError::Engine { dir: dir.to_owned(), attempt: error.attempt, message: error.message }
 }
 
+/// The identifiers of cluster and member, and the members of the cluster.
+type Place = ((Option<u64>, Option<u64>), Vec<Founder>);
+
+fn place(options: &RestoreOptions) -> Result<Place, OpenError> {
+    let Some(RestoredPlace { name, initial, token }) = &options.place else {
+        return Ok(((options.cluster_id, options.member_id), Vec::new()));
+    };
+    let members = identity::founders(name, initial, token)?;
+    let cluster_id = identity::cluster_id(members.iter().map(|(id, _)| *id));
+    let own = members.iter().find(|(_, node)| node.name == *name).map(|(id, _)| *id);
+    let founder = |(id, node): (u64, MemberNode)| Founder { id, name: node.name, peer_urls: node.peer_urls };
+    Ok(((Some(cluster_id), own), members.into_iter().map(founder).collect()))
+}
+
 fn fill(
     path: &Path,
     options: &RestoreOptions,
     rows: impl FnOnce(&mut TablesBuilder) -> Result<Filled, RestoreError>,
 ) -> Result<Restored, RestoreError> {
+    let (ids, founders) = place(options)?;
     let unfinished = DataDir::prepare(path)?;
     let engine = engine_error(path);
     let mut tables = TablesBuilder::create(&unfinished.tables()).map_err(&engine)?;
@@ -179,7 +208,7 @@ fn fill(
     }
     let keys = tables.live_keys().map_err(&engine)?;
     tables.finish(revision, floor).map_err(&engine)?;
-    let (cluster_id, member_id) = unfinished.finish(options.cluster_id, options.member_id)?;
+    let (cluster_id, member_id) = unfinished.finish(ids.0, ids.1, founders)?;
     Ok(Restored { revision, floor, keys, cluster_id, member_id })
 }
 

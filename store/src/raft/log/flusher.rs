@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::disk::DiskFile;
 use super::file::Directory;
@@ -14,6 +15,7 @@ use super::recovery::{OpenFile, recover};
 use super::tail::{Position, Tail};
 use crate::api::OpenError;
 use crate::disk_space::Stalled;
+use crate::metering::Meters;
 use crate::platform::{Loop, Platform, SeededBug, is_seeded};
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::stop::StopState;
@@ -54,6 +56,7 @@ pub(crate) struct LogConfig {
     pub(crate) checkpoint_bytes: u64,
     pub(crate) grown: Arc<Notify>,
     pub(crate) stalled: Arc<Stalled>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) platform: Platform,
 }
 
@@ -82,6 +85,7 @@ impl LogFiles {
             purged: tail.purged(),
             stop,
             stalled: config.stalled,
+            meters: config.meters,
             failed: None,
             grown: config.grown,
             checkpoint_bytes: config.checkpoint_bytes,
@@ -145,6 +149,7 @@ struct Flusher {
     purged: Option<LogId>,
     stop: Arc<StopState>,
     stalled: Arc<Stalled>,
+    meters: Arc<Meters>,
     /// The first error: after it nothing is written any more.
     failed: Option<(io::ErrorKind, String)>,
     grown: Arc<Notify>,
@@ -310,13 +315,17 @@ impl Flusher {
             return Ok(());
         }
         active.file.write_all_at(&self.buffer, self.offset)?;
+        let mut sync = None;
         if self.sync && !is_seeded(SeededBug::AckBeforeFsync) {
             let delay = self.directory.disk.sync_delay();
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
+            let began = Instant::now();
             active.file.sync_data()?;
+            sync = Some(began.elapsed());
         }
+        self.meters.logged(self.buffer.len(), sync);
         self.offset += self.buffer.len() as u64;
         self.durable = self.offset;
         self.since_checkpoint += self.buffer.len() as u64;

@@ -27,6 +27,7 @@ fn open(path: &Path) -> Result<LogFiles, OpenError> {
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
         stalled: Arc::default(),
+        meters: Arc::default(),
         platform: Platform::default(),
     };
     LogFiles::open(config, Arc::new(StopState::default()))
@@ -265,6 +266,7 @@ async fn a_log_of_another_cluster_is_refused() {
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
         stalled: Arc::default(),
+        meters: Arc::default(),
         platform: Platform::default(),
     };
     let error = LogFiles::open(config, Arc::new(StopState::default())).unwrap_err();
@@ -283,6 +285,7 @@ async fn a_failed_write_stops_the_store_and_acknowledges_nothing() {
         checkpoint_bytes: u64::MAX,
         grown: Arc::new(Notify::new()),
         stalled: Arc::default(),
+        meters: Arc::default(),
         platform: Platform::default(),
     };
     let log = LogFiles::open(config, Arc::clone(&stop)).unwrap();

@@ -248,8 +248,11 @@ async fn send_snapshot(
     let mut link = peers.open(peer, Purpose::Snapshot).await?;
     let mut send = async |request: Request| {
         let mut frames = vec![Bytes::from(request.encode(1))];
+        let bytes = frames.iter().map(Bytes::len).sum();
         let sent = tokio::time::timeout(SNAPSHOT_PART_MAX, link.sender.send(&mut frames)).await;
-        sent.map_err(|_late| CallError::Timeout)?.map_err(CallError::Unreachable)
+        sent.map_err(|_late| CallError::Timeout)?.map_err(CallError::Unreachable)?;
+        peer.traffic.sent(bytes);
+        Ok::<(), CallError>(())
     };
     send(Request::SnapshotBegin { vote, meta: snapshot.meta }).await?;
     while let Some(part) = image.next().await {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Session;
 use crate::api::{Link, Transport};
+use crate::metering::{Meters, Traffic};
 use crate::raft::types::{MemberNode, Membership};
 use crate::raft::wire::{Hello, PROTOCOL_VERSION, Purpose, Refusal, Reply, Request, Welcome};
 use crate::stop::StopState;
@@ -70,6 +71,7 @@ pub(crate) struct Peers {
     /// Ends all links.
     pub(super) stop: CancellationToken,
     pub(crate) store: Arc<StopState>,
+    pub(super) meters: Arc<Meters>,
     /// The time that opening a link may take.
     pub(super) dial_max: Duration,
     events: mpsc::Sender<PeerEvent>,
@@ -81,6 +83,7 @@ pub(crate) struct Peers {
 pub(crate) struct Peer {
     pub(crate) id: u64,
     urls: Mutex<Vec<String>>,
+    pub(super) traffic: Arc<Traffic>,
     raft: Lane,
     calls: Lane,
     removed: CancellationToken,
@@ -102,7 +105,22 @@ impl Peers {
         events: mpsc::Sender<PeerEvent>,
     ) -> Self {
         let tasks = TaskTracker::new();
-        Self { local, transport, tasks, stop, store, dial_max, events, table: Mutex::default() }
+        Self {
+            local,
+            transport,
+            tasks,
+            stop,
+            store,
+            meters: Arc::default(),
+            dial_max,
+            events,
+            table: Mutex::default(),
+        }
+    }
+
+    /// Counts the traffic where others see it.
+    pub(crate) fn counting(self, meters: &Arc<Meters>) -> Self {
+        Self { meters: Arc::clone(meters), ..self }
     }
 
     /// Runs something until all links end.
@@ -132,6 +150,7 @@ impl Peers {
             let peer = Arc::new(Peer {
                 id,
                 urls: Mutex::default(),
+                traffic: self.meters.peer(id),
                 raft: Lane::default(),
                 calls: Lane::default(),
                 removed: CancellationToken::new(),
@@ -157,6 +176,7 @@ impl Peers {
             }
             stays
         });
+        self.meters.retain_peers(|id| membership.get_node(&id).is_some());
     }
 
     /// Ends all links and waits until they have.
@@ -181,7 +201,7 @@ impl Peers {
         }
         *slot = None;
         let link = self.open(peer, purpose).await?;
-        let session = Arc::new(Session::start(link, &self.tasks, &self.stop));
+        let session = Arc::new(Session::start(link, &peer.traffic, &self.tasks, &self.stop));
         *slot = Some(Arc::clone(&session));
         self.tell(PeerEvent::Reached(peer.id));
         Ok(session)
@@ -248,18 +268,20 @@ pub(super) async fn dial_and_greet(
 }
 
 /// Says again and again that we are there, until the link ends. One without answers is ended.
-async fn ping(session: &Session, answer_max: Duration) {
+async fn ping(session: &Session, traffic: &Traffic, answer_max: Duration) {
     loop {
         tokio::select! {
             biased;
             () = session.ended() => return,
             () = tokio::time::sleep(answer_max / 2) => {}
         }
+        let began = tokio::time::Instant::now();
         let answered = tokio::time::timeout(2 * answer_max, session.call(&Request::Ping)).await;
         if !matches!(answered, Ok(Ok(Reply::Pong))) {
             session.end();
             return;
         }
+        traffic.round_trip(began.elapsed());
     }
 }
 
@@ -271,11 +293,19 @@ async fn keep(peers: Arc<Peers>, peer: Arc<Peer>) {
             match peers.session(&peer, Purpose::Calls).await {
                 Ok(session) => {
                     pause = RETRY_FIRST;
-                    ping(&session, peers.dial_max).await;
+                    peer.traffic.set_connected(true);
+                    ping(&session, &peer.traffic, peers.dial_max).await;
+                    peer.traffic.set_connected(false);
                     continue;
                 }
-                Err(CallError::Gone) => peers.tell(PeerEvent::Gone(peer.id)),
-                Err(error) => tracing::debug!(peer = peer.id, %error, "another member is not there"),
+                Err(error) => {
+                    peer.traffic.send_failed();
+                    if matches!(error, CallError::Gone) {
+                        peers.tell(PeerEvent::Gone(peer.id));
+                    } else {
+                        tracing::debug!(peer = peer.id, %error, "another member is not there");
+                    }
+                }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::peer::Peers;
 use crate::api::{Link, LinkReceiver};
+use crate::metering::Traffic;
 use crate::raft::types::MemberNode;
 use crate::raft::wire::{Hello, PROTOCOL_VERSION, Purpose, Refusal, Reply, Request, Welcome};
 
@@ -206,9 +207,10 @@ impl<A: Answerer> Server<A> {
         let from = From { member: hello.from, instance: hello.instance };
         let Link { mut sender, receiver, .. } = link;
         let (requests, mut incoming) = mpsc::channel(BATCH_MAX);
+        let traffic = self.peers.meters.peer(hello.from);
         let ended = CancellationToken::new();
         let _ends_the_reader = ended.clone().drop_guard();
-        self.peers.tasks.spawn(read(receiver, requests, ended));
+        self.peers.tasks.spawn(read(receiver, requests, Arc::clone(&traffic), ended));
         let mut under_way = FuturesUnordered::new();
         let mut replies: Vec<Bytes> = Vec::new();
         loop {
@@ -229,8 +231,13 @@ impl<A: Answerer> Server<A> {
                 let Some(Some(reply)) = futures::FutureExt::now_or_never(under_way.next()) else { break };
                 replies.extend(reply);
             }
-            if !replies.is_empty() && sender.send(&mut replies).await.is_err() {
-                return;
+            if !replies.is_empty() {
+                let bytes = replies.iter().map(Bytes::len).sum();
+                if sender.send(&mut replies).await.is_err() {
+                    traffic.send_failed();
+                    return;
+                }
+                traffic.sent(bytes);
             }
         }
     }
@@ -252,6 +259,7 @@ impl<A: Answerer> Server<A> {
 async fn read(
     mut receiver: Box<dyn LinkReceiver>,
     requests: mpsc::Sender<(u64, Request)>,
+    traffic: Arc<Traffic>,
     ended: CancellationToken,
 ) {
     let work = async {
@@ -260,10 +268,12 @@ async fn read(
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(error) => {
+                    traffic.receive_failed();
                     tracing::debug!(%error, "a link from another member broke");
                     return;
                 }
             };
+            traffic.received(frame.len());
             match Request::decode(&frame) {
                 Ok(request) => {
                     if requests.send(request).await.is_err() {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::CallError;
 use crate::api::{Link, LinkReceiver, LinkSender};
+use crate::metering::Traffic;
 use crate::raft::wire::{Reply, Request};
 
 /// So many frames wait to be sent; callers wait beyond that.
@@ -41,12 +42,17 @@ struct Table {
 
 impl Session {
     /// Starts the loops of a link whose greeting is done.
-    pub(crate) fn start(link: Link, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    pub(crate) fn start(
+        link: Link,
+        traffic: &Arc<Traffic>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let (queue, frames) = mpsc::channel(QUEUE_MAX);
         let pending = Arc::new(Pending::default());
         let ended = stop.child_token();
-        tasks.spawn(write(link.sender, frames, ended.clone()));
-        tasks.spawn(read(link.receiver, Arc::clone(&pending), ended.clone()));
+        tasks.spawn(write(link.sender, frames, Arc::clone(traffic), ended.clone()));
+        tasks.spawn(read(link.receiver, Arc::clone(&pending), Arc::clone(traffic), ended.clone()));
         Self { queue, pending, ended }
     }
 
@@ -133,14 +139,22 @@ impl Pending {
     }
 }
 
-async fn write(mut sender: Box<dyn LinkSender>, mut frames: mpsc::Receiver<Bytes>, ended: CancellationToken) {
+async fn write(
+    mut sender: Box<dyn LinkSender>,
+    mut frames: mpsc::Receiver<Bytes>,
+    traffic: Arc<Traffic>,
+    ended: CancellationToken,
+) {
     let work = async {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while frames.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let bytes = batch.iter().map(Bytes::len).sum();
             if let Err(error) = sender.send(&mut batch).await {
+                traffic.send_failed();
                 tracing::debug!(%error, "a link to another member broke");
                 return;
             }
+            traffic.sent(bytes);
         }
     };
     tokio::select! {
@@ -150,19 +164,29 @@ async fn write(mut sender: Box<dyn LinkSender>, mut frames: mpsc::Receiver<Bytes
     }
 }
 
-async fn read(mut receiver: Box<dyn LinkReceiver>, pending: Arc<Pending>, ended: CancellationToken) {
+async fn read(
+    mut receiver: Box<dyn LinkReceiver>,
+    pending: Arc<Pending>,
+    traffic: Arc<Traffic>,
+    ended: CancellationToken,
+) {
     let work = async {
         loop {
             match receiver.receive().await {
                 Ok(Some(frame)) => match Reply::decode(&frame) {
-                    Ok((number, reply)) => pending.answer(number, reply),
+                    Ok((number, reply)) => {
+                        traffic.received(frame.len());
+                        pending.answer(number, reply);
+                    }
                     Err(error) => {
+                        traffic.receive_failed();
                         tracing::warn!(%error, "another member's answer cannot be read");
                         return;
                     }
                 },
                 Ok(None) => return,
                 Err(error) => {
+                    traffic.receive_failed();
                     tracing::debug!(%error, "a link to another member broke");
                     return;
                 }
