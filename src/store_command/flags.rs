@@ -53,6 +53,15 @@ pub(crate) enum CompactionMode {
     Revision,
 }
 
+/// What metrics tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MetricsDetail {
+    /// Counts.
+    Basic,
+    /// Also how long each gRPC call takes.
+    Extensive,
+}
+
 /// What a member with an empty directory does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ClusterState {
@@ -92,6 +101,9 @@ pub(crate) struct ServeFlags {
     /// URLs to listen on for metrics and health only, comma-separated.
     #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',')]
     pub(crate) listen_metrics_urls: Vec<String>,
+    /// What metrics tell: basic, or extensive: also how long each gRPC call takes.
+    #[arg(long, env = "ETCD_METRICS", value_name = "WHAT", value_enum, default_value = "basic")]
+    pub(crate) metrics: MetricsDetail,
     /// URLs to listen on for the other members, comma-separated. Without it and --initial-cluster the store stays alone.
     #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_name = "URLS", value_delimiter = ',')]
     pub(crate) listen_peer_urls: Vec<String>,

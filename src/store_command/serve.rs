@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::durations;
-use super::flags::{CompactionMode, ServeFlags};
+use super::flags::{CompactionMode, MetricsDetail, ServeFlags};
 use super::peers::Peers;
 use crate::refusal::refuse;
 
@@ -37,6 +37,8 @@ struct Wanted {
     store: Config,
     face: FaceConfig,
     endpoints: Vec<Endpoint>,
+    /// For metrics and health only.
+    metrics_endpoints: Vec<Endpoint>,
     tls: Option<TlsFiles>,
     compaction: Option<AutoCompaction>,
     peers: Option<Peers>,
@@ -44,10 +46,8 @@ struct Wanted {
 
 impl Wanted {
     fn of(flags: &ServeFlags) -> anyhow::Result<Self> {
-        let endpoints = flags.listen_client_urls.iter().chain(&flags.listen_metrics_urls);
-        let endpoints: Vec<Endpoint> = endpoints
-            .map(|url| url.parse().map_err(|error| refuse(format!("--listen-client-urls: {error}"))))
-            .collect::<anyhow::Result<_>>()?;
+        let endpoints = parse_urls("--listen-client-urls", &flags.listen_client_urls)?;
+        let metrics_endpoints = parse_urls("--listen-metrics-urls", &flags.listen_metrics_urls)?;
         let tls = match (&flags.cert_file, &flags.key_file) {
             (Some(cert), Some(key)) => Some(TlsFiles {
                 cert: cert.clone(),
@@ -57,7 +57,8 @@ impl Wanted {
             }),
             _ => None,
         };
-        if let Some(url) = endpoints.iter().find(|endpoint| endpoint.is_tls() && tls.is_none()) {
+        let mut all = endpoints.iter().chain(&metrics_endpoints);
+        if let Some(url) = all.find(|endpoint| endpoint.is_tls() && tls.is_none()) {
             return Err(refuse(format!("{url} needs --cert-file and --key-file")));
         }
         if flags.election_timeout < 5 * flags.heartbeat_interval {
@@ -95,14 +96,20 @@ impl Wanted {
                 concurrent_streams_max: flags.max_concurrent_streams,
                 election_timeout: Duration::from_millis(flags.election_timeout),
                 watch_progress_interval: flags.watch_progress_notify_interval,
+                metrics_extensive: flags.metrics == MetricsDetail::Extensive,
                 auth_tokens,
                 ..FaceConfig::default()
             },
             endpoints,
+            metrics_endpoints,
             tls,
             compaction: compaction(flags)?,
             peers: Peers::of(flags)?,
         })
+    }
+
+    async fn listen(&self, endpoint: &Endpoint) -> anyhow::Result<Listener> {
+        Listener::bind(endpoint, self.tls.as_ref()).await.map_err(refuse_bind)
     }
 
     async fn serve(self) -> anyhow::Result<()> {
@@ -110,8 +117,14 @@ impl Wanted {
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         let mut listeners = Vec::new();
         for endpoint in &self.endpoints {
-            let bound = Listener::bind(endpoint, self.tls.as_ref()).await;
-            listeners.push(bound.map_err(refuse_bind)?);
+            listeners.push(self.listen(endpoint).await?);
+        }
+        let addresses: Vec<String> =
+            listeners.iter().map(|listener| listener.endpoint().to_string()).collect();
+        for endpoint in &self.metrics_endpoints {
+            let listener = self.listen(endpoint).await?.metrics_only();
+            info!(address = %listener.endpoint(), "serving metrics");
+            listeners.push(listener);
         }
         let mut config = self.store;
         if let Some(peers) = self.peers {
@@ -120,8 +133,6 @@ impl Wanted {
         let store = Store::open(config).await.map_err(refuse_open)?;
         let server = Server::new(store.clone(), self.face)?;
         let stop = CancellationToken::new();
-        let addresses: Vec<String> =
-            listeners.iter().map(|listener| listener.endpoint().to_string()).collect();
         let announce = async {
             tokio::select! {
                 biased;
@@ -154,6 +165,10 @@ impl Wanted {
         info!("stopped");
         Ok(())
     }
+}
+
+fn parse_urls(flag: &str, urls: &[String]) -> anyhow::Result<Vec<Endpoint>> {
+    urls.iter().map(|url| url.parse().map_err(|error| refuse(format!("{flag}: {error}")))).collect()
 }
 
 /// etcd's rule: a bare number is hours in periodic mode.
@@ -238,6 +253,8 @@ mod tests {
         for arguments in [
             &["--listen-client-urls=https://127.0.0.1:1"][..],
             &["--listen-client-urls=nonsense"],
+            &["--listen-metrics-urls=nonsense"],
+            &["--listen-metrics-urls=https://127.0.0.1:1"],
             &["--election-timeout=100"],
             &["--auto-compaction-retention=x"],
             &["--initial-cluster=other=http://127.0.0.1:1"],

@@ -22,6 +22,8 @@ pub struct FaceConfig {
     pub request_timeout: Duration,
     /// How long requests under way may take to end when the server stops.
     pub stop_grace: Duration,
+    /// Whether it is also measured how long each gRPC call takes.
+    pub metrics_extensive: bool,
     /// Which tokens stand for users, once authentication is enabled.
     pub auth_tokens: AuthTokens,
 }
@@ -37,6 +39,7 @@ impl Default for FaceConfig {
             watch_progress_interval: Duration::from_secs(600),
             request_timeout: Duration::from_secs(7),
             stop_grace: Duration::from_secs(5),
+            metrics_extensive: false,
             auth_tokens: AuthTokens::default(),
         }
     }

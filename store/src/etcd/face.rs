@@ -44,6 +44,11 @@ impl Face {
         self.leadership.borrow().leader.is_some()
     }
 
+    /// Whether this member has no vote, and so answers little.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.leadership.borrow().is_learner
+    }
+
     /// Resolves when no leader has been known for long: streams that need one end then.
     pub(crate) async fn leader_lost(&self) {
         let mut leadership = self.leadership.clone();

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use mainstay_proto_wire::etcd::DESCRIPTORS;
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -24,6 +25,16 @@ pub(super) struct MethodMetrics {
     started: IntCounter,
     ok: IntCounter,
     handled: IntCounterVec,
+    /// How long calls take, if that is to be known.
+    handling: Option<Histogram>,
+}
+
+/// A call that has begun.
+#[derive(Debug)]
+pub(super) struct Call {
+    metrics: Arc<MethodMetrics>,
+    /// When; not looked at if nobody wants to know how long it takes.
+    began: Option<Instant>,
 }
 
 /// The counters of all methods, by path.
@@ -33,7 +44,8 @@ pub(super) struct GrpcMetrics {
 }
 
 impl GrpcMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    /// With `extensive` it is also measured how long calls take, as with etcd's `--metrics=extensive`.
+    pub(super) fn new(registry: &Registry, extensive: bool) -> Result<Self, prometheus::Error> {
         let started = Opts::new("grpc_server_started_total", "Total number of RPCs started on the server.");
         let handled = Opts::new(
             "grpc_server_handled_total",
@@ -43,6 +55,7 @@ impl GrpcMetrics {
         let handled = IntCounterVec::new(handled, &[&LABELS[..], &["grpc_code"]].concat())?;
         registry.register(Box::new(started.clone()))?;
         registry.register(Box::new(handled.clone()))?;
+        let handling = if extensive { Some(handling(registry)?) } else { None };
         let pool =
             DescriptorPool::decode(DESCRIPTORS).map_err(|error| prometheus::Error::Msg(error.to_string()))?;
         let mut methods = HashMap::new();
@@ -60,6 +73,7 @@ impl GrpcMetrics {
                     "OK",
                 ]),
                 handled: handled.clone(),
+                handling: handling.as_ref().map(|handling| handling.with_label_values(&labels)),
                 labels,
             };
             methods.insert(path, Arc::new(metrics));
@@ -68,11 +82,22 @@ impl GrpcMetrics {
     }
 
     /// A call of a method has begun; none if there is no such method.
-    pub(super) fn start(&self, path: &str) -> Option<Arc<MethodMetrics>> {
+    pub(super) fn start(&self, path: &str) -> Option<Call> {
         let metrics = self.methods.get(path)?;
         metrics.started.inc();
-        Some(Arc::clone(metrics))
+        let began = metrics.handling.as_ref().map(|_measured| Instant::now());
+        Some(Call { metrics: Arc::clone(metrics), began })
     }
+}
+
+fn handling(registry: &Registry) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(
+        "grpc_server_handling_seconds",
+        "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+    );
+    let handling = HistogramVec::new(options, &LABELS)?;
+    registry.register(Box::new(handling.clone()))?;
+    Ok(handling)
 }
 
 fn kind(method: &MethodDescriptor) -> &'static str {
@@ -84,41 +109,45 @@ fn kind(method: &MethodDescriptor) -> &'static str {
     }
 }
 
-impl MethodMetrics {
+impl Call {
     /// Counts the end of a call: now, or when its stream ends.
-    pub(super) fn finish(self: Arc<Self>, response: Response) -> Response {
+    pub(super) fn finish(self, response: Response) -> Response {
         if let Some(status) = Status::from_header_map(response.headers()) {
             self.ended(status.code());
             return response;
         }
-        if !self.streams {
-            self.ok.inc();
+        if !self.metrics.streams {
+            self.ended(Code::Ok);
             return response;
         }
-        response.map(|body| Body::new(Counted { body, metrics: Some(self) }))
+        response.map(|body| Body::new(Counted { body, call: Some(self) }))
     }
 
     fn ended(&self, code: Code) {
+        let MethodMetrics { ok, handled, handling, labels, .. } = &*self.metrics;
+        if let (Some(handling), Some(began)) = (handling, self.began) {
+            handling.observe(began.elapsed().as_secs_f64());
+        }
         if code == Code::Ok {
-            return self.ok.inc();
+            return ok.inc();
         }
         // Go spells it with one l.
         let code = if code == Code::Cancelled { "Canceled".to_owned() } else { format!("{code:?}") };
-        let [kind, service, method] = &self.labels;
-        self.handled.with_label_values(&[kind, service, method, &code]).inc();
+        let [kind, service, method] = labels;
+        handled.with_label_values(&[kind, service, method, &code]).inc();
     }
 }
 
 /// A stream's body, which tells how it ended.
 struct Counted {
     body: Body,
-    metrics: Option<Arc<MethodMetrics>>,
+    call: Option<Call>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(metrics) = self.metrics.take() {
-            metrics.ended(Code::Cancelled);
+        if let Some(call) = self.call.take() {
+            call.ended(Code::Cancelled);
         }
     }
 }
@@ -134,9 +163,9 @@ impl hyper::body::Body for Counted {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(trailers) = frame.trailers_ref()
-            && let Some(metrics) = self.metrics.take()
+            && let Some(call) = self.call.take()
         {
-            metrics.ended(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
+            call.ended(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
         }
         polled
     }

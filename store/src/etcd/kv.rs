@@ -19,6 +19,9 @@ pub(super) struct KvService {
 #[tonic::async_trait]
 impl pb::kv_server::Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
+        if !request.get_ref().serializable && self.face.is_learner() {
+            return Err(refusal::NOT_SUPPORTED_FOR_LEARNER.into());
+        }
         let store = self.face.admit(&request).await?;
         let wanted = convert::range(request.get_ref())?;
         let response = store.range(wanted).await.map_err(|error| refusal::of_range(&error))?;

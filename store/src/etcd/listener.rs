@@ -17,6 +17,8 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
 use super::access::PeerCertificate;
+use super::metered::Metered;
+use super::pages;
 use super::router::Router;
 use super::tls::ReloadingTls;
 use super::{Endpoint, TlsError, TlsFiles};
@@ -66,6 +68,15 @@ pub struct Listener {
     socket: Socket,
     endpoint: Endpoint,
     tls: Option<Arc<ReloadingTls>>,
+    serves: Serves,
+}
+
+/// What a listener's clients may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Serves {
+    Everything,
+    /// `/metrics` and the pages about health: nothing that reads or writes data.
+    Metrics,
 }
 
 impl Listener {
@@ -91,7 +102,14 @@ impl Listener {
                 (Socket::Unix(socket, path.clone()), endpoint.clone())
             }
         };
-        Ok(Self { socket, endpoint: bound, tls: loaded })
+        Ok(Self { socket, endpoint: bound, tls: loaded, serves: Serves::Everything })
+    }
+
+    /// Has it serve `/metrics`, `/health`, `/livez` and `/readyz` only, as etcd's `--listen-metrics-urls`: such a port may be open to more than
+    /// the data is, and without certificates.
+    #[must_use]
+    pub fn metrics_only(self) -> Self {
+        Self { serves: Serves::Metrics, ..self }
     }
 
     /// The endpoint, with the port that was chosen.
@@ -142,33 +160,41 @@ pub(super) async fn run(listener: Listener, router: Arc<Router>, tasks: TaskTrac
 
 impl Listener {
     async fn accept(&self, router: &Arc<Router>, tasks: &TaskTracker) -> io::Result<()> {
-        let (router, own) = (Arc::clone(router), tasks.clone());
-        let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
+        let (site, own) = (Site { router: Arc::clone(router), serves: self.serves }, tasks.clone());
+        // Asked for once there is a connection: what was renewed while none came counts for this one.
+        let tls = || self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
         match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, _) = socket.accept().await?;
                 stream.set_nodelay(true)?;
-                tasks.spawn(connection(stream, tls, router, own));
+                tasks.spawn(connection(stream, tls(), site, own));
             }
             Socket::Unix(socket, _) => {
                 let (stream, _) = socket.accept().await?;
-                tasks.spawn(connection(stream, tls, router, own));
+                tasks.spawn(connection(stream, tls(), site, own));
             }
         }
         Ok(())
     }
 }
 
-async fn connection<S>(stream: S, tls: Option<TlsAcceptor>, router: Arc<Router>, tasks: TaskTracker)
+/// What a connection leads to.
+#[derive(Clone, Debug)]
+struct Site {
+    router: Arc<Router>,
+    serves: Serves,
+}
+
+async fn connection<S>(stream: S, tls: Option<TlsAcceptor>, site: Site, tasks: TaskTracker)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(acceptor) = tls else { return serve(stream, None, router, tasks).await };
+    let Some(acceptor) = tls else { return serve(stream, None, site, tasks).await };
     match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let certificate = shown.and_then(|leaf| common_name(leaf));
-            Box::pin(serve(stream, certificate, router, tasks)).await;
+            Box::pin(serve(stream, certificate, site, tasks)).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
@@ -191,22 +217,28 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tracked {
     }
 }
 
-async fn serve<S>(stream: S, certificate: Option<PeerCertificate>, router: Arc<Router>, tasks: TaskTracker)
+async fn serve<S>(stream: S, certificate: Option<PeerCertificate>, site: Site, tasks: TaskTracker)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stop = router.face.stop.clone();
-    let grace = router.face.config.stop_grace;
-    let builder = protocol(router.face.config.concurrent_streams_max, tasks);
+    let face = &site.router.face;
+    let (stop, grace) = (face.stop.clone(), face.config.stop_grace);
+    let builder = protocol(face.config.concurrent_streams_max, tasks);
+    let metered = Metered::new(stream, &site.router.metrics);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
         }
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        let site = site.clone();
+        async move {
+            Ok::<_, Infallible>(match site.serves {
+                Serves::Everything => site.router.answer(request).await,
+                Serves::Metrics => Box::pin(pages::metrics_and_health(&site.router, request)).await,
+            })
+        }
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(metered), service));
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,

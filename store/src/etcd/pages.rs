@@ -1,4 +1,4 @@
-//! What is not gRPC: version, health, and the JSON gateway.
+//! What is neither gRPC nor its JSON gateway: version, health, metrics.
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
@@ -11,12 +11,20 @@ use crate::api::{AlarmKind, RangeRequest};
 
 /// Answers a request that is not gRPC.
 pub(super) async fn answer(router: &Router, request: Request) -> Response {
+    match request.uri().path() {
+        "/version" if request.method() != Method::GET => only_get(),
+        "/version" => json(StatusCode::OK, version()),
+        _ => metrics_and_health(router, request).await,
+    }
+}
+
+/// Answers what a listener for metrics serves. Whatever else is asked for does not exist there, gRPC and the JSON gateway included.
+pub(super) async fn metrics_and_health(router: &Router, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let path = parts.uri.path();
     let query = Query::of(parts.uri.query().unwrap_or_default());
     match path {
-        "/version" | "/health" | "/metrics" if parts.method != Method::GET => only_get(),
-        "/version" => json(StatusCode::OK, version()),
+        "/health" | "/metrics" if parts.method != Method::GET => only_get(),
         "/health" => health(router, &query).await,
         "/metrics" => match router.metrics.text(&router.face).await {
             Ok(metrics) => page(StatusCode::OK, "text/plain; version=0.0.4", metrics),
@@ -111,7 +119,14 @@ async fn read(router: &Router, serializable: bool) -> Result<(), String> {
 }
 
 async fn health(router: &Router, query: &Query<'_>) -> Response {
-    match sickness(router, query).await {
+    let sickness = sickness(router, query).await;
+    let metrics = &router.metrics;
+    if sickness.is_none() {
+        metrics.health_successes.inc();
+    } else {
+        metrics.health_failures.inc();
+    }
+    match sickness {
         None => json(StatusCode::OK, r#"{"health":"true","reason":""}"#.into()),
         Some(reason) => {
             let reason = serde_json::Value::from(reason);
@@ -127,7 +142,7 @@ async fn checks(router: &Router, names: &[&str], query: &Query<'_>) -> Response 
         let result = match *name {
             "serializable_read" => read(router, true).await,
             "linearizable_read" => read(router, false).await,
-            "non_learner" if router.face.leadership.borrow().is_learner => {
+            "non_learner" if router.face.is_learner() => {
                 Err(refusal::NOT_SUPPORTED_FOR_LEARNER.text().to_owned())
             }
             // No corruption check has found anything: a store that finds damage stops.

@@ -23,6 +23,7 @@ use super::lock::LockService;
 use super::maintenance::MaintenanceService;
 use super::metrics::Metrics;
 use super::pages;
+use super::refusal;
 use super::watch::WatchService;
 
 pub(super) type Request = http::Request<Body>;
@@ -30,6 +31,10 @@ pub(super) type Response = http::Response<Body>;
 
 /// What a message may have beyond the largest request: etcd's allowance.
 const MESSAGE_OVERHEAD: usize = 512 << 10;
+
+/// What a learner answers, and of ranges only those that are serializable: etcd's rule.
+const LEARNER_METHODS: [&str; 3] =
+    ["/etcdserverpb.KV/Range", "/etcdserverpb.Maintenance/Status", "/etcdserverpb.Maintenance/Snapshot"];
 
 /// A registered service.
 trait GrpcService: Send + Sync {
@@ -100,7 +105,8 @@ impl Router {
         let (_reporter, health) = tonic_health::server::health_reporter();
         services.register(health);
         register_reflection(&mut services);
-        let calls = GrpcMetrics::new(&metrics.registry).map_err(MetricsError::Prometheus)?;
+        let calls = GrpcMetrics::new(&metrics.registry, face.config.metrics_extensive)
+            .map_err(MetricsError::Prometheus)?;
         Ok(Self { face: shared(), services, gateway: Gateway::new(message_max), metrics, calls })
     }
 
@@ -123,12 +129,12 @@ impl Router {
         let Some(service) = service.and_then(|service| self.services.0.get(service)) else {
             return Status::unimplemented(format!("{path} is not served here")).into_http();
         };
-        let metrics = self.calls.start(path);
-        let response = in_gos_words(service.answer(request).await);
-        match metrics {
-            Some(metrics) => metrics.finish(response),
-            None => response,
+        // Health and reflection have no metrics: they are no part of etcd's API.
+        let Some(call) = self.calls.start(path) else { return service.answer(request).await };
+        if self.face.is_learner() && !LEARNER_METHODS.contains(&path) {
+            return call.finish(Status::from(refusal::NOT_SUPPORTED_FOR_LEARNER).into_http());
         }
+        call.finish(in_gos_words(service.answer(request).await))
     }
 }
 

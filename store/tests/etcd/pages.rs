@@ -1,7 +1,10 @@
 //! What the port answers to plain HTTP: version, health, the JSON gateway.
+use mainstay_proto_wire::etcd::etcdserverpb as pb;
+use pb::kv_client::KvClient;
+use pb::maintenance_client::MaintenanceClient;
 use serde_json::{Value, json};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, bytes, http};
 
 async fn gateway(rig: &Rig, path: &str, body: &Value) -> (u16, Value) {
     let (status, answer) = rig.http("POST", path, &body.to_string()).await;
@@ -75,5 +78,35 @@ async fn the_gateway_refuses_as_grpc_gateway_does() {
     assert_eq!(rig.http("POST", "/v3/kv/range", "{").await.0, 400);
     assert_eq!(rig.http("GET", "/v3/kv/range", "").await.0, 405);
     assert_eq!(rig.http("POST", "/v3/none", "{}").await.0, 404);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_listener_for_metrics_serves_nothing_else() {
+    let rig = Rig::start().await;
+    rig.put("k", "v").await;
+    let port = rig.metrics_port;
+    for path in ["/metrics", "/health", "/livez", "/readyz"] {
+        assert_eq!(http(port, "GET", path, "").await.0, 200, "{path}");
+    }
+    let range = json!({"key": "aw=="}).to_string();
+    for (method, path, body) in
+        [("POST", "/v3/kv/range", range.as_str()), ("POST", "/v3/kv/put", "{}"), ("GET", "/version", "")]
+    {
+        assert_eq!(http(port, method, path, body).await, (404, "404 page not found\n".into()), "{path}");
+    }
+    let uri = format!("http://127.0.0.1:{port}").parse().unwrap();
+    let channel = tonic::transport::Channel::builder(uri).connect().await.unwrap();
+    let mut kv = KvClient::new(channel.clone());
+    let refused = kv.range(pb::RangeRequest { key: bytes("k"), ..Default::default() }).await.unwrap_err();
+    assert!(refused.message().contains("404"), "{refused}");
+    let put = pb::PutRequest { key: bytes("stranger"), ..Default::default() };
+    kv.put(put).await.unwrap_err();
+    let mut maintenance = MaintenanceClient::new(channel.clone());
+    if let Ok(answers) = maintenance.snapshot(pb::SnapshotRequest {}).await {
+        answers.into_inner().message().await.unwrap_err();
+    }
+    assert_eq!(rig.store.revision().0, 2, "nothing was written");
+    drop((channel, kv, maintenance));
     rig.stop().await;
 }

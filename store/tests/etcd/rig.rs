@@ -19,6 +19,8 @@ pub(crate) struct Rig {
     pub(crate) store: Store,
     pub(crate) channel: Channel,
     pub(crate) port: u16,
+    /// Of the listener that serves metrics and health only.
+    pub(crate) metrics_port: u16,
     stop: CancellationToken,
     served: JoinHandle<()>,
     _dir: tempfile::TempDir,
@@ -34,16 +36,21 @@ impl Rig {
         let limits = Limits { request_bytes_max: 100_000, ..Limits::default() };
         let config = Config { dir: dir.path().join("store"), sync: false, limits, ..Config::default() };
         let store = Store::open(config).await.unwrap();
-        let endpoint: Endpoint = "http://127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(&endpoint, None).await.unwrap();
-        let Endpoint::Tcp { port, .. } = *listener.endpoint() else { panic!("not TCP") };
+        Self::over(store, face, dir).await
+    }
+
+    /// Serves a store that is open already.
+    pub(crate) async fn over(store: Store, face: FaceConfig, dir: tempfile::TempDir) -> Self {
+        let (listener, port) = listen().await;
+        let (metrics, metrics_port) = listen().await;
+        let listeners = vec![listener, metrics.metrics_only()];
         let stop = CancellationToken::new();
-        let served = Server::new(store.clone(), face).unwrap().serve(vec![listener], stop.clone());
+        let served = Server::new(store.clone(), face).unwrap().serve(listeners, stop.clone());
         #[allow(clippy::disallowed_methods, reason = "a test's own task, joined at its end")]
         let served = tokio::spawn(served);
         let uri: Uri = format!("http://127.0.0.1:{port}").parse().unwrap();
         let channel = Channel::builder(uri).connect().await.unwrap();
-        Self { store, channel, port, stop, served, _dir: dir }
+        Self { store, channel, port, metrics_port, stop, served, _dir: dir }
     }
 
     pub(crate) fn kv(&self) -> KvClient<Channel> {
@@ -61,15 +68,7 @@ impl Rig {
 
     /// A plain HTTP request (1.0: an answer without chunks): its status and body.
     pub(crate) async fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let length = body.len();
-        let request =
-            format!("{method} {path} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {length}\r\n\r\n{body}");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        http(self.port, method, path, body).await
     }
 
     /// Stops everything in order.
@@ -79,6 +78,25 @@ impl Rig {
         tokio::time::timeout(SOON, self.served).await.unwrap().unwrap();
         self.store.close().await.unwrap();
     }
+}
+
+async fn listen() -> (Listener, u16) {
+    let endpoint: Endpoint = "http://127.0.0.1:0".parse().unwrap();
+    let listener = Listener::bind(&endpoint, None).await.unwrap();
+    let Endpoint::Tcp { port, .. } = *listener.endpoint() else { panic!("not TCP") };
+    (listener, port)
+}
+
+/// A plain HTTP request to a port of this machine.
+pub(crate) async fn http(port: u16, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let length = body.len();
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 pub(crate) fn bytes(text: &str) -> bytes::Bytes {
