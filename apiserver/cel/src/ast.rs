@@ -45,6 +45,7 @@ impl Expr {
                 f(key);
                 f(value);
             }),
+            Node::Made(made) => made.fields.iter().for_each(|(_, value, _)| f(value)),
             Node::Comprehension(walk) => {
                 f(&walk.range);
                 walk.filter.iter().for_each(&mut *f);
@@ -129,6 +130,15 @@ pub(crate) struct Comprehension {
     pub(crate) body: Expr,
 }
 
+/// An object that an expression makes.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    /// The type's name, with its dots.
+    pub(crate) name: SmolStr,
+    /// Names and values, each with whether the value is an optional that may be left out.
+    pub(crate) fields: Vec<(SmolStr, Expr, bool)>,
+}
+
 /// `optMap` or `optFlatMap`.
 #[derive(Debug, Clone)]
 pub(crate) struct OptionalMap {
@@ -171,6 +181,8 @@ pub(crate) enum Node {
     List(Vec<(Expr, bool)>),
     /// Keys and values, each pair with whether the value is an optional that may be left out.
     Map(Vec<(Expr, Expr, bool)>),
+    /// An object of a named type: `Object.spec{replicas: 3}`.
+    Made(Box<Made>),
     Comprehension(Box<Comprehension>),
     OptionalMap(Box<OptionalMap>),
 }

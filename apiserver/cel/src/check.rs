@@ -1,6 +1,7 @@
 //! Types: every part of an expression gets one, or the expression is refused with upstream's words.
 
-use crate::ast::{Binary, Comprehension, Expr, Literal, Node, OptionalMap, Walk};
+use crate::ast::{Binary, Comprehension, Expr, Literal, Made, Node, OptionalMap, Walk};
+use crate::made;
 use crate::shape::{Shape, ShapeKind};
 use crate::signatures::{P, SIGNATURES};
 use crate::types::Type;
@@ -30,8 +31,8 @@ pub(crate) const TYPE_NAMES: [&str; 11] =
     ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
 
 /// Sets the types of all parts.
-pub(crate) fn check(expr: &mut Expr, known: Vec<Known>) -> Vec<TypeFault> {
-    let mut checker = Checker { known, faults: Vec::new(), takes_mixed: false };
+pub(crate) fn check(expr: &mut Expr, known: Vec<Known>, makes: bool) -> Vec<TypeFault> {
+    let mut checker = Checker { known, faults: Vec::new(), takes_mixed: false, makes };
     checker.visit(expr);
     checker.faults
 }
@@ -41,6 +42,8 @@ struct Checker {
     faults: Vec<TypeFault>,
     /// Whether the items of a list may be of different types.
     takes_mixed: bool,
+    /// Whether objects may be made.
+    makes: bool,
 }
 
 impl Checker {
@@ -103,6 +106,7 @@ impl Checker {
                 self.takes_mixed = was_mixed;
                 (self.call(&function, target.as_deref(), args, at), None)
             }
+            Node::Made(made) => (self.made(made, at), None),
             Node::Comprehension(walk) => (self.comprehension(walk, at), None),
             Node::OptionalMap(map) => (self.optional_map(map, at), None),
         };
@@ -316,6 +320,30 @@ impl Checker {
         Type::map(key, value)
     }
 
+    fn made(&mut self, made: &mut Made, at: usize) -> Type {
+        let is_known = self.makes && made::is_type(&made.name);
+        if !is_known {
+            self.fault(at, format!("undeclared reference to '{}' (in container '')", made.name));
+        }
+        for (field, value, is_optional) in &mut made.fields {
+            let mut ty = self.visit(value);
+            if *is_optional && let Type::Optional(inner) = ty {
+                ty = (*inner).clone();
+            }
+            match made::field_type(&made.name, field) {
+                _ if !is_known => {}
+                None => self.fault(value.at, format!("undefined field '{field}'")),
+                Some(wanted) if !wanted.fits(&ty) => {
+                    let reason =
+                        format!("expected type of field '{field}' is '{wanted}' but provided type is '{ty}'");
+                    self.fault(value.at, reason);
+                }
+                Some(_) => {}
+            }
+        }
+        if is_known { Type::Made(made.name.clone()) } else { Type::Dyn }
+    }
+
     fn call(&mut self, function: &str, target: Option<&Expr>, args: &[Expr], at: usize) -> Type {
         let types: Vec<&Type> = target.into_iter().chain(args).map(|arg| &arg.ty).collect();
         let mut result: Option<Type> = None;
@@ -443,6 +471,7 @@ pub(crate) fn uses(expr: &Expr, name: &str) -> bool {
         Node::Binary(_, sides) => sides.iter().any(|side| uses(side, name)),
         Node::List(items) => items.iter().any(|(item, _)| uses(item, name)),
         Node::Map(pairs) => pairs.iter().any(|(key, value, _)| uses(key, name) || uses(value, name)),
+        Node::Made(made) => made.fields.iter().any(|(_, value, _)| uses(value, name)),
         Node::Comprehension(walk) => {
             uses(&walk.range, name)
                 || (!walk.variables.iter().any(|variable| variable == name)

@@ -7,6 +7,8 @@ use crate::signatures::{Cost, SIGNATURES};
 /// What making a list, or a map, costs.
 pub(crate) const LIST_COST: u64 = 10;
 pub(crate) const MAP_COST: u64 = 30;
+/// What making an object costs.
+pub(crate) const OBJECT_COST: u64 = 40;
 
 /// A tenth of a size, at least one for what is not empty.
 pub(crate) fn tenth(size: u64) -> u64 {
@@ -43,6 +45,7 @@ pub(crate) fn cost_max(expr: &Expr) -> u64 {
         Node::Map(pairs) => {
             sum(pairs.iter().flat_map(|(key, value, _)| [key, value])).saturating_add(MAP_COST)
         }
+        Node::Made(made) => sum(made.fields.iter().map(|(_, value, _)| value)).saturating_add(OBJECT_COST),
         Node::Call { function, target, args } => {
             let all: Vec<&Expr> = target.as_deref().into_iter().chain(args).collect();
             sum(all.iter().copied()).saturating_add(call_cost(function, &all))

@@ -1,7 +1,7 @@
 //! Running an expression. Every step is paid for out of a budget; when that is used up the run ends.
 
-use crate::ast::{Binary, Comprehension, Expr, Literal, Node, OptionalMap, Walk};
-use crate::cost::{LIST_COST, MAP_COST, tenth};
+use crate::ast::{Binary, Comprehension, Expr, Literal, Made, Node, OptionalMap, Walk};
+use crate::cost::{LIST_COST, MAP_COST, OBJECT_COST, tenth};
 use crate::functions::{self, Patterns};
 use crate::value::Val;
 use mainstay_apiserver_machinery::structural::ListType;
@@ -80,6 +80,7 @@ impl<'a> Run<'a, '_> {
             Node::List(items) => self.list(items),
             Node::Map(pairs) => self.map(pairs),
             Node::Call { function, target, args } => self.call(function, target.as_deref(), args),
+            Node::Made(made) => self.made(made),
             Node::Comprehension(walk) => self.comprehension(walk),
             Node::OptionalMap(map) => self.optional_map(map),
         }
@@ -253,6 +254,20 @@ impl<'a> Run<'a, '_> {
             }
         }
         Ok(Val::Map(out.into()))
+    }
+
+    fn made(&mut self, made: &'a Made) -> Evaluated<'a> {
+        self.meter.charge(OBJECT_COST)?;
+        let mut fields: Vec<(SmolStr, Val<'a>)> = Vec::with_capacity(made.fields.len());
+        for (name, value, is_optional) in &made.fields {
+            match self.value(value)? {
+                Val::Optional(inner) if *is_optional => {
+                    fields.extend(inner.map(|inner| (name.clone(), (*inner).clone())));
+                }
+                value => fields.push((name.clone(), value)),
+            }
+        }
+        Ok(Val::Made(Arc::new((made.name.clone(), fields))))
     }
 
     fn call(&mut self, function: &str, target: Option<&'a Expr>, args: &'a [Expr]) -> Evaluated<'a> {

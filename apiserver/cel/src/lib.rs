@@ -15,6 +15,7 @@ mod cost;
 mod eval;
 mod functions;
 mod lexer;
+mod made;
 mod parser;
 mod program;
 mod shape;

@@ -1,6 +1,6 @@
 //! From words to a tree. Depth and size are bounded, so that whatever walks the tree later ends without a check of its own.
 
-use crate::ast::{Binary, Comprehension, Expr, Literal, Node, OptionalMap, Walk};
+use crate::ast::{Binary, Comprehension, Expr, Literal, Made, Node, OptionalMap, Walk};
 use crate::lexer::{Placed, Token, lex};
 use smol_str::{SmolStr, format_smolstr};
 
@@ -35,7 +35,8 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// Functions that stand in a namespace.
-const QUALIFIED: [&str; 24] = [
+const QUALIFIED: [&str; 25] = [
+    "jsonpatch.escapeKey",
     "sets.contains",
     "sets.equivalent",
     "sets.intersects",
@@ -276,6 +277,13 @@ impl Parser {
             let at = self.at();
             let next = match self.peek() {
                 Token::Sign(sign @ ("." | ".?" | "[" | "[?")) => *sign,
+                Token::Sign("{" | "{?") => match type_name(&operand) {
+                    Some(name) => {
+                        operand = self.made(name, operand.at)?;
+                        continue;
+                    }
+                    None => return Ok(operand),
+                },
                 _ => return Ok(operand),
             };
             length += 1;
@@ -411,6 +419,28 @@ impl Parser {
         Ok(Expr::new(at, Node::Map(pairs)))
     }
 
+    /// The members of an object of a named type.
+    fn made(&mut self, name: SmolStr, at: usize) -> Parsed {
+        let mut is_optional = *self.peek() == Token::Sign("{?");
+        self.next += 1;
+        let mut fields = Vec::new();
+        while is_optional || !self.eat("}") {
+            is_optional = is_optional || self.eat("?");
+            let (Token::Ident(field) | Token::Quoted(field)) = self.take() else {
+                self.next -= 1;
+                return self.unexpected();
+            };
+            self.expect(":")?;
+            fields.push((field, self.expression()?, is_optional));
+            is_optional = false;
+            if !self.eat(",") {
+                self.expect("}")?;
+                break;
+            }
+        }
+        Ok(Expr::new(at, Node::Made(Box::new(Made { name, fields }))))
+    }
+
     fn named(&mut self, name: SmolStr, at: usize) -> Parsed {
         let literal = match name.as_str() {
             "true" => Some(Literal::Bool(true)),
@@ -437,6 +467,17 @@ impl Parser {
             };
         }
         Ok(Expr::new(at, Node::Call { function: name, target: None, args }))
+    }
+}
+
+/// The name of a type that a chain of members spells.
+fn type_name(expr: &Expr) -> Option<SmolStr> {
+    match &expr.node {
+        Node::Ident(name) => Some(name.clone()),
+        Node::Select { operand, field, is_optional: false } => {
+            Some(format_smolstr!("{}.{field}", type_name(operand)?))
+        }
+        _ => None,
     }
 }
 

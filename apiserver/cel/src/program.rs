@@ -30,6 +30,8 @@ pub struct Variable {
 pub struct Environment {
     /// The names.
     pub variables: Vec<Variable>,
+    /// Whether expressions may make objects: `Object{…}`, `Object.spec{…}`, `JSONPatch{…}`.
+    pub makes_objects: bool,
 }
 
 /// Why a text is no program; the text is upstream's: each fault with the line that it is in.
@@ -48,7 +50,14 @@ pub struct Program {
 impl Environment {
     /// An environment of one name.
     pub fn of(variables: Vec<Variable>) -> Self {
-        Self { variables }
+        Self { variables, makes_objects: false }
+    }
+
+    /// The same environment, whose expressions may make objects.
+    #[must_use]
+    pub fn making_objects(mut self) -> Self {
+        self.makes_objects = true;
+        self
     }
 
     /// Reads and checks an expression.
@@ -63,7 +72,7 @@ impl Environment {
             let ty = if variable.is_optional { Type::optional(ty) } else { ty };
             Known { name: variable.name.clone(), ty, place: Some(Arc::clone(&variable.shape)) }
         });
-        let faults = check(&mut expr, known.collect());
+        let faults = check(&mut expr, known.collect(), self.makes_objects);
         if !faults.is_empty() {
             return Err(told(text, &faults));
         }

@@ -160,6 +160,7 @@ pub(crate) static SIGNATURES: &[Signature] = &[
     member("join", &[P::ListStr, P::Str], P::Str, Cost::Items),
     member("format", &[P::Str, P::ListA], P::Str, Cost::Walk),
     global("strings.quote", &[P::Str], P::Str, Cost::Walk),
+    global("jsonpatch.escapeKey", &[P::Str], P::Str, Cost::Walk),
     member("find", &[P::Str, P::Str], P::Str, Cost::Regex),
     member("findAll", &[P::Str, P::Str], P::ListStr, Cost::Regex),
     member("findAll", &[P::Str, P::Str, P::Int], P::ListStr, Cost::Regex),

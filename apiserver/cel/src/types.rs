@@ -1,6 +1,7 @@
 //! Types of expressions.
 
 use crate::shape::Shape;
+use smol_str::SmolStr;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub enum Type {
     Optional(Arc<Type>),
     /// One of Kubernetes' own types, by name.
     Named(&'static str),
+    /// An object that expressions make, by the name of its type.
+    Made(SmolStr),
     /// A type as a value.
     Type,
 }
@@ -68,6 +71,7 @@ impl Type {
             (Self::Map(one), Self::Map(other)) => one.0.fits(&other.0) && one.1.fits(&other.1),
             (Self::Object(one), Self::Object(other)) => Arc::ptr_eq(one, other) || one == other,
             (Self::Named(one), Self::Named(other)) => one == other,
+            (Self::Made(one), Self::Made(other)) => one == other,
             (Self::Null, other) | (other, Self::Null) => {
                 matches!(
                     other,
@@ -75,6 +79,7 @@ impl Type {
                         | Self::Object(_)
                         | Self::Optional(_)
                         | Self::Named(_)
+                        | Self::Made(_)
                         | Self::Timestamp
                         | Self::Duration
                 )
@@ -112,6 +117,7 @@ impl fmt::Display for Type {
             Self::Object(shape) => f.write_str(&shape.name),
             Self::Optional(value) => write!(f, "optional_type({value})"),
             Self::Named(name) => f.write_str(name),
+            Self::Made(name) => f.write_str(name),
             Self::Type => f.write_str("type"),
         }
     }

@@ -53,6 +53,8 @@ pub enum Val<'a> {
     Semver(Arc<crate::functions::Semver>),
     /// A named format.
     Format(&'static str),
+    /// An object that the expression made: the name of its type, and its members.
+    Made(Arc<(SmolStr, Vec<(SmolStr, Val<'a>)>)>),
     /// A type.
     Type(&'static str),
 }
@@ -117,6 +119,7 @@ impl<'a> Val<'a> {
             Self::Cidr(..) => crate::signatures::CIDR,
             Self::Semver(_) => crate::signatures::SEMVER,
             Self::Format(_) => crate::signatures::FORMAT,
+            Self::Made(_) => "Object",
             Self::Type(_) => "type",
         }
     }
@@ -168,6 +171,9 @@ impl<'a> Val<'a> {
                 let found = pairs.iter().find(|(key, _)| matches!(key, Self::Str(key) if key == name));
                 found.map(|(_, value)| Ok(value.clone()))
             }
+            Self::Made(made) => {
+                made.1.iter().find(|(known, _)| known == name).map(|(_, value)| Ok(value.clone()))
+            }
             Self::Tree(Value::Map(map), Some(shape)) if shape.kind == ShapeKind::Object => {
                 let field = shape.member(name)?;
                 map.get(&field.name).map(|value| Self::of_tree(value, Some(&*field.shape)))
@@ -198,6 +204,14 @@ impl<'a> Val<'a> {
             (Self::Cidr(one, bits), Self::Cidr(other, others)) => one == other && bits == others,
             (Self::Ip(one), Self::Ip(other)) => one == other,
             (Self::Semver(one), Self::Semver(other)) => one.compare(other).is_eq(),
+            (Self::Made(one), Self::Made(other)) => {
+                let has = |name: &SmolStr, value: &Self| {
+                    other.1.iter().any(|(known, other)| known == name && value.equals(other))
+                };
+                one.0 == other.0
+                    && one.1.len() == other.1.len()
+                    && one.1.iter().all(|(name, value)| has(name, value))
+            }
             _ => self.equal_parts(other).unwrap_or_else(|| self.compare(other) == Some(Ordering::Equal)),
         }
     }

@@ -140,6 +140,11 @@ pub(crate) fn shown(value: &Val<'_>) -> String {
         Val::Cidr(address, bits) => format!("{address}/{bits}"),
         Val::Semver(version) => version.to_string(),
         Val::Format(name) | Val::Type(name) => (*name).to_owned(),
+        Val::Made(made) => {
+            let fields: Vec<String> =
+                made.1.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
+            format!("{}{{{}}}", made.0, fields.join(", "))
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn call<'a>(function: &str, _is_member: bool, args: &[Val<'a>]) -> Op
         ("trim", []) => Ok(text(one.trim())),
         ("reverse", []) => Ok(text(one.chars().rev().collect::<String>())),
         ("strings.quote", []) => Ok(text(quote(one))),
+        ("jsonpatch.escapeKey", []) => Ok(text(one.replace('~', "~0").replace('/', "~1"))),
         ("charAt", [Val::Int(at)]) => char_at(one, *at),
         ("indexOf", [Val::Str(part)]) => index_of(one, part, 0),
         ("indexOf", [Val::Str(part), Val::Int(from)]) => index_of(one, part, *from),
