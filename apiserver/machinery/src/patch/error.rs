@@ -11,6 +11,12 @@ pub enum PatchError {
     /// The patch does not fit the object: 422.
     #[error("{0}")]
     Unprocessable(String),
+    /// A test of the patch failed: 422.
+    #[error("testing value {path} failed: test failed")]
+    TestFailed {
+        /// What was tested.
+        path: String,
+    },
     /// The patch has too many operations: 413.
     #[error("The allowed maximum operations in a JSON patch is {limit}, got {count}")]
     TooLarge {
@@ -26,7 +32,7 @@ impl PatchError {
     pub fn to_status(&self) -> Status {
         match self {
             Self::Malformed(text) => Status::bad_request(text.clone()),
-            Self::Unprocessable(_) => Status::failure(
+            Self::Unprocessable(_) | Self::TestFailed { .. } => Status::failure(
                 422,
                 "Invalid",
                 format!("the server rejected our request due to an error in our request: {self}"),

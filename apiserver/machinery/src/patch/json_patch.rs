@@ -159,7 +159,7 @@ impl<'a> Operation<'a> {
         if found.unwrap_or(&Value::Null) == self.value.unwrap_or(&Value::Null) {
             Ok(())
         } else {
-            unprocessable(format!("testing value {path} failed: test failed"))
+            Err(PatchError::TestFailed { path: path.to_owned() })
         }
     }
 }

@@ -19,6 +19,6 @@ pub use accept::{accept, check_identity};
 pub use age::human_duration;
 pub use create::{Creation, prepare_create, validate_create};
 pub use name::{NAME_SUFFIX_LENGTH, name_suffix};
-pub use owners::{Author, apply, track};
+pub use owners::{Author, apply, lay_over, track};
 pub use stamp::{parse_timestamp, timestamp};
 pub use update::{Target, is_unchanged, prepare_update, removes_object, validate_update};

@@ -4,7 +4,7 @@ use super::{Target, timestamp};
 use crate::json::{self, Strictness};
 use crate::kind::Kind;
 use crate::object::Meta;
-use crate::ownership::{self, Application, FieldSet, Shape, Writing};
+use crate::ownership::{self, Application, FieldSet, LayError, Shape, Writing};
 use crate::structural::Structural;
 use crate::value::Value;
 use mainstay_proto_api::Status;
@@ -87,4 +87,13 @@ pub fn apply(
     let decoded = json::conform(&merged, kind.schema(), Strictness::Ignore)
         .map_err(|error| Status::failure(500, "", format!("failed to convert new object: {error}")))?;
     Ok(decoded.value)
+}
+
+/// `live` with what a mutating policy states (`config`, of the same version and kind) laid over it. Owners play no part.
+///
+/// # Errors
+/// A config that does not fit the schema, or that states what is owned as a whole.
+pub fn lay_over(kind: &Kind, live: &Value, config: &Value) -> Result<Value, LayError> {
+    let structural = kind.rules.structural();
+    ownership::lay_over(shape(kind, structural.as_deref()), live, config)
 }
