@@ -404,6 +404,17 @@ pub trait Rules: Sync {
     /// Brings an object that comes out of the store to the present schema, which may have changed since it was stored.
     fn loaded(&self, _object: &mut Value) {}
 
+    /// Who converts between the versions of a custom kind, as its definition has it (`spec.conversion.webhook`); none
+    /// where [`Rules::from_storage`] and [`Rules::to_storage`] do.
+    fn converter(&self) -> Option<Arc<Value>> {
+        None
+    }
+
+    /// The kind of another version of the same definition, whether it is served or not; none but for custom kinds.
+    fn version(&self, _name: &str) -> Option<&'static Kind> {
+        None
+    }
+
     /// Turns the stored form into the served one, where they differ.
     #[allow(clippy::wrong_self_convention, reason = "the rules convert an object, not themselves")]
     fn from_storage(&self, _object: &mut Value) {}

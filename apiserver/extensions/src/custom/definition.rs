@@ -35,9 +35,6 @@ pub enum DefinitionError {
     /// No version is marked as the stored one.
     #[error("no version is stored")]
     NotStored,
-    /// Objects would have to be converted by a webhook.
-    #[error("conversion between versions by a webhook is not built yet")]
-    Webhook,
 }
 
 /// Where a version keeps what a Scale shows: names from the object down.
@@ -103,6 +100,8 @@ pub struct Definition {
     pub is_namespaced: bool,
     /// Every version, in the definition's order.
     pub versions: Vec<Version>,
+    /// `spec.conversion.webhook`, where a webhook converts between the versions.
+    pub converter: Option<Arc<Value>>,
 }
 
 impl Definition {
@@ -122,9 +121,8 @@ impl Definition {
         if !versions.iter().any(|version| version.is_stored) {
             return Err(DefinitionError::NotStored);
         }
-        if versions.len() > 1 && crd.path_str(&["spec", "conversion", "strategy"]) == Some("Webhook") {
-            return Err(DefinitionError::Webhook);
-        }
+        let is_webhook = crd.path_str(&["spec", "conversion", "strategy"]) == Some("Webhook");
+        let converter = crd.path(&["spec", "conversion", "webhook"]).filter(|_| is_webhook).cloned();
         Ok(Self {
             name: Meta(crd).name().into(),
             group,
@@ -136,6 +134,7 @@ impl Definition {
             categories: texts(names.path_list(&["categories"])),
             is_namespaced: crd.path_str(&["spec", "scope"]) == Some("Namespaced"),
             versions,
+            converter: converter.map(Arc::new),
         })
     }
 }

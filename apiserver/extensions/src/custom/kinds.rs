@@ -72,16 +72,20 @@ pub fn kinds_of(definition: &Arc<Definition>) -> Result<Faces, KindError> {
     let at = definition.versions.iter().position(|version| version.is_stored).ok_or(KindError::NotStored)?;
     let stored_version = definition.versions.get(at).ok_or(KindError::NotStored)?;
     let stored = face(definition, stored_version, None)?;
-    let mut all = Vec::with_capacity(definition.versions.len());
+    let mut all: Vec<&'static Face> = Vec::with_capacity(definition.versions.len());
     let mut served = Vec::new();
     for (index, version) in definition.versions.iter().enumerate() {
         let face =
             if index == at { stored } else { face(definition, version, Some((stored, stored_version)))? };
-        face.rules.set(Some(Arc::new(Live::new(definition, index, at))));
         all.push(face);
         if version.is_served {
             served.push(&face.kind);
         }
+    }
+    let names = definition.versions.iter().map(|version| version.name.clone());
+    let siblings: Arc<[_]> = names.zip(all.iter().map(|face| &face.kind)).collect();
+    for (index, face) in all.iter().enumerate() {
+        face.rules.set(Some(Arc::new(Live::new(definition, (index, at), &siblings))));
     }
     Ok(Faces { stored: &stored.kind, served, all })
 }

@@ -1,6 +1,7 @@
 //! The kinds that definitions make: their rules, tables and names.
 
 mod column;
+pub mod conversion;
 mod definition;
 mod embedded;
 mod formats;

@@ -7,7 +7,7 @@ use super::list_types::check_list_types;
 use super::rule_tree::check_rules;
 use super::values::{ValueCheck, check_update};
 use arc_swap::ArcSwapOption;
-use mainstay_apiserver_machinery::kind::{Column, Rules, restore, restore_except, restore_meta};
+use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, restore, restore_except, restore_meta};
 use mainstay_apiserver_machinery::structural::{
     Structural, apply_defaults, drop_forbidden_nulls, prune_root,
 };
@@ -35,11 +35,20 @@ pub(super) struct Live {
     definition: Arc<Definition>,
     index: usize,
     stored: usize,
+    /// The kinds of all versions.
+    siblings: Siblings,
 }
 
+/// Kinds by version.
+pub(super) type Siblings = Arc<[(SmolStr, &'static Kind)]>;
+
 impl Live {
-    pub(super) fn new(definition: &Arc<Definition>, index: usize, stored: usize) -> Self {
-        Self { definition: Arc::clone(definition), index, stored }
+    pub(super) fn new(
+        definition: &Arc<Definition>,
+        (index, stored): (usize, usize),
+        siblings: &Siblings,
+    ) -> Self {
+        Self { definition: Arc::clone(definition), index, stored, siblings: Arc::clone(siblings) }
     }
 
     fn version(&self) -> Option<&Version> {
@@ -142,6 +151,15 @@ impl Rules for CustomRules {
 
     fn loaded(&self, object: &mut Value) {
         self.with(|version| conform(object, &version.schema));
+    }
+
+    fn converter(&self) -> Option<Arc<Value>> {
+        self.live.load().as_ref().and_then(|live| live.definition.converter.clone())
+    }
+
+    fn version(&self, name: &str) -> Option<&'static Kind> {
+        let live = self.live.load();
+        live.as_ref()?.siblings.iter().find(|(version, _)| version == name).map(|(_, kind)| *kind)
     }
 
     fn from_storage(&self, object: &mut Value) {
