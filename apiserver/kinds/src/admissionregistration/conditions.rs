@@ -1,30 +1,30 @@
 //! The check of match conditions: named expressions that must all be true.
 
+use super::expressions::Expressions;
+use mainstay_apiserver_cel::Type;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use std::collections::HashSet;
 
 const CONDITIONS_MAX: usize = 64;
 
-pub(super) fn validate(conditions: &At<'_>, errors: &mut ErrorList) {
+/// Checks match conditions, which may use `params` where the object has any.
+pub(super) fn validate(conditions: &At<'_>, has_params: bool, errors: &mut ErrorList) {
+    if conditions.is_empty() {
+        return;
+    }
     if conditions.len() > CONDITIONS_MAX {
         errors.too_many(&conditions.path, conditions.len(), CONDITIONS_MAX);
     }
+    let expressions = Expressions::new(has_params, false);
     let mut seen = HashSet::new();
     for condition in conditions.items() {
         let name = condition.get("name");
-        validate_expression(&condition.get("expression"), errors);
+        expressions.check(&condition.get("expression"), Some(&Type::Bool), errors);
         if name.require(errors, "") {
             name.invalid_each(errors, names::qualified_name(name.text()));
             if !seen.insert(name.text()) {
                 errors.duplicate(&name.path, name.text());
             }
         }
-    }
-}
-
-/// Checks that there is an expression.
-pub(super) fn validate_expression(expression: &At<'_>, errors: &mut ErrorList) {
-    if expression.text().trim().is_empty() {
-        errors.required(&expression.path, "");
     }
 }

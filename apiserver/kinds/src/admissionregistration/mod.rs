@@ -1,12 +1,14 @@
-//! Kinds of admissionregistration.k8s.io/v1. That their expressions compile is for those to say who run them.
+//! Kinds of admissionregistration.k8s.io/v1.
 
 mod binding;
 mod client_config;
 mod conditions;
+mod expressions;
 mod policy;
 mod resource_rules;
 mod webhook_configuration;
 
 pub use binding::{MUTATING_ADMISSION_POLICY_BINDING, VALIDATING_ADMISSION_POLICY_BINDING};
+pub use expressions::ADMISSION_NAMES;
 pub use policy::{MUTATING_ADMISSION_POLICY, VALIDATING_ADMISSION_POLICY};
 pub use webhook_configuration::{MUTATING_WEBHOOK_CONFIGURATION, VALIDATING_WEBHOOK_CONFIGURATION};

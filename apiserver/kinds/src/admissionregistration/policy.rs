@@ -1,11 +1,13 @@
 //! admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
 
-use super::conditions::{self, validate_expression};
+use super::conditions;
+use super::expressions::Expressions;
 use super::resource_rules;
 use super::webhook_configuration::REGISTRATION;
 use crate::formats::validate_conditions;
 use crate::shape::Body;
 use crate::table;
+use mainstay_apiserver_cel::Type;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
@@ -70,12 +72,15 @@ impl Rules for Policy {
         } else {
             errors.required(&constraints.path, "");
         }
-        conditions::validate(&spec.get("matchConditions"), errors);
-        validate_variables(&spec.get("variables"), errors);
+        conditions::validate(&spec.get("matchConditions"), kind.is_set(), errors);
+        let expressions = Expressions::new(kind.is_set(), true);
         if self.mutates {
-            validate_mutations(&spec, errors);
+            let expressions = expressions.making_objects();
+            validate_variables(&spec.get("variables"), &expressions, errors);
+            validate_mutations(&spec, &expressions, errors);
         } else {
-            validate_validations(&spec, errors);
+            validate_variables(&spec.get("variables"), &expressions, errors);
+            validate_validations(&spec, &expressions, errors);
         }
     }
 
@@ -158,21 +163,21 @@ fn is_identifier(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn validate_variables(variables: &At<'_>, errors: &mut ErrorList) {
+fn validate_variables(variables: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
     let mut seen = HashSet::new();
     for variable in variables.items() {
         let name = variable.get("name");
         if name.require(errors, "") && !is_identifier(name.text()) {
             name.invalid(errors, "name is not a valid CEL identifier");
         }
-        validate_expression(&variable.get("expression"), errors);
+        expressions.check(&variable.get("expression"), None, errors);
         if !name.is_empty() && !seen.insert(name.text()) {
             errors.duplicate(&name.path, name.text());
         }
     }
 }
 
-fn validate_validations(spec: &At<'_>, errors: &mut ErrorList) {
+fn validate_validations(spec: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
     let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         for list in [&validations, &annotations] {
@@ -185,6 +190,8 @@ fn validate_validations(spec: &At<'_>, errors: &mut ErrorList) {
         let expression = validation.get("expression");
         if expression.text().trim().is_empty() {
             errors.required(&expression.path, "expression is not specified");
+        } else {
+            expressions.check(&expression, Some(&Type::Bool), errors);
         }
         let (message, computed) = (validation.get("message"), validation.get("messageExpression"));
         if !message.is_empty() && message.text().trim().is_empty() {
@@ -196,16 +203,18 @@ fn validate_validations(spec: &At<'_>, errors: &mut ErrorList) {
         }
         if computed.is_set() && !computed.is_empty() && computed.text().trim().is_empty() {
             computed.invalid(errors, "must be non-empty if specified");
+        } else if !computed.is_empty() {
+            expressions.check(&computed, Some(&Type::Str), errors);
         }
         let reason = validation.get("reason");
         if reason.is_set() {
             reason.one_of(errors, REASONS);
         }
     }
-    validate_annotations(&annotations, errors);
+    validate_annotations(&annotations, expressions, errors);
 }
 
-fn validate_annotations(annotations: &At<'_>, errors: &mut ErrorList) {
+fn validate_annotations(annotations: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
     if annotations.len() > ANNOTATIONS_MAX {
         let text = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
         annotations.invalid(errors, &text);
@@ -215,6 +224,8 @@ fn validate_annotations(annotations: &At<'_>, errors: &mut ErrorList) {
         let (key, value) = (annotation.get("key"), annotation.get("valueExpression"));
         if value.text().trim().is_empty() {
             errors.required(&value.path, "valueExpression is not specified");
+        } else {
+            expressions.check(&value, None, errors);
         }
         key.invalid_each(errors, names::qualified_name(key.text()));
         if !seen.insert(key.text()) {
@@ -223,14 +234,14 @@ fn validate_annotations(annotations: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_mutations(spec: &At<'_>, errors: &mut ErrorList) {
+fn validate_mutations(spec: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
     let mutations = spec.get("mutations");
     mutations.require(errors, "mutations must contain at least one item");
     for mutation in mutations.items() {
         let kind = mutation.get("patchType");
-        let part = match kind.text() {
-            "JSONPatch" => "jsonPatch",
-            "ApplyConfiguration" => "applyConfiguration",
+        let (part, wanted) = match kind.text() {
+            "JSONPatch" => ("jsonPatch", Type::list(Type::Made("JSONPatch".into()))),
+            "ApplyConfiguration" => ("applyConfiguration", Type::Made("Object".into())),
             other => {
                 errors.not_supported(&kind.path, other, &["ApplyConfiguration", "JSONPatch"]);
                 continue;
@@ -238,7 +249,7 @@ fn validate_mutations(spec: &At<'_>, errors: &mut ErrorList) {
         };
         let body = mutation.get(part);
         if body.is_set() {
-            validate_expression(&body.get("expression"), errors);
+            expressions.check(&body.get("expression"), Some(&wanted), errors);
         } else {
             errors.required(&body.path, &format!("must be specified when patchType is {}", kind.text()));
         }

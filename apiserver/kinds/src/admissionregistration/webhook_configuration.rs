@@ -123,7 +123,7 @@ fn validate_webhook(webhook: &At<'_>, errors: &mut ErrorList) {
     resource_rules::validate_selectors(webhook, errors);
     client_config::validate(&webhook.get("clientConfig"), errors);
     validate_review_versions(&webhook.get("admissionReviewVersions"), errors);
-    conditions::validate(&webhook.get("matchConditions"), errors);
+    conditions::validate(&webhook.get("matchConditions"), false, errors);
 }
 
 fn validate_review_versions(versions: &At<'_>, errors: &mut ErrorList) {
