@@ -42,6 +42,9 @@ pub enum Failure {
         /// The bound.
         max: usize,
     },
+    /// What is to be answered already.
+    #[error("{}", .0.message)]
+    Answered(Status),
     /// Too many concurrent writers of one object.
     #[error("{kind} {name:?} was changed by others in {attempts} attempts")]
     Contention {
@@ -75,6 +78,7 @@ pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
         Failure::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
             Status::server_timeout(group, resource, "write", 1)
         }
+        Failure::Answered(status) => status.clone(),
         Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
         Failure::Read(RangeError::Compacted { wanted, floor })
         | Failure::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),

@@ -17,6 +17,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod cache;
+pub mod callout;
 mod compactor;
 pub mod config;
 pub mod core;

@@ -1,8 +1,7 @@
 //! Steps between decoding and storing: mutating ones before the kind's preparation, validating ones after its checks.
 //!
-//! The order is upstream's. Of the steps that upstream has on by default, these are not built: `MutatingAdmissionPolicy`,
-//! and `StorageObjectInUseProtection`, whose finalizers need controllers that take them away again. Webhooks and
-//! validating policies are asked where their objects are served.
+//! The order is upstream's. Of the steps that upstream has on by default, `StorageObjectInUseProtection` is not built: its
+//! finalizers need controllers that take them away again. Webhooks and policies are asked where their objects are served.
 
 pub mod certificates;
 pub mod chain;
@@ -18,6 +17,7 @@ pub mod pod_security;
 pub mod policy;
 pub mod priority;
 pub mod rbac_escalation;
+mod reread;
 pub mod resource_quota;
 pub mod runtime_class;
 pub mod service_account;

@@ -26,14 +26,14 @@ use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::node_taint::NodeTaint;
 use crate::admission::pod_security::PodSecurity;
-use crate::admission::policy::ValidatingPolicies;
+use crate::admission::policy::{MutatingPolicies, ValidatingPolicies};
 use crate::admission::priority::Priority;
 use crate::admission::rbac_escalation::RbacEscalation;
 use crate::admission::resource_quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccountStep;
 use crate::admission::signing_requests::SigningRequests;
-use crate::admission::webhook::{Caller, MutatingWebhooks, ValidatingWebhooks};
+use crate::admission::webhook::{MutatingWebhooks, ValidatingWebhooks};
 use crate::admission::{Chain, Step};
 use crate::authn::anonymous::Anonymous;
 use crate::authn::certificate::{CertificateAuthenticator, VerifierError};
@@ -45,8 +45,9 @@ use crate::authz::Authorizer;
 use crate::authz::aggregator::Aggregator;
 use crate::authz::feed::PolicyFeed;
 use crate::authz::node::NodeAuthorizer;
+use crate::callout::Caller;
 use crate::config::ServerConfig;
-use crate::extensions::CustomKinds;
+use crate::extensions::{CustomKinds, WebhookConverter};
 use crate::handlers::Writer;
 use crate::registry::Registry;
 use crate::reviews::{AccessReview, RulesReview, SelfSubjectReview, TokenReview};
@@ -132,8 +133,11 @@ pub fn assemble(
         node_ports: config.node_ports.clone(),
         randomness: Arc::clone(&config.randomness),
     })?);
+    let caller = Caller::new(registry.clone(), tasks.clone());
+    let converter = WebhookConverter::new(caller.clone(), Arc::clone(&config.randomness));
+    registry.set_converter(Arc::new(converter));
     let mut steps = in_tree(config, registry, &authorizer);
-    steps.extend(webhooks(config, registry, tasks)?);
+    steps.extend(webhooks(config, registry, caller)?);
     steps.push(Arc::new(ResourceQuota::new(registry.clone(), mainstay_apiserver_kinds::all())));
     // Upstream has these three in the storage layer, after admission.
     steps.push(Arc::new(SigningRequests::new(Arc::clone(&config.clock))));
@@ -301,16 +305,20 @@ fn in_tree(config: &ServerConfig, registry: &Registry, authorizer: &Authorizer) 
     ]
 }
 
-/// The steps that ask webhooks, where their configurations are served.
+/// The steps of policies and webhooks, in upstream's order, where their configurations are served.
 fn webhooks(
     config: &ServerConfig,
     registry: &Registry,
-    tasks: &Tasks,
+    caller: Caller,
 ) -> Result<Vec<Arc<dyn Step>>, AssembleError> {
     let failed = |status: Status| AssembleError::Webhooks(status.message);
-    let caller = Caller::new(registry.clone(), tasks.clone());
     let configurations = |plural| by_gvr("admissionregistration.k8s.io", "v1", plural);
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    if let (Some(policies), Some(bindings)) =
+        (configurations("mutatingadmissionpolicies"), configurations("mutatingadmissionpolicybindings"))
+    {
+        steps.push(Arc::new(MutatingPolicies::new(registry, policies, bindings).map_err(failed)?));
+    }
     if let Some(kind) = configurations("mutatingwebhookconfigurations") {
         let randomness = Arc::clone(&config.randomness);
         let step = MutatingWebhooks::new(registry, kind, caller.clone(), randomness);

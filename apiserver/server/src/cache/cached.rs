@@ -93,6 +93,9 @@ impl Cached {
         };
         if kind.is_custom {
             let mut object = json::decode_free(value).map_err(|error| failed(error.to_string()))?;
+            // It may have been stored when another version was the stored one.
+            let version = Meta(&object).api_version().rsplit('/').next().unwrap_or_default();
+            let kind = kind.rules.version(version).unwrap_or(kind);
             kind.rules.loaded(&mut object);
             return Ok(Self::custom(kind, object, revision));
         }
@@ -146,10 +149,13 @@ impl Cached {
     /// The object as a tree in the served form of `kind`, which may differ from the stored one.
     ///
     /// # Errors
-    /// Bytes that cannot be decoded.
+    /// Bytes that cannot be decoded; a form that only a webhook makes: see `Registry::in_form`.
     pub fn decode_served(&self, kind: &'static Kind) -> Result<Value, StoredDataError> {
         let mut object = self.decode()?;
         if kind != self.kind {
+            if kind.rules.converter().is_some() {
+                return Err(self.failed(format!("{} is not converted yet", kind.api_version())));
+            }
             kind.rules.from_storage(&mut object);
             MetaMut(&mut object).set_type(&kind.api_version(), kind.kind);
         }

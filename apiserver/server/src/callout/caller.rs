@@ -1,4 +1,4 @@
-//! [`Caller`]: one POST to a hook over TLS, within a deadline, with a bounded answer. Connections are kept per hook.
+//! [`Caller`]: one POST to a webhook over TLS, within a deadline, with a bounded answer. Connections are kept per webhook.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use smol_str::SmolStr;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::hook::{Hook, Place};
+use super::callee::{Callee, Place};
 use crate::registry::Registry;
 use crate::stream::proxy_target::{ProxyName, service_target};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// Idle connections kept for one hook.
+/// Idle connections kept for one webhook.
 const IDLE_MAX: usize = 4;
 /// Hooks whose connections are kept; beyond it all are closed.
 const HOOKS_MAX: usize = 256;
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// Why a hook could not be asked; the text follows `failed to call webhook: `.
+/// Why a webhook could not be asked; the text follows upstream's, such as `failed to call webhook: `.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// The hook's place is none that can be called.
@@ -84,7 +84,7 @@ impl Caller {
     ///
     /// # Cancel safety
     /// A call that is dropped leaves nothing behind; the hook may have seen it.
-    pub(super) async fn post(&self, hook: &Hook, body: Vec<u8>) -> Result<Bytes, ClientError> {
+    pub async fn post(&self, hook: &Callee, body: Vec<u8>) -> Result<Bytes, ClientError> {
         let destination = self.destination(hook)?;
         let failed = |why: String| ClientError::Call { url: destination.url.clone(), why };
         let call = self.exchange(hook, &destination, Bytes::from(body));
@@ -96,7 +96,7 @@ impl Caller {
         }
     }
 
-    async fn exchange(&self, hook: &Hook, to: &Destination, body: Bytes) -> Result<(u16, Bytes), String> {
+    async fn exchange(&self, hook: &Callee, to: &Destination, body: Bytes) -> Result<(u16, Bytes), String> {
         let request = |body: Bytes| {
             Request::builder()
                 .method(Method::POST)
@@ -122,7 +122,7 @@ impl Caller {
 
     async fn read(
         &self,
-        hook: &Hook,
+        hook: &Callee,
         sender: Sender,
         answer: http::Response<hyper::body::Incoming>,
     ) -> Result<(u16, Bytes), String> {
@@ -149,7 +149,7 @@ impl Caller {
         }
     }
 
-    async fn connect(&self, hook: &Hook, to: &Destination) -> Result<Sender, String> {
+    async fn connect(&self, hook: &Callee, to: &Destination) -> Result<Sender, String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&hook.ca_pem) {
             let certificate = certificate.map_err(|error| format!("caBundle: {error}"))?;
@@ -190,7 +190,7 @@ impl Caller {
         Ok(sender)
     }
 
-    fn destination(&self, hook: &Hook) -> Result<Destination, ClientError> {
+    fn destination(&self, hook: &Callee) -> Result<Destination, ClientError> {
         let seconds = hook.timeout.max(Duration::from_secs(1)).as_secs();
         match &hook.place {
             Place::Url(url) => of_url(url, seconds),

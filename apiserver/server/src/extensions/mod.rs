@@ -2,7 +2,9 @@
 //! a definition that is deleted are deleted first. What is decided is pure and stands in the extensions crate.
 
 mod cleanup;
+mod conversion;
 mod custom_kinds;
 mod published;
 
+pub use conversion::WebhookConverter;
 pub use custom_kinds::CustomKinds;

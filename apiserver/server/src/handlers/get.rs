@@ -23,7 +23,7 @@ pub(super) async fn object(call: &Call<'_>) -> Result<Response, Status> {
         }
         None => registry.get_fresh(call.kind, namespace(call), &info.name).await?,
     };
-    let object = found.ok_or_else(|| call.not_found())?;
+    let object = registry.in_form(call.kind, found.ok_or_else(|| call.not_found())?).await?;
     object_response(call.headers(), accepted, &call.encoder(accepted), &object, StatusCode::OK)
         .map_err(|failure| call.failed(&failure))
 }

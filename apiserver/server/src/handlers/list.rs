@@ -11,6 +11,7 @@ use super::get::namespace;
 use super::list_options::{ListOptions, VersionMatch};
 use crate::cache::{Cached, Snapshot};
 use crate::encoding::{Allow, ListMeta, ListSource, list_body, list_response, position_after};
+use crate::registry::Registry;
 use crate::selection::Selection;
 use crate::types::Response;
 
@@ -40,6 +41,9 @@ pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
 pub(super) async fn page(call: &Call<'_>, options: &ListOptions) -> Result<Page, Status> {
     let selection = Selection::from_query(call.kind, namespace(call), &call.context.query)?;
     let place = place(call, options).await?;
+    if Registry::asks_to_convert(call.kind) {
+        return converted(call, selection, options.limit, place).await;
+    }
     match place.revision {
         At::Snapshot(snapshot) => Ok(from_snapshot(snapshot, selection, options.limit, &place.position)),
         At::History(revision) => {
@@ -163,6 +167,31 @@ async fn from_history(
             None => return Ok(Page { meta, source: ListSource::objects(objects) }),
         }
     }
+}
+
+/// A list of objects that a webhook may have to convert. It may change what selectors look at, so all are converted
+/// before any is selected.
+async fn converted(
+    call: &Call<'_>,
+    selection: Selection,
+    limit: usize,
+    place: Place,
+) -> Result<Page, Status> {
+    let everything = Selection::everything(call.kind, &selection.namespace);
+    let all = match place.revision {
+        At::Snapshot(snapshot) => from_snapshot(snapshot, everything, 0, &place.position),
+        At::History(revision) => from_history(call, &everything, 0, (revision, place.position)).await?,
+    };
+    let mut meta = all.meta.clone();
+    let mut objects = call.core.registry.all_in_form(call.kind, all.into_objects()).await?;
+    objects.retain(|object| selection.matches(object));
+    if limit > 0 && objects.len() > limit {
+        let remaining = (objects.len() - limit) as u64;
+        objects.truncate(limit);
+        meta.continue_token = next_token(&selection, objects.last(), meta.revision);
+        meta.remaining = selection.is_unfiltered().then_some(remaining);
+    }
+    Ok(Page { meta, source: ListSource::objects(objects) })
 }
 
 fn next_token(selection: &Selection, last: Option<&Arc<Cached>>, revision: Revision) -> String {

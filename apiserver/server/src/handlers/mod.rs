@@ -12,6 +12,7 @@ mod scale;
 mod update;
 mod verbs;
 mod watch;
+mod watch_conversion;
 mod watch_stream;
 mod writer;
 

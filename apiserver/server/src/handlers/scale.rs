@@ -26,7 +26,7 @@ pub(super) async fn handle(call: &Call<'_>, paths: ScalePaths, body: Body) -> Re
         "get" => {
             let registry = &call.core.registry;
             let found = registry.get_fresh(call.kind, namespace(call), &call.info().name).await?;
-            let object = registry.decode_served(call.kind, &*found.ok_or_else(|| call.not_found())?)?;
+            let object = registry.decode_in_form(call.kind, &found.ok_or_else(|| call.not_found())?).await?;
             respond(call, &view(&object, paths)?, &[])
         }
         "update" => update(call, paths, body).await,

@@ -13,6 +13,7 @@ use super::list_options::ListOptions;
 use super::watch_stream::{Start, WatchStream};
 use crate::encoding::{Allow, FrameEncoder, ListSource, Media, WatchMedia};
 use crate::failure::too_old;
+use crate::registry::Registry;
 use crate::selection::Selection;
 use crate::types::Response;
 
@@ -65,12 +66,13 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
     }
     let revision = snapshot.revision;
     let end_marked = options.send_initial_events == Some(true);
-    Ok(Start::Initial {
-        objects: ListSource::scan(snapshot, selection.clone()),
-        revision,
-        cursor,
-        end_marked,
-    })
+    // What a webhook converts is selected when it is converted.
+    let scanned = if Registry::asks_to_convert(call.kind) {
+        Selection::everything(call.kind, &selection.namespace)
+    } else {
+        selection.clone()
+    };
+    Ok(Start::Initial { objects: ListSource::scan(snapshot, scanned), revision, cursor, end_marked })
 }
 
 /// What the client asked for, or a random time, so that watches do not all end together.

@@ -13,6 +13,7 @@ use mainstay_store::Revision;
 use prometheus::IntCounter;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::watch_conversion::WatchConversion;
 use crate::cache::{ChangeKind, Cursor, CursorEnd, Event};
 use crate::core::Core;
 use crate::encoding::{FrameEncoder, ListSource};
@@ -51,6 +52,8 @@ pub(super) struct WatchStream {
     phase: Phase,
     ready: VecDeque<Bytes>,
     bookmarks: bool,
+    /// Where a webhook converts the objects.
+    conversion: Option<WatchConversion>,
     timer: Pin<Box<Sleep>>,
     next_bookmark: Instant,
     end: Instant,
@@ -78,6 +81,7 @@ impl WatchStream {
         Self {
             core: Arc::clone(core),
             sent: core.metrics.watch_events.with_label_values(&[kind.group, kind.version, kind.plural]),
+            conversion: WatchConversion::of(&core.registry, kind),
             encoder,
             selection,
             cursor,
@@ -123,7 +127,7 @@ impl WatchStream {
                     self.phase = Phase::Ended;
                     frame.map(|frame| self.ready.push_back(frame))
                 }
-                Phase::Initial { .. } => self.fill_initial(),
+                Phase::Initial { .. } => self.fill_initial().await,
                 Phase::Events => self.fill_events().await,
             };
             if let Err(failure) = step {
@@ -139,15 +143,19 @@ impl WatchStream {
         self.encoder.error(&status).ok().map(Ok)
     }
 
-    fn fill_initial(&mut self) -> Result<(), Failure> {
+    async fn fill_initial(&mut self) -> Result<(), Failure> {
         let Phase::Initial { objects, revision, end_marked } = &mut self.phase else { return Ok(()) };
-        let Some(batch) = objects.next_batch(INITIAL_BATCH) else {
+        let Some(mut batch) = objects.next_batch(INITIAL_BATCH) else {
             if *end_marked && self.bookmarks {
                 self.ready.push_back(self.encoder.bookmark(*revision, true)?);
             }
             self.phase = Phase::Events;
             return Ok(());
         };
+        if let Some(conversion) = &self.conversion {
+            batch = conversion.all(batch).await?;
+            batch.retain(|object| self.selection.matches(object));
+        }
         for object in batch {
             self.ready.push_back(self.encoder.object(&object, WatchEventType::Added)?);
             self.sent.inc();
@@ -160,7 +168,7 @@ impl WatchStream {
             biased;
             () = self.core.stop.cancelled() => self.phase = Phase::Ended,
             events = self.cursor.next() => match events {
-                Ok(events) => return self.take(&events),
+                Ok(events) => return self.take(&events).await,
                 // As upstream's cacher: the stream ends, the client lists again.
                 Err(CursorEnd::Lagged | CursorEnd::Closed) => self.phase = Phase::Ended,
             },
@@ -169,9 +177,16 @@ impl WatchStream {
         Ok(())
     }
 
-    fn take(&mut self, events: &[Arc<Event>]) -> Result<(), Failure> {
+    async fn take(&mut self, events: &[Arc<Event>]) -> Result<(), Failure> {
         self.encoder.objects.now = self.core.clock.wall();
         for event in events {
+            if let Some(conversion) = &self.conversion {
+                if let Some((object, kind)) = conversion.event(event, &self.selection).await? {
+                    self.ready.push_back(self.encoder.object(&object, kind)?);
+                    self.sent.inc();
+                }
+                continue;
+            }
             if let Some(kind) = visible_change(&self.selection, event) {
                 self.ready.push_back(self.encoder.event(event, kind)?);
                 self.sent.inc();

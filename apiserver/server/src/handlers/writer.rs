@@ -173,7 +173,7 @@ impl Writer {
         if self.registry.get_fresh(kind, namespace, name).await?.is_some() {
             return Err(Status::already_exists(kind.group, kind.plural, name));
         }
-        self.registry.preview(kind, admission.object.clone())
+        self.registry.preview(kind, admission.object.clone()).await
     }
 
     /// Updates an object, its status or another part: `change` makes the wanted state out of the current one. It is
@@ -199,7 +199,7 @@ impl Writer {
                 }
                 return Err(Status::not_found(kind.group, kind.plural, &request.name));
             };
-            let old = self.registry.decode_served(kind, &cached)?;
+            let old = self.registry.decode_in_form(kind, &cached).await?;
             let new = change(&old)?;
             match self.update_once(request, target, &cached, (old, new)).await? {
                 (Written::Stored(stored), warnings) => {
@@ -250,11 +250,13 @@ impl Writer {
         admission.warnings.extend(checked?);
         self.admission.validate(admission).await?;
         let new = admission.object.clone();
-        if unchanged {
-            return Ok(Written::Stored(Stored { object: new, cached: Arc::clone(cached) }));
+        // What is stored in an older form is written anew, as upstream does.
+        if unchanged && cached.kind == kind.stored_kind() {
+            let cached = self.registry.in_form(kind, Arc::clone(cached)).await?;
+            return Ok(Written::Stored(Stored { object: new, cached }));
         }
         if admission.dry_run {
-            return self.registry.preview(kind, new).map(Written::Stored);
+            return self.registry.preview(kind, new).await.map(Written::Stored);
         }
         if pipeline::removes_object(kind, &new) {
             return self.registry.remove(kind, cached).await;
@@ -273,7 +275,7 @@ impl Writer {
             let Some(cached) = current else {
                 return Err(Status::not_found(kind.group, kind.plural, &request.name));
             };
-            let old = self.registry.decode_served(kind, &cached)?;
+            let old = self.registry.decode_in_form(kind, &cached).await?;
             let mut admission =
                 Self::admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
             self.admission.mutate(&mut admission).await?;
@@ -306,9 +308,10 @@ impl Writer {
             DeletePlan::Mark { object } if !request.dry_run => {
                 self.registry.replace(kind, cached, object).await
             }
-            DeletePlan::Mark { object } => self.registry.preview(kind, object).map(Written::Stored),
+            DeletePlan::Mark { object } => self.registry.preview(kind, object).await.map(Written::Stored),
             DeletePlan::Remove { .. } | DeletePlan::Pending => {
-                Ok(Written::Stored(Stored { object: old, cached: Arc::clone(cached) }))
+                let cached = self.registry.in_form(kind, Arc::clone(cached)).await?;
+                Ok(Written::Stored(Stored { object: old, cached }))
             }
         }
     }

@@ -1,13 +1,16 @@
 //! [`Registry`]: reads from the caches, and the way to the writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_proto_api::Status;
 use mainstay_store::{Revision, Store};
+use parking_lot::Mutex;
 
+use super::converted::Converted;
 use super::event_leases::EventLeases;
+use super::forms::Convert;
 use super::served::ServedKinds;
 use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
 use crate::failure::{Failure, to_status};
@@ -25,6 +28,9 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) object_bytes_max: usize,
     pub(super) event_leases: EventLeases,
+    /// Who converts custom resources by webhook, and what it converted lately.
+    pub(super) converter: OnceLock<Arc<dyn Convert>>,
+    pub(super) converted: Mutex<Converted>,
     caches: Caches,
     feed: FeedDoor,
     served: ServedKinds,
@@ -41,6 +47,8 @@ impl Registry {
     ) -> Self {
         let inner = Inner {
             event_leases: EventLeases::new(store.clone(), event_ttl),
+            converter: OnceLock::new(),
+            converted: Mutex::default(),
             store,
             object_bytes_max,
             caches: feed.caches().clone(),

@@ -2,8 +2,10 @@
 //!
 //! No rule of any kind runs here. Handlers (and endpoints that change objects) run the pipeline and hand the result over.
 
+mod converted;
 mod door;
 mod event_leases;
+mod forms;
 mod history;
 mod keys;
 mod served;
@@ -11,6 +13,7 @@ mod stored;
 mod writes;
 
 pub use door::Registry;
+pub use forms::Convert;
 pub use history::HistoryPage;
 pub use keys::{KeyError, ROOT, object_key, object_name, resource_prefix};
 pub use served::{Kinds, ServedKinds};

@@ -42,6 +42,7 @@ impl Registry {
     ) -> Result<Stored, Status> {
         let failed = |failure: Failure| Self::failed(kind, failure);
         let key = object_key(kind, namespace, name).map_err(|error| failed(error.into()))?;
+        let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(failed)?;
         let lease = self.lease_for(kind).await.map_err(failed)?;
         let put = PutRequest::new(key.clone(), encoded.value.clone()).with_lease(lease);
@@ -50,7 +51,7 @@ impl Registry {
         if !response.succeeded {
             return Err(Status::already_exists(kind.group, kind.plural, name));
         }
-        encoded.stored(response.revision).map_err(failed)
+        self.shown(kind, encoded.stored(response.revision).map_err(failed)?).await
     }
 
     /// Stores a new state of `current`, unless that has changed meanwhile. An equal state is not written again.
@@ -65,10 +66,11 @@ impl Registry {
     ) -> Result<Written, Status> {
         let failed = |failure: Failure| Self::failed(kind, failure);
         let key = Self::key_of(kind, current)?;
+        let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(failed)?;
         let unchanged = encoded.stored(current.header.revision).map_err(failed)?;
         if unchanged.cached.raw == current.raw {
-            return Ok(Written::Stored(unchanged));
+            return self.shown(kind, unchanged).await.map(Written::Stored);
         }
         let lease = self.lease_for(kind).await.map_err(failed)?;
         let put = PutRequest::new(key.clone(), encoded.value.clone()).with_lease(lease);
@@ -79,7 +81,8 @@ impl Registry {
         if !response.succeeded {
             return Ok(Written::Changed(found(kind, &key, response).map_err(failed)?));
         }
-        encoded.stored(response.revision).map(Written::Stored).map_err(failed)
+        let stored = encoded.stored(response.revision).map_err(failed)?;
+        self.shown(kind, stored).await.map(Written::Stored)
     }
 
     /// Removes `current`, unless it has changed meanwhile. The result is its last state under the revision of the removal.
@@ -98,7 +101,7 @@ impl Registry {
         }
         let last = current.at_revision(response.revision).map_err(|error| failed(error.into()))?;
         let object = last.decode().map_err(|error| failed(error.into()))?;
-        Ok(Written::Stored(Stored { object, cached: Arc::new(last) }))
+        self.shown(kind, Stored { object, cached: Arc::new(last) }).await.map(Written::Stored)
     }
 
     /// Changes an object by `change`, again and again until nobody interferes. `None` leaves it as it is. Runs no
@@ -116,7 +119,7 @@ impl Registry {
         let mut current = self.get_fresh(kind, namespace, name).await?;
         for _attempt in 0..ATTEMPTS_MAX {
             let Some(cached) = current else { return Err(Status::not_found(kind.group, kind.plural, name)) };
-            let object = self.decode_served(kind, &cached)?;
+            let object = self.decode_in_form(kind, &cached).await?;
             let Some(new) = change(object.clone())? else { return Ok(Stored { object, cached }) };
             match self.replace(kind, &cached, new).await? {
                 Written::Stored(stored) => return Ok(stored),
@@ -140,11 +143,13 @@ impl Registry {
     /// What storing `object` would leave behind, without storing it: for dry runs. The resource version stays as it is.
     ///
     /// # Errors
-    /// 413; an object that cannot be encoded.
-    pub fn preview(&self, kind: &'static Kind, object: Value) -> Result<Stored, Status> {
+    /// 413; an object that cannot be encoded or converted.
+    pub async fn preview(&self, kind: &'static Kind, object: Value) -> Result<Stored, Status> {
         let version = Meta(&object).resource_version().parse().map_or(Revision(0), Revision);
+        let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(|failure| Self::failed(kind, failure))?;
-        encoded.stored(version).map_err(|failure| Self::failed(kind, failure))
+        let stored = encoded.stored(version).map_err(|failure| Self::failed(kind, failure))?;
+        self.shown_preview(kind, stored, version).await
     }
 
     fn key_of(kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
@@ -161,7 +166,8 @@ impl Registry {
 
     fn encode(&self, kind: &'static Kind, mut object: Value) -> Result<Encoded, Failure> {
         let stored_kind = kind.stored_kind();
-        if kind != stored_kind {
+        // A webhook has made the stored form already.
+        if kind != stored_kind && !Self::asks_to_convert(stored_kind) {
             kind.rules.to_storage(&mut object);
         }
         let mut meta = MetaMut(&mut object);

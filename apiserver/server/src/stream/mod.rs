@@ -4,6 +4,7 @@
 //! connection on which an upgrade was refused, and never lets a proxy reach loopback or link-local addresses.
 
 pub mod backend;
+mod connect;
 pub mod endpoints;
 pub mod forward;
 pub mod guard;

@@ -8,6 +8,7 @@ use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 use super::backend::{Backend, Target, Trust};
+use super::connect;
 use super::forward::{forward, nothing, wanted_upgrade};
 use super::node::node_address;
 use super::pod_options::{choose_container, exec_path, log_path, port_forward_path};
@@ -44,7 +45,11 @@ pub struct PodStreams {
 impl PodStreams {
     async fn carry(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
         if self.stream != PodStream::Log {
-            self.check_upgrade(&context, &request)?;
+            self.check_right(&context)?;
+            connect::admit(&context, &POD, "").await?;
+            if wanted_upgrade(request.headers()).is_none() {
+                return Err(Status::bad_request("Upgrade request required"));
+            }
         }
         let (namespace, name) = (context.info.namespace.as_str(), context.info.name.as_str());
         let found = self.registry.get_fresh(&POD, namespace, name).await?;
@@ -75,9 +80,9 @@ impl PodStreams {
         }
     }
 
-    /// A stream into a container is an upgrade, and always needs `create`: a WebSocket starts with GET, and a right
-    /// to read must not become a right to run commands.
-    fn check_upgrade(&self, context: &RequestContext, request: &Request) -> Result<(), Status> {
+    /// A stream into a container always needs `create`: a WebSocket starts with GET, and a right to read must not become
+    /// a right to run commands.
+    fn check_right(&self, context: &RequestContext) -> Result<(), Status> {
         let mut attributes = context.info.attributes();
         if attributes.verb != "create" {
             attributes.verb = "create".into();
@@ -86,9 +91,6 @@ impl PodStreams {
                 let why = forbidden::message(context.user(), &attributes, decision.reason());
                 return Err(Status::forbidden("", "pods", &attributes.name, why));
             }
-        }
-        if wanted_upgrade(request.headers()).is_none() {
-            return Err(Status::bad_request("Upgrade request required"));
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use mainstay_apiserver_kinds::{ENDPOINT_SLICE, POD, SERVICE};
+use mainstay_apiserver_kinds::{ENDPOINT_SLICE, NODE, POD, SERVICE};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 use super::backend::{Backend, Target};
+use super::connect;
 use super::forward::forward;
 use super::pod_streams::node_agent;
 use super::proxy_target::{ProxyName, guarded, number, pod_target, service_target, split_name, tail};
@@ -42,18 +43,19 @@ pub struct ObjectProxy {
 
 impl ObjectProxy {
     async fn carry(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
-        let what = match self.kind {
-            ProxyKind::Pod => "pod",
-            ProxyKind::Service => "service",
-            ProxyKind::Node => "node",
+        let (what, kind) = match self.kind {
+            ProxyKind::Pod => ("pod", &POD),
+            ProxyKind::Service => ("service", &SERVICE),
+            ProxyKind::Node => ("node", &NODE),
         };
+        let path = tail(request.uri().path(), request.uri().query());
+        connect::admit(&context, kind, path.split('?').next().unwrap_or_default()).await?;
         let name = split_name(what, &context.info.name)?;
         let target = match self.kind {
             ProxyKind::Pod => pod_target(&self.find(&POD, &context, name.name).await?, &name)?,
             ProxyKind::Service => self.service(&context, &name).await?,
             ProxyKind::Node => self.node(&name).await?,
         };
-        let path = tail(request.uri().path(), request.uri().query());
         forward(&self.backend, &target, &path, request).await
     }
 

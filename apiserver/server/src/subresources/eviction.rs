@@ -100,11 +100,10 @@ impl PodEviction {
     }
 
     async fn admit(&self, context: &RequestContext, eviction: Value, dry_run: bool) -> Result<(), Status> {
-        let request = AdmissionRequest {
+        let mut request = AdmissionRequest {
             kind: &POD,
             subresource: "eviction".into(),
-            // Not a creation of content: a namespace that is going still lets its pods be evicted.
-            operation: Operation::Connect,
+            operation: Operation::Create,
             namespace: context.info.namespace.clone(),
             name: context.info.name.clone(),
             object: eviction,
@@ -116,6 +115,7 @@ impl PodEviction {
             marks: Marks::default(),
             reinvocation: Reinvocation::default(),
         };
+        self.admission.mutate(&mut request).await?;
         self.admission.validate(&request).await
     }
 }

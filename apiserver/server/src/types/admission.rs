@@ -122,22 +122,31 @@ impl Clone for Marks {
     }
 }
 
-/// Which webhooks are asked a second time because the object changed after they were asked.
+/// Whether the mutating steps run a second time, and what they need to know for it.
 #[derive(Debug, Clone, Default)]
 pub struct Reinvocation {
-    /// Whether a webhook changed the object, so that the mutating steps run once more.
+    /// Whether a policy or webhook changed the object, so that the mutating steps run once more.
     pub is_wanted: bool,
     /// Whether this is the second run.
     pub is_again: bool,
-    /// The object as the webhooks left it.
+    /// What the policies need to know.
+    pub policies: Rounds,
+    /// What the webhooks need to know.
+    pub hooks: Rounds,
+}
+
+/// Which policies, or webhooks, are asked a second time because the object changed after they were asked.
+#[derive(Debug, Clone, Default)]
+pub struct Rounds {
+    /// The object as they left it.
     pub last: Option<Value>,
-    /// Webhooks that were asked and want to be asked again.
+    /// Those that were asked and want to be asked again.
     pub asked: Vec<SmolStr>,
-    /// Webhooks to ask in the second run.
+    /// Those to ask in the second run.
     pub due: Vec<SmolStr>,
 }
 
-impl Reinvocation {
+impl Rounds {
     /// Everything that was asked so far is asked again.
     pub fn all_due(&mut self) {
         self.due.append(&mut self.asked);

@@ -11,7 +11,7 @@ mod gates;
 mod identity;
 
 pub use access::{Attributes, Decision};
-pub use admission::{AdmissionRequest, AdmissionWarning, Marks, Operation, Reinvocation, Warnings};
+pub use admission::{AdmissionRequest, AdmissionWarning, Marks, Operation, Reinvocation, Rounds, Warnings};
 pub use body::{Body, BodyError, Request, Response, empty_body, full_body};
 pub use endpoint::{Endpoint, EndpointKey};
 pub use gates::{Admit, Assembly, Authenticate, AuthnError, Authorize};

@@ -18,4 +18,5 @@ mod protection;
 mod security;
 mod server;
 mod subresources;
+mod tls_peer;
 mod watches;

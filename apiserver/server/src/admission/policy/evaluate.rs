@@ -1,11 +1,12 @@
 //! Holding one request against one policy with one set of parameters. Pure.
 
-use mainstay_apiserver_cel::{EvalError, Meter, Val};
+use mainstay_apiserver_cel::Val;
 use smol_str::SmolStr;
 
-use super::conditions::{CALL_COST_MAX, COST_MAX, Met};
+use super::conditions::Met;
 use super::names::Seen;
-use super::read::{Compiled, Policy, Validation};
+use super::read::{Policy, Validation};
+use super::run::Run;
 
 /// Why a policy is against a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +25,6 @@ pub(super) enum Opinion {
     Against(Vec<Objection>),
 }
 
-/// A run of a policy's expressions within one budget.
-struct Run<'a, 's> {
-    seen: &'s Seen<'a>,
-    left: u64,
-    /// The variables so far, and those that failed.
-    variables: Vec<(Val<'a>, Val<'a>)>,
-    failed: Vec<(SmolStr, String)>,
-}
-
 /// What `policy` says of what is seen.
 pub(super) fn evaluate<'a>(policy: &'a Policy, seen: &Seen<'a>) -> Opinion {
     match policy.conditions.hold(seen) {
@@ -43,44 +35,13 @@ pub(super) fn evaluate<'a>(policy: &'a Policy, seen: &Seen<'a>) -> Opinion {
             return Opinion::Against(vec![Objection { message, reason: SmolStr::default() }]);
         }
     }
-    let mut run = Run { seen, left: COST_MAX, variables: Vec::new(), failed: Vec::new() };
-    for (name, program) in &policy.variables {
-        match run.value(program) {
-            Ok(value) => run.variables.push((Val::Str(name.clone()), value)),
-            Err(why) => run.failed.push((name.clone(), why)),
-        }
-    }
+    let mut run = Run::new(policy, seen);
     let objections =
         policy.validations.iter().filter_map(|one| run.objection(policy, one)).collect::<Vec<_>>();
     if objections.is_empty() { Opinion::Fine } else { Opinion::Against(objections) }
 }
 
 impl<'a> Run<'a, '_> {
-    fn value(&mut self, program: &'a Compiled) -> Result<Val<'a>, String> {
-        let program = program.as_ref().map_err(Clone::clone)?;
-        let mut meter = Meter::new(self.left.min(CALL_COST_MAX));
-        let variables = Val::Map(self.variables.clone().into());
-        let result = self.seen.values(&variables).and_then(|names| program.run(names, &mut meter));
-        self.left = self.left.saturating_sub(meter.spent());
-        result.map_err(|error| match error {
-            EvalError::Budget => {
-                "validation failed due to running out of cost budget, no further validation rules \
-                                  will be run"
-                    .to_owned()
-            }
-            EvalError::Failed(why) => self.explained(why),
-        })
-    }
-
-    /// A variable that is missing because it failed is told as that.
-    fn explained(&self, why: String) -> String {
-        let name = why.strip_prefix("no such key: ").unwrap_or_default();
-        match self.failed.iter().find(|(failed, _)| failed == name) {
-            Some((name, cause)) => format!("composited variable \"{name}\" fails to evaluate: {cause}"),
-            None => why,
-        }
-    }
-
     fn objection(&mut self, policy: &Policy, validation: &'a Validation) -> Option<Objection> {
         let message = match self.value(&validation.program) {
             Ok(Val::Bool(true)) => return None,

@@ -1,14 +1,20 @@
-//! Admission by expressions: `ValidatingAdmissionPolicy` with its bindings and parameters, and the match conditions of
-//! webhooks. What an expression sees and what follows from it is pure; the step looks up bindings and parameters.
+//! Admission by expressions: `ValidatingAdmissionPolicy` and `MutatingAdmissionPolicy` with their bindings and parameters,
+//! and the match conditions of webhooks. What an expression sees and what follows from it is pure; the steps look up
+//! bindings and parameters.
 //!
 //! Expressions that ask the authorizer are not built yet: such a policy fails as its failure policy says.
 
 mod conditions;
 mod evaluate;
+mod mutate;
+mod mutating;
 mod names;
 mod read;
+mod run;
+mod scope;
 mod source;
-mod step;
+mod validating;
 
 pub(in crate::admission) use conditions::{Conditions, Met};
-pub use step::ValidatingPolicies;
+pub use mutating::MutatingPolicies;
+pub use validating::ValidatingPolicies;

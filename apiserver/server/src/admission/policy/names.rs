@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_apiserver_cel::{Environment, EvalError, Shape, Val, Variable};
+use mainstay_apiserver_kinds::ADMISSION_NAMES;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
@@ -25,8 +26,7 @@ static NULL: Value = Value::Null;
 /// The names of a policy's expressions; all of them are only known when an expression runs.
 pub(super) fn environment() -> Environment {
     let any = Arc::new(Shape::any());
-    let names = ["object", "oldObject", "request", "params", "namespaceObject", "variables"];
-    Environment::of(names.map(|name| Variable::new(name, Arc::clone(&any))).to_vec())
+    Environment::of(ADMISSION_NAMES.map(|name| Variable::new(name, Arc::clone(&any))).to_vec())
 }
 
 impl<'a> Seen<'a> {

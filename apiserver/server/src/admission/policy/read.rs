@@ -23,7 +23,16 @@ pub(super) struct Validation {
     pub(super) reason: SmolStr,
 }
 
-/// A policy.
+/// One of a policy's mutations.
+#[derive(Debug)]
+pub(super) enum Mutation {
+    /// Gives an object to lay over the request's.
+    Apply(Compiled),
+    /// Gives the operations of a JSON patch.
+    Patch(Compiled),
+}
+
+/// A policy; validating ones have no mutations, mutating ones no validations.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) name: SmolStr,
@@ -31,6 +40,9 @@ pub(super) struct Policy {
     pub(super) conditions: Conditions,
     pub(super) variables: Vec<(SmolStr, Compiled)>,
     pub(super) validations: Vec<Validation>,
+    pub(super) mutations: Vec<Mutation>,
+    /// Whether it looks again when a later policy changed the object.
+    pub(super) again: bool,
     pub(super) param_kind: Option<Gvk>,
     /// Whether the request goes on when the policy cannot be evaluated.
     pub(super) fails_open: bool,
@@ -63,7 +75,8 @@ impl Policy {
     /// Selectors that cannot be read.
     pub(super) fn read(object: &Value) -> Result<Self, String> {
         let spec = object.get("spec").unwrap_or(&Value::Null);
-        let environment = environment();
+        let mutates = Meta(object).kind() == "MutatingAdmissionPolicy";
+        let environment = if mutates { environment().making_objects() } else { environment() };
         let compile = |text: &str, wanted: &Type| match environment.compile(text) {
             Ok(program) if matches!(program.result(), Type::Dyn) || same(program.result(), wanted) => {
                 Ok(program)
@@ -87,6 +100,16 @@ impl Policy {
             let program = environment.compile(text("expression"));
             (SmolStr::new(text("name")), program.map_err(|error| format!("compilation error: {error}")))
         };
+        let mutation = |one: &Value| {
+            let text = |part: &str| one.path_str(&[part, "expression"]).unwrap_or_default();
+            match one.path_str(&["patchType"]) {
+                Some("JSONPatch") => {
+                    let wanted = Type::list(Type::Made("JSONPatch".into()));
+                    Mutation::Patch(compile(text("jsonPatch"), &wanted))
+                }
+                _ => Mutation::Apply(compile(text("applyConfiguration"), &Type::Made("Object".into()))),
+            }
+        };
         let param_kind = spec.get("paramKind").filter(|kind| !kind.is_null()).map(|kind| {
             let text = |name: &str| kind.path_str(&[name]).unwrap_or_default();
             Gvk::from_api_version(text("apiVersion"), text("kind"))
@@ -97,6 +120,8 @@ impl Policy {
             conditions: Conditions::read(spec.path_list(&["matchConditions"])),
             variables: spec.path_list(&["variables"]).iter().map(variable).collect(),
             validations: spec.path_list(&["validations"]).iter().map(validation).collect(),
+            mutations: spec.path_list(&["mutations"]).iter().map(mutation).collect(),
+            again: spec.path_str(&["reinvocationPolicy"]) == Some("IfNeeded"),
             param_kind,
             fails_open: spec.path_str(&["failurePolicy"]) == Some("Ignore"),
         })
@@ -131,5 +156,9 @@ impl Binding {
 }
 
 fn same(one: &Type, other: &Type) -> bool {
-    std::mem::discriminant(one) == std::mem::discriminant(other)
+    match (one, other) {
+        (Type::List(one), Type::List(other)) => matches!(**one, Type::Dyn) || same(one, other),
+        (Type::Made(one), Type::Made(other)) => one == other,
+        _ => std::mem::discriminant(one) == std::mem::discriminant(other),
+    }
 }

@@ -1,31 +1,24 @@
-//! `ValidatingAdmissionPolicy`: the step. For each policy and binding that are about a request it looks up the parameters
-//! and does what the binding says about objections.
+//! `ValidatingAdmissionPolicy`: for each policy and binding that are about a request the step does what the binding says
+//! about objections.
 
 use futures::future::BoxFuture;
-use mainstay_apiserver_kinds::NAMESPACE;
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_apiserver_machinery::value::{self, Value};
-use mainstay_proto_api::label::{LabelSelector, Selector};
+use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::{Status, StatusCause};
 use tracing::debug;
 
 use super::evaluate::{Objection, Opinion, evaluate};
 use super::names::{Seen, review};
-use super::read::{Binding, ParamRef, Policy};
-use super::source::Source;
+use super::read::{Binding, Policy};
+use super::scope::Scope;
 use crate::admission::step::{Step, refuse};
-use crate::admission::webhook::call::converted;
-use crate::admission::webhook::matching::{Criteria, NoNamespace, is_exempt};
+use crate::admission::webhook::matching::is_exempt;
 use crate::registry::Registry;
-use crate::types::{AdmissionRequest, Operation};
-
-/// Objects that one binding takes as parameters at most; each is one evaluation.
-const PARAMS_MAX: usize = 1000;
+use crate::types::AdmissionRequest;
 
 /// The step.
 pub struct ValidatingPolicies {
-    registry: Registry,
-    source: Source,
+    scope: Scope,
 }
 
 impl ValidatingPolicies {
@@ -38,73 +31,56 @@ impl ValidatingPolicies {
         policies: &'static Kind,
         bindings: &'static Kind,
     ) -> Result<Self, Status> {
-        let source = Source::new(registry.clone(), policies, bindings)?;
-        Ok(Self { registry: registry.clone(), source })
+        Ok(Self { scope: Scope::new(registry, policies, bindings)? })
     }
 
-    fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
-        let bound = self.source.bound()?;
-        if bound.is_empty() || is_exempt(request) || request.operation == Operation::Connect {
+    async fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
+        let bound = self.scope.bound()?;
+        if bound.is_empty() || is_exempt(request) {
             return Ok(());
         }
         let mut namespace = None;
         for bound in bound.iter() {
-            let Some(form) = self.form(&bound.policy.criteria, request)? else { continue };
+            let Some(form) = self.scope.form(&bound.policy.criteria, request)? else { continue };
             for binding in &bound.bindings {
                 if let Some(criteria) = &binding.criteria
-                    && self.form(criteria, request)?.is_none()
+                    && self.scope.form(criteria, request)?.is_none()
                 {
                     continue;
                 }
                 let namespace = match &namespace {
                     Some(namespace) => namespace,
-                    None => namespace.insert(self.namespace(request)?),
+                    None => namespace.insert(self.scope.namespace(request)?),
                 };
-                let objections = self.objections((&bound.policy, binding), form, request, namespace);
+                let objections = self.objections((&bound.policy, binding), form, request, namespace).await?;
                 act((&bound.policy, binding), &objections, request)?;
             }
         }
         Ok(())
     }
 
-    /// The kind in whose form the request is looked at; none when the criteria are not about it.
-    fn form(&self, criteria: &Criteria, request: &AdmissionRequest) -> Result<Option<&'static Kind>, Status> {
-        let labels = || Some(self.registry.get(&NAMESPACE, "", &request.namespace)?.header.labels.clone());
-        let kinds = self.registry.served().current();
-        criteria
-            .form(request, kinds.all(), labels)
-            .map_err(|NoNamespace| Status::not_found("", "namespaces", &request.namespace))
-    }
-
-    fn namespace(&self, request: &AdmissionRequest) -> Result<Value, Status> {
-        if *request.kind == NAMESPACE || request.namespace.is_empty() {
-            return Ok(Value::Null);
-        }
-        match self.registry.get(&NAMESPACE, "", &request.namespace) {
-            Some(cached) => self.registry.decode_served(&NAMESPACE, &cached),
-            None => Ok(Value::Null),
-        }
-    }
-
-    fn objections(
+    async fn objections(
         &self,
         (policy, binding): (&Policy, &Binding),
         form: &'static Kind,
         request: &AdmissionRequest,
         namespace: &Value,
-    ) -> Vec<Objection> {
-        let params = match self.params(policy, binding, request) {
+    ) -> Result<Vec<Objection>, Status> {
+        let params = match self.scope.params(policy, binding, request).await {
             Ok(params) => params,
-            Err(_) if policy.fails_open => return Vec::new(),
+            Err(_) if policy.fails_open => return Ok(Vec::new()),
             Err(why) => {
                 let message = format!("failed to configure binding: {why}");
-                return vec![Objection { message, reason: "".into() }];
+                return Ok(vec![Objection { message, reason: "".into() }]);
             }
         };
         let review = review(request, form);
         let in_form = AdmissionRequest {
-            object: converted(&request.object, request.kind, form),
-            old: request.old.as_ref().map(|old| converted(old, request.kind, form)),
+            object: self.scope.registry.converted(request.object.clone(), request.kind, form).await?,
+            old: match &request.old {
+                Some(old) => Some(self.scope.registry.converted(old.clone(), request.kind, form).await?),
+                None => None,
+            },
             ..request.clone()
         };
         let mut objections = Vec::new();
@@ -114,59 +90,7 @@ impl ValidatingPolicies {
                 objections.append(&mut more);
             }
         }
-        objections
-    }
-
-    /// The parameters that a binding names, one null when there are none to name; empty when they may be absent and are.
-    fn params(
-        &self,
-        policy: &Policy,
-        binding: &Binding,
-        request: &AdmissionRequest,
-    ) -> Result<Vec<Value>, String> {
-        let (Some(gvk), Some(wanted)) = (&policy.param_kind, &binding.params) else {
-            return Ok(vec![Value::Null]);
-        };
-        let kind = self
-            .registry
-            .served()
-            .find_kind(&gvk.group, &gvk.version, &gvk.kind)
-            .filter(|kind| kind.is_stored())
-            .ok_or_else(|| format!("paramKind {} of {} is not served", gvk.kind, gvk.group))?;
-        let namespace = match (kind.namespaced, wanted.namespace.as_str()) {
-            (false, "") => "",
-            (false, _) => {
-                return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
-            }
-            (true, "") if request.namespace.is_empty() => {
-                return Err(
-                    "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
-                        .into(),
-                );
-            }
-            (true, "") => request.namespace.as_str(),
-            (true, stated) => stated,
-        };
-        let found = self.find(kind, namespace, wanted)?;
-        if found.is_empty() && wanted.denies_absence {
-            return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
-        }
-        Ok(found)
-    }
-
-    fn find(&self, kind: &'static Kind, namespace: &str, wanted: &ParamRef) -> Result<Vec<Value>, String> {
-        let decode = |cached: &crate::cache::Cached| {
-            self.registry.decode_served(kind, cached).map_err(|status| status.message)
-        };
-        if !wanted.name.is_empty() {
-            let found = self.registry.get(kind, namespace, &wanted.name);
-            return found.iter().map(|cached| decode(cached)).collect();
-        }
-        let spec: LabelSelector = value::from_value(&wanted.selector).map_err(|error| error.to_string())?;
-        let selector = Selector::from_spec(Some(&spec)).map_err(|error| error.to_string())?;
-        let snapshot = self.registry.snapshot(kind).ok_or("the parameters are not stored")?;
-        let all = snapshot.page(namespace, b"").filter(|cached| selector.matches(&*cached.header.labels));
-        all.take(PARAMS_MAX).map(|cached| decode(cached)).collect()
+        Ok(objections)
     }
 }
 
@@ -213,6 +137,6 @@ fn denied(policy: &Policy, binding: &Binding, objection: &Objection, request: &A
 
 impl Step for ValidatingPolicies {
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(std::future::ready(self.check(request)))
+        Box::pin(self.check(request))
     }
 }

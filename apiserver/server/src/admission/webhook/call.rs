@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_apiserver_machinery::object::MetaMut;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::client::Caller;
 use super::hook::Hook;
 use super::matching::{NoNamespace, is_exempt};
 use super::review::{Verdict, question, verdict};
 use crate::admission::policy::Met;
 use crate::admission::step::refuse;
+use crate::callout::Caller;
 use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::types::AdmissionRequest;
@@ -104,10 +103,17 @@ impl Asking {
             "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)",
         )?;
         let uid = self.uid();
-        let object = converted(&request.object, request.kind, form);
-        let old = request.old.as_ref().map(|old| converted(old, request.kind, form));
+        let converted = async |object: &Value| {
+            let object = self.registry.converted(object.clone(), request.kind, form).await;
+            object.map_err(|status| status.message)
+        };
+        let object = converted(&request.object).await?;
+        let old = match &request.old {
+            Some(old) => Some(converted(old).await?),
+            None => None,
+        };
         let body = question(version, &uid, request, form, (&object, old.as_ref()));
-        let answer = self.caller.post(hook, body).await;
+        let answer = self.caller.post(&hook.callee, body).await;
         let answer = answer.map_err(|error| format!("failed to call webhook: {error}"))?;
         verdict(version, &uid, mutating, &answer)
             .map_err(|why| format!("received invalid webhook response: {why}"))
@@ -118,20 +124,4 @@ impl Asking {
         self.randomness.fill(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
-}
-
-/// An object in the form of another version of its kind.
-pub(in crate::admission) fn converted(object: &Value, from: &'static Kind, to: &'static Kind) -> Value {
-    let mut object = object.clone();
-    if from == to || object.is_null() {
-        return object;
-    }
-    if !std::ptr::eq(from.stored_kind(), from) {
-        from.rules.to_storage(&mut object);
-    }
-    if !std::ptr::eq(to.stored_kind(), to) {
-        to.rules.from_storage(&mut object);
-    }
-    MetaMut(&mut object).set_type(&to.api_version(), to.kind);
-    object
 }

@@ -2,41 +2,29 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::matching::Criteria;
 use crate::admission::policy::Conditions;
+use crate::callout::Callee;
 
 /// Seconds a hook may take when it does not say.
 const TIMEOUT_SECONDS: i64 = 10;
 
-/// Where a hook is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// At a URL.
-    Url(String),
-    /// Behind a Service.
-    Service { namespace: SmolStr, name: SmolStr, path: String, port: u16 },
-}
-
 /// One webhook.
 #[derive(Debug, Clone)]
 pub(super) struct Hook {
-    /// Configuration, place in it and its version: names the hook for connections that are kept.
+    /// Configuration, place in it and its version.
     pub(super) key: SmolStr,
     pub(super) name: SmolStr,
-    pub(super) place: Place,
-    /// Certificates that the hook's own must be signed by, PEM; empty for none.
-    pub(super) ca_pem: Vec<u8>,
+    /// Whom to call.
+    pub(super) callee: Callee,
     /// Which requests it is about.
     pub(super) criteria: Criteria,
     /// Whether it may be asked about a dry run.
     pub(super) dry_run: bool,
-    pub(super) timeout: Duration,
     /// Whether the request goes on when the hook cannot be asked.
     pub(super) fails_open: bool,
     /// Whether it is asked again when a later hook changes the object.
@@ -71,32 +59,17 @@ fn read(key: SmolStr, hook: &Value) -> Result<Hook, String> {
         _ => None,
     });
     let seconds = hook.path_i64(&["timeoutSeconds"]).unwrap_or(TIMEOUT_SECONDS).clamp(1, 30);
+    let timeout = Duration::from_secs(seconds.unsigned_abs());
+    let config = hook.get("clientConfig").unwrap_or(&Value::Null);
     Ok(Hook {
+        callee: Callee::read(key.clone(), config, timeout).map_err(|error| error.to_string())?,
         key,
         name: text(&["name"]).into(),
-        place: place(hook.get("clientConfig").unwrap_or(&Value::Null))?,
-        ca_pem: STANDARD.decode(text(&["clientConfig", "caBundle"])).map_err(|e| format!("caBundle: {e}"))?,
         criteria: Criteria::of_hook(hook)?,
         dry_run: matches!(text(&["sideEffects"]), "None" | "NoneOnDryRun"),
-        timeout: Duration::from_secs(seconds.unsigned_abs()),
         fails_open: text(&["failurePolicy"]) == "Ignore",
         again: text(&["reinvocationPolicy"]) == "IfNeeded",
         review_version: review_version.into_iter().next(),
         conditions: Conditions::read(hook.path_list(&["matchConditions"])),
-    })
-}
-
-fn place(config: &Value) -> Result<Place, String> {
-    if let Some(url) = config.path_str(&["url"]) {
-        return Ok(Place::Url(url.to_owned()));
-    }
-    let service = config.get("service").ok_or("neither url nor service")?;
-    let text = |name: &str| service.path_str(&[name]).unwrap_or_default();
-    let port = service.path_i64(&["port"]).unwrap_or(443);
-    Ok(Place::Service {
-        namespace: text("namespace").into(),
-        name: text("name").into(),
-        path: text("path").to_owned(),
-        port: u16::try_from(port).map_err(|_range| format!("{port} is no port"))?,
     })
 }

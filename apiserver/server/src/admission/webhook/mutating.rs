@@ -2,18 +2,17 @@
 //! and the hooks that want it are run once more.
 
 use futures::future::BoxFuture;
-use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_apiserver_machinery::value::Value;
-use mainstay_apiserver_machinery::{defaults, patch};
+use mainstay_apiserver_machinery::patch;
 use mainstay_proto_api::Status;
 
-use super::call::{Asked, Asking, converted};
-use super::client::Caller;
+use super::call::{Asked, Asking};
 use super::hook::Hook;
 use super::review::denied;
 use super::source::Source;
+use crate::admission::reread::reread;
 use crate::admission::step::Step;
+use crate::callout::Caller;
 use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::types::AdmissionRequest;
@@ -46,24 +45,25 @@ impl MutatingWebhooks {
             return Ok(());
         }
         let again = request.reinvocation.is_again;
-        if again && request.reinvocation.last.as_ref() != Some(&request.object) {
-            request.reinvocation.all_due();
+        let rounds = &mut request.reinvocation.hooks;
+        if again && rounds.last.as_ref() != Some(&request.object) {
+            rounds.all_due();
         }
         for hook in hooks.iter() {
             let Some(form) = self.asking.form(hook, request)? else { continue };
-            if again && !request.reinvocation.due.contains(&hook.key) {
+            if again && !request.reinvocation.hooks.due.contains(&hook.key) {
                 continue;
             }
             let changed = self.ask(hook, request, form).await?;
             if changed {
-                request.reinvocation.all_due();
+                request.reinvocation.hooks.all_due();
                 request.reinvocation.is_wanted = true;
             }
             if hook.again {
-                request.reinvocation.asked.push(hook.key.clone());
+                request.reinvocation.hooks.asked.push(hook.key.clone());
             }
         }
-        request.reinvocation.last = Some(request.object.clone());
+        request.reinvocation.hooks.last = Some(request.object.clone());
         Ok(())
     }
 
@@ -87,28 +87,15 @@ impl MutatingWebhooks {
                 hook.name.as_str()
             )));
         }
-        let object = converted(&request.object, request.kind, form);
+        let registry = &self.asking.registry;
+        let object = registry.converted(request.object.clone(), request.kind, form).await?;
         let patched = patch::json_patch(&object, &operations).map_err(Status::internal)?;
         let patched = reread(&patched, form, request)?;
-        let patched = converted(&patched, form, request.kind);
+        let patched = registry.converted(patched, form, request.kind).await?;
         let changed = patched != request.object;
         request.object = patched;
         Ok(changed)
     }
-}
-
-/// Reads a patched tree as an object again, with its defaults.
-fn reread(patched: &Value, form: &'static Kind, request: &AdmissionRequest) -> Result<Value, Status> {
-    let sub = form.subresource(&request.subresource);
-    let own = sub.is_none_or(|sub| sub.kind == form.kind && sub.group == form.group);
-    if !own {
-        return Ok(patched.clone());
-    }
-    let schema = form.schema();
-    let mut object = json::conform(patched, schema, Strictness::Ignore).map_err(Status::internal)?.value;
-    defaults::apply(&mut object, schema);
-    form.rules.default(&mut object);
-    Ok(object)
 }
 
 impl Step for MutatingWebhooks {

@@ -5,10 +5,10 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_proto_api::Status;
 
 use super::call::{Asked, Asking};
-use super::client::Caller;
 use super::review::denied;
 use super::source::Source;
 use crate::admission::step::Step;
+use crate::callout::Caller;
 use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::types::AdmissionRequest;

@@ -1,6 +1,7 @@
 //! CustomResourceDefinitions and the resources that they define, in the shapes of well-known projects.
 
 mod applies;
+mod conversion;
 mod definitions;
 mod deletion;
 mod objects;

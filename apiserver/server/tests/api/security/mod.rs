@@ -7,10 +7,12 @@ mod audit;
 mod bad_inputs;
 mod credentials;
 mod kubelet;
+mod mutating_policies;
 mod pod_security;
 mod policy;
 mod services;
 mod streams;
 mod webhook_sink;
+mod webhooks;
 
 use arrange::{grant, pod, service_account, until};

@@ -1,0 +1,8 @@
+//! Calls from the server to webhooks: what a `clientConfig` says ([`Callee`]) and the call itself ([`Caller`]), for
+//! admission and for conversion. What is asked and what answers mean is their matter.
+
+mod callee;
+mod caller;
+
+pub use callee::{Callee, CalleeError};
+pub use caller::{Caller, ClientError};
