@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mainstay_apiserver_server::audit::{AuditConfig, BatchBounds, LogFile, Policy};
+use mainstay_apiserver_server::encryption::EncryptionConfig;
 use mainstay_apiserver_server::outbound::{Remote, parse_kubeconfig};
 
 use crate::refusal::refuse;
@@ -16,8 +17,11 @@ const AUDIT_LOG_MIB: u64 = 100;
 /// Flags of the API server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "API server")]
-#[allow(clippy::struct_field_names, reason = "flags have upstream's names")]
 pub(crate) struct ApiServerFlags {
+    /// File that says which resources are encrypted at rest and how (apiserver.config.k8s.io/v1 EncryptionConfiguration)
+    /// [default: DIR/encryption.yaml, made at the first start: Secrets, with a key of their own].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_provider_config: Option<PathBuf>,
     /// File with the audit policy (audit.k8s.io/v1); without it nothing is audited.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_policy_file: Option<PathBuf>,
@@ -53,6 +57,8 @@ pub(crate) struct ApiServerFlags {
 /// What the flags say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ApiServerSettings {
+    /// What is encrypted at rest, where a flag says so.
+    pub(crate) encryption: Option<EncryptionConfig>,
     /// What is audited.
     pub(crate) audit: Option<AuditConfig>,
 }
@@ -63,7 +69,10 @@ impl ApiServerFlags {
     /// # Errors
     /// A refusal that says which file is wrong, and why.
     pub(crate) fn settings(&self) -> anyhow::Result<ApiServerSettings> {
-        Ok(ApiServerSettings { audit: self.audit()? })
+        let encryption = self.encryption_provider_config.as_ref();
+        let encryption =
+            encryption.map(|file| encryption_config("--encryption-provider-config", file)).transpose()?;
+        Ok(ApiServerSettings { encryption, audit: self.audit()? })
     }
 
     fn audit(&self) -> anyhow::Result<Option<AuditConfig>> {
@@ -101,6 +110,12 @@ impl ApiServerFlags {
         }
         Ok(Some(AuditConfig { policy, log, webhook: webhook.map(|remote| (remote, bounds)) }))
     }
+}
+
+/// What a file with an `EncryptionConfiguration` says.
+pub(crate) fn encryption_config(what: &str, file: &Path) -> anyhow::Result<EncryptionConfig> {
+    EncryptionConfig::parse(&read(what, file)?)
+        .map_err(|error| refuse(format!("{what}: {}: {error}", file.display())))
 }
 
 fn positive(text: &str) -> Result<usize, String> {

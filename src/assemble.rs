@@ -26,6 +26,7 @@ use crate::clients::{ApiEndpoint, connect};
 use crate::cluster_objects;
 use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
+use crate::encryption;
 use crate::identities::Identities;
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -105,7 +106,7 @@ impl Parts<'_> {
         let Self { api_tasks, agent_tasks, config, identities, dir } = self;
         let (store, runtime) = tokio::try_join!(open_store(dir), open_runtime(config, dir, agent_tasks))?;
         let (serving, receiver) = watch::channel(pem_pair(&identities.apiserver));
-        let server_config = server_config(config, identities, receiver)?;
+        let server_config = server_config(config, identities, dir, receiver)?;
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
@@ -149,6 +150,7 @@ pub(crate) fn runtime_config(cluster: &Cluster, dir: &Path) -> mainstay_runtime:
 fn server_config(
     config: &Config,
     identities: &Identities,
+    dir: &DataDir,
     serving: watch::Receiver<PemPair>,
 ) -> anyhow::Result<ServerConfig> {
     let issuer = format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}");
@@ -176,6 +178,7 @@ fn server_config(
         node_ports: 30_000..=32_767,
         anonymous: true, // upstream's default; RBAC gives it health and version only
         admission: AdmissionConfig::default(),
+        encryption: Some(encryption::configured(config, dir)?),
         audit: config.api_server.audit.clone(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
@@ -222,7 +225,13 @@ async fn start_agents(
     mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), scheduler, tasks);
     let controllers = connect(&endpoint, "controller-manager", &identities.controllers).await?;
     mainstay_agents_controllers::run(
-        mainstay_agents_controllers::Config::new(identities.ca_pem.clone()),
+        mainstay_agents_controllers::Config {
+            signing: Some(mainstay_agents_controllers::Authority {
+                certificate_pem: identities.ca_pem.clone(),
+                key_pem: identities.ca_key_pem.clone(),
+            }),
+            ..mainstay_agents_controllers::Config::new(identities.ca_pem.clone())
+        },
         controllers,
         tasks,
     );

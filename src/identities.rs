@@ -21,6 +21,8 @@ const RENEW_BEFORE: Duration = Duration::from_secs(90 * 86_400);
 pub(crate) struct Identities {
     /// The certificate authority's certificate, PEM.
     pub(crate) ca_pem: String,
+    /// Its key, PEM: for signing requests for certificates.
+    pub(crate) ca_key_pem: String,
     /// The key that ServiceAccount tokens are signed with, PEM.
     pub(crate) service_account_key_pem: String,
     /// The API server's serving certificate.
@@ -52,6 +54,7 @@ impl Identities {
         let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
         Ok(Self {
             ca_pem: ca.certificate_pem().to_owned(),
+            ca_key_pem: ca.key_pem().to_owned(),
             service_account_key_pem: ensure_key(&folder.join("sa.key"))?,
             apiserver: maker.ensure("apiserver", &server("kube-apiserver", api_names(config)))?,
             kubelet_client: maker

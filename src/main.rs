@@ -8,6 +8,7 @@ mod cluster_objects;
 mod config;
 mod data_dir;
 mod down;
+mod encryption;
 mod identities;
 mod image;
 mod kubeconfig;

@@ -68,7 +68,14 @@ impl Plane {
             &self.agent_tasks,
         );
         let controllers = self.client("system:kube-controller-manager", None);
-        let config = mainstay_agents_controllers::Config::new(self.ca.certificate_pem().to_owned());
+        let signing = mainstay_agents_controllers::Authority {
+            certificate_pem: self.ca.certificate_pem().to_owned(),
+            key_pem: self.ca.key_pem().to_owned(),
+        };
+        let config = mainstay_agents_controllers::Config {
+            signing: Some(signing),
+            ..mainstay_agents_controllers::Config::new(self.ca.certificate_pem().to_owned())
+        };
         mainstay_agents_controllers::run(config, controllers, &self.agent_tasks);
         for name in nodes {
             let client = self.client(&format!("system:node:{name}"), Some("system:nodes"));
@@ -79,10 +86,15 @@ impl Plane {
     /// A client with a certificate for this user and group.
     pub(crate) fn client(&self, user: &str, group: Option<&str>) -> Client {
         let leaf = leaf(&self.ca, user, group, Usage::Client);
+        self.with_certificate(&leaf.certificate_pem, &leaf.key_pem)
+    }
+
+    /// A client with this certificate.
+    pub(crate) fn with_certificate(&self, certificate_pem: &str, key_pem: &str) -> Client {
         let mut config = kube::Config::new(self.url.parse().unwrap());
         config.root_cert = Some(vec![der(self.ca.certificate_pem())]);
-        config.auth_info.client_certificate_data = Some(base64(&leaf.certificate_pem));
-        config.auth_info.client_key_data = Some(base64(&leaf.key_pem).into());
+        config.auth_info.client_certificate_data = Some(base64(certificate_pem));
+        config.auth_info.client_key_data = Some(base64(key_pem).into());
         Client::try_from(config).unwrap()
     }
 
@@ -141,6 +153,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
         anonymous: true,
         admission: AdmissionConfig::default(),
         audit: None,
+        encryption: None,
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

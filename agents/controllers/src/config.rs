@@ -9,6 +9,7 @@ use mainstay_agents_kit::reconcile::{Drive, drive};
 use mainstay_agents_kit::step::Actor;
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 
+use crate::certificates::{Approver, Authority, Cleaner, Signer};
 use crate::cluster_role_aggregation::ClusterRoleAggregation;
 use crate::deployment::DeploymentController;
 use crate::endpoint_slice::EndpointSliceController;
@@ -26,6 +27,8 @@ use crate::taint_eviction::TaintEviction;
 pub struct Config {
     /// The certificate authority that pods verify the API server with, in PEM.
     pub root_ca_pem: String,
+    /// What signs requests for certificates; without it they are approved only.
+    pub signing: Option<Authority>,
     /// Deployments, replica sets and services that are worked on at the same time, each.
     pub concurrency: usize,
     /// How long a node may be silent before its state counts as unknown.
@@ -42,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             root_ca_pem: String::new(),
+            signing: None,
             concurrency: 5,
             node_grace: Duration::from_secs(50),
             gone_node_grace: Duration::from_secs(40),
@@ -77,6 +81,11 @@ pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
     drive(NamespaceController::new(&informers), quiet.clone(), tasks);
     drive(ClusterRoleAggregation::new(&informers), quiet.clone(), tasks);
     drive(PodGc::new(&informers, config.gone_node_grace, config.terminated_pods_max), quiet.clone(), tasks);
+    drive(Approver::new(&informers), quiet.clone(), tasks);
+    drive(Cleaner::new(&informers), quiet.clone(), tasks);
+    if let Some(authority) = config.signing {
+        drive(Signer::new(&informers, authority), quiet.clone(), tasks);
+    }
     drive(NodeLifecycle::new(&informers, config.node_grace), plain("node-controller"), tasks);
     drive(TaintEviction::new(&informers), plain("taint-eviction-controller"), tasks);
     garbage_collector::start(&informers, quiet.concurrency(20), tasks);

@@ -13,10 +13,12 @@
 //! | `service_account`, `root_ca` | each namespace has its default account and the cluster's CA |
 //! | `endpoint_slice` | a service's ready pods can be found |
 //! | `node_lifecycle`, `taint_eviction`, `pod_gc` | silent nodes are marked, their pods move |
+//! | `certificates` | nodes get their certificates, approved requests are signed, old ones go |
 //! | `cluster_role_aggregation` | aggregated roles hold the rules of their parts |
 
 #![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "test builders read better with literals"))]
 
+mod certificates;
 mod cluster_role_aggregation;
 mod config;
 mod counts;
@@ -39,4 +41,5 @@ mod service_account;
 mod simulation;
 mod taint_eviction;
 
+pub use certificates::Authority;
 pub use config::{Config, run};

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::admission::pod_security::Exemptions;
 use crate::audit::AuditConfig;
+use crate::encryption::EncryptionConfig;
 
 /// A certificate chain and its key, PEM, as read from disk.
 #[derive(Clone, PartialEq, Eq)]
@@ -173,6 +174,8 @@ pub struct ServerConfig {
     pub anonymous: bool,
     /// Settings of admission steps.
     pub admission: AdmissionConfig,
+    /// How the store's values are sealed; not at all where it is none.
+    pub encryption: Option<EncryptionConfig>,
     /// What is audited; nothing where it is none.
     pub audit: Option<AuditConfig>,
     /// Bounds.

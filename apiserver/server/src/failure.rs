@@ -6,6 +6,7 @@ use mainstay_store::{LeaseError, RangeError, Revision, WriteError};
 use tracing::error;
 
 use crate::cache::StoredDataError;
+use crate::encryption::VaultError;
 use crate::registry::KeyError;
 
 /// Anything that can go wrong below a handler and is not a `Status` already.
@@ -23,6 +24,9 @@ pub enum Failure {
     /// Bytes in the store that are not the object they should be.
     #[error(transparent)]
     Stored(#[from] StoredDataError),
+    /// A value that cannot be opened or sealed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// A name that cannot be a key.
     #[error(transparent)]
     Key(#[from] KeyError),

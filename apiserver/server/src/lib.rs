@@ -23,6 +23,7 @@ pub mod config;
 pub mod core;
 pub mod discovery;
 pub mod encoding;
+pub mod encryption;
 pub mod extensions;
 pub mod failure;
 mod front;

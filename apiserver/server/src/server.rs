@@ -14,6 +14,7 @@ use crate::cache::{Feed, RingBounds};
 use crate::compactor;
 use crate::config::ServerConfig;
 use crate::core::{Core, Foundation};
+use crate::encryption::Vault;
 use crate::http_face::{self, BindError, Listener, TlsError};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -110,7 +111,9 @@ impl Base {
         let metrics = Metrics::register(&config.metrics)?;
         let limits = &config.limits;
         let bounds = RingBounds { events_max: limits.ring_events_max, bytes_max: limits.ring_bytes_max };
-        let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone());
+        let (clock, random) = (&config.clock, &config.randomness);
+        let vault = Vault::open(config.encryption.as_ref(), clock, random, tasks).await;
+        let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone(), vault);
         let bounds = (limits.object_bytes_max, limits.event_ttl);
         let registry = Registry::new(store, &feed, kinds, bounds);
         let stop = tasks.token();

@@ -82,6 +82,7 @@ impl Server {
             anonymous: true,
             admission: AdmissionConfig::default(),
             audit: None,
+            encryption: None,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

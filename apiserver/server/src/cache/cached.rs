@@ -8,11 +8,13 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::value::{self, Value};
 use mainstay_apiserver_machinery::{json, protobuf};
-use mainstay_store::Revision;
+use mainstay_store::{KeyValue, Revision};
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
 use super::splice;
+use crate::encryption::Vault;
+use crate::failure::Failure;
 
 /// An object of the cache. Never changes; an update makes a new one.
 pub struct Cached {
@@ -46,6 +48,8 @@ pub struct Header {
     pub finalizers: Box<[SmolStr]>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
+    /// Whether the store holds it sealed otherwise than it would be now.
+    pub stale: bool,
 }
 
 /// One owner reference.
@@ -105,6 +109,17 @@ impl Cached {
         let raw = splice::with_resource_version(envelope.raw, revision)
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self { header: Header::of(kind, &object, revision), kind, raw })
+    }
+
+    /// What the store holds under a key, opened by `vault`; a KMS has been asked for what that takes.
+    ///
+    /// # Errors
+    /// A value that cannot be opened; bytes that are not an object of `kind`.
+    pub(crate) fn unsealed(vault: &Vault, kind: &'static Kind, kv: &KeyValue) -> Result<Self, Failure> {
+        let plain = vault.unseal(kind, &kv.key, &kv.value)?;
+        let mut cached = Self::from_store(kind, &plain.value, kv.mod_revision, &kv.key)?;
+        cached.header.stale = plain.is_stale;
+        Ok(cached)
     }
 
     /// A custom resource in its stored form, which becomes its JSON text under `revision`.
@@ -204,6 +219,7 @@ impl Header {
                 .collect(),
             finalizers: meta.finalizers().map(SmolStr::new).collect(),
             deleting: meta.is_deleting(),
+            stale: false,
         }
     }
 

@@ -14,8 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::resource::Change;
+use super::resource::{Change, Loaded};
 use super::{CacheMap, Cached, Caches, Progress, ResourceCache, RingBounds};
+use crate::encryption::Vault;
 use crate::registry::{ROOT, object_name};
 
 /// Changes of the set of caches that wait for the feed.
@@ -41,6 +42,7 @@ pub struct Feed {
     undecodable: IntCounterVec,
     orders: mpsc::Receiver<Order>,
     door: FeedDoor,
+    vault: Vault,
 }
 
 /// A change of the set of caches.
@@ -94,6 +96,7 @@ impl Feed {
         kinds: &[&'static Kind],
         bounds: RingBounds,
         undecodable: IntCounterVec,
+        vault: Vault,
     ) -> Self {
         let progress = Progress::default();
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
@@ -103,7 +106,7 @@ impl Feed {
             .map(|(prefix, kind)| (prefix, Arc::new(ResourceCache::new(kind, bounds, progress.clone()))))
             .collect();
         let (caches, door) = (Caches::new(caches), FeedDoor { orders: sender });
-        Self { store, caches, bounds, progress, undecodable, orders, door }
+        Self { store, caches, bounds, progress, undecodable, orders, door, vault }
     }
 
     /// The caches, by storage prefix.
@@ -114,6 +117,11 @@ impl Feed {
     /// The way to open and close caches.
     pub fn door(&self) -> &FeedDoor {
         &self.door
+    }
+
+    /// What opens stored values.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// How far the caches are.
@@ -145,7 +153,7 @@ impl Feed {
 
     async fn load(&self) -> Result<Revision, FeedError> {
         let map = self.caches.map();
-        let mut loaded: HashMap<&'static str, Vec<Cached>> = HashMap::new();
+        let mut loaded: HashMap<&'static str, Loaded> = HashMap::new();
         let mut revision = Revision(0);
         let mut pages = std::pin::pin!(
             self.store.range_stream(RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes())))
@@ -156,18 +164,20 @@ impl Feed {
             if revision == Revision(0) {
                 revision = page.revision;
             }
+            self.vault.unlock(page.kvs.iter().map(|kv| &kv.value)).await;
             for kv in &page.kvs {
-                let Some((prefix, _)) = split_key(&map, &kv.key) else { continue };
-                let cached = map.get(prefix).and_then(|cache| self.decode(cache.kind, kv));
-                loaded.entry(prefix).or_default().extend(cached);
+                let Some((prefix, rest)) = split_key(&map, &kv.key) else { continue };
+                if let Some(cache) = map.get(prefix) {
+                    loaded.entry(prefix).or_default().take(rest, self.decode(cache.kind, kv));
+                }
             }
         }
         if revision == Revision(0) {
             revision = self.store.revision();
         }
-        let count: usize = loaded.values().map(Vec::len).sum();
+        let count: usize = loaded.values().map(|loaded| loaded.objects.len()).sum();
         for (prefix, cache) in map.iter() {
-            cache.load(loaded.remove(prefix).unwrap_or_default().into_iter(), revision);
+            cache.load(loaded.remove(prefix).unwrap_or_default(), revision);
         }
         self.progress.advance(revision);
         info!(%revision, objects = count, "cache loaded");
@@ -189,7 +199,10 @@ impl Feed {
                     }
                 }
                 batch = watch.next() => match batch {
-                    Ok(batch) => self.apply(&batch),
+                    Ok(batch) => {
+                        self.vault.unlock(batch.events.iter().map(|event| &event.kv.value)).await;
+                        self.apply(&batch);
+                    }
                     Err(end) => return FeedError::Follow(end),
                 },
             }
@@ -206,7 +219,7 @@ impl Feed {
             Order::Close { prefix, done } => {
                 if let Some(cache) = self.caches.get(prefix) {
                     self.caches.set(prefix, None);
-                    cache.load(std::iter::empty(), self.progress.current());
+                    cache.load(Loaded::default(), self.progress.current());
                 }
                 done
             }
@@ -221,13 +234,13 @@ impl Feed {
         let revision = self.progress.current();
         let objects = self.read(kind, prefix, revision).await?;
         match self.caches.get(prefix) {
-            Some(cache) if std::ptr::eq(cache.kind, kind) => cache.renew(objects.into_iter()),
+            Some(cache) if std::ptr::eq(cache.kind, kind) => cache.renew(objects),
             older => {
                 let cache = ResourceCache::new(kind, self.bounds, self.progress.clone());
-                cache.load(objects.into_iter(), revision);
+                cache.load(objects, revision);
                 self.caches.set(prefix, Some(&Arc::new(cache)));
                 if let Some(older) = older {
-                    older.load(std::iter::empty(), revision);
+                    older.load(Loaded::default(), revision);
                 }
             }
         }
@@ -240,13 +253,18 @@ impl Feed {
         kind: &'static Kind,
         prefix: &str,
         revision: Revision,
-    ) -> Result<Vec<Cached>, RangeError> {
+    ) -> Result<Loaded, RangeError> {
         let range = RangeRequest::prefix(Bytes::from(format!("{ROOT}{prefix}/")));
         let range = RangeRequest { revision: Some(revision).filter(|r| *r > Revision(0)), ..range };
-        let mut objects = Vec::new();
+        let mut objects = Loaded::default();
         let mut pages = std::pin::pin!(self.store.range_stream(range));
         while let Some(page) = pages.next().await {
-            objects.extend(page?.kvs.iter().filter_map(|kv| self.decode(kind, kv)));
+            let page = page?;
+            self.vault.unlock(page.kvs.iter().map(|kv| &kv.value)).await;
+            for kv in &page.kvs {
+                let rest = kv.key.get(ROOT.len() + prefix.len() + 1..).unwrap_or_default();
+                objects.take(&String::from_utf8_lossy(rest), self.decode(kind, kv));
+            }
         }
         Ok(objects)
     }
@@ -276,7 +294,16 @@ impl Feed {
         let (prefix, rest) = split_key(map, &kv.key)?;
         let cache = map.get(prefix)?;
         match kind {
-            EventKind::Put => self.decode(cache.kind, kv).map(|cached| (cache, Change::Put(cached))),
+            EventKind::Put => match self.decode(cache.kind, kv) {
+                Ok(cached) => Some((cache, Change::Put(cached))),
+                Err(why) => {
+                    let (namespace, name) = object_name(cache.kind, rest)?;
+                    Some((
+                        cache,
+                        Change::Spoil { namespace: namespace.to_owned(), name: name.to_owned(), why },
+                    ))
+                }
+            },
             EventKind::Delete => {
                 let (namespace, name) = object_name(cache.kind, rest)?;
                 Some((cache, Change::Delete { namespace: namespace.to_owned(), name: name.to_owned() }))
@@ -284,15 +311,14 @@ impl Feed {
         }
     }
 
-    fn decode(&self, kind: &'static Kind, kv: &KeyValue) -> Option<Cached> {
-        match Cached::from_store(kind, &kv.value, kv.mod_revision, &kv.key) {
-            Ok(cached) => Some(cached),
-            Err(error) => {
-                self.undecodable.with_label_values(&[kind.plural]).inc();
-                error!(%error, "a stored object cannot be served");
-                None
-            }
-        }
+    /// The object, or why it cannot be served.
+    fn decode(&self, kind: &'static Kind, kv: &KeyValue) -> Result<Cached, String> {
+        Cached::unsealed(&self.vault, kind, kv).map_err(|why| {
+            let why = why.to_string();
+            self.undecodable.with_label_values(&[kind.plural]).inc();
+            error!(error = %why, "a stored object cannot be served");
+            why
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The cache of one stored resource: the newest map and the ring of recent events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdSet;
@@ -23,13 +24,33 @@ pub struct ResourceCache {
 
 struct State {
     objects: OrdSet<Entry>,
+    /// What is stored and cannot be served, by `namespace/name`, with the reason.
+    spoilt: BTreeMap<String, String>,
     revision: Revision,
     ring: Ring,
+}
+
+/// What was read from the store.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) objects: Vec<Cached>,
+    spoilt: BTreeMap<String, String>,
+}
+
+impl Loaded {
+    /// Takes in an object, or why it cannot be served; `name` is what follows the prefix in its key.
+    pub(super) fn take(&mut self, name: &str, read: Result<Cached, String>) {
+        match read {
+            Ok(cached) => self.objects.push(cached),
+            Err(why) => drop(self.spoilt.insert(name.to_owned(), why)),
+        }
+    }
 }
 
 /// One change on its way into the cache.
 pub(super) enum Change {
     Put(Cached),
+    Spoil { namespace: String, name: String, why: String },
     Delete { namespace: String, name: String },
 }
 
@@ -45,14 +66,35 @@ pub struct TooOld {
 
 impl ResourceCache {
     pub(super) fn new(kind: &'static Kind, bounds: RingBounds, progress: Progress) -> Self {
-        let state =
-            State { objects: OrdSet::new(), revision: Revision(0), ring: Ring::new(Revision(0), bounds) };
+        let state = State {
+            objects: OrdSet::new(),
+            spoilt: BTreeMap::new(),
+            revision: Revision(0),
+            ring: Ring::new(Revision(0), bounds),
+        };
         Self { kind, state: RwLock::new(state), newest: watch::Sender::new(0), progress }
     }
 
     /// One object as it is now in the cache.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Cached>> {
         self.state.read().objects.get(&ObjectName { namespace, name }).map(|entry| Arc::clone(&entry.0))
+    }
+
+    /// Why an object that is stored cannot be served.
+    pub fn spoilt(&self, namespace: &str, name: &str) -> Option<String> {
+        let state = self.state.read();
+        if state.spoilt.is_empty() {
+            return None;
+        }
+        state.spoilt.get(&key_of(namespace, name)).cloned()
+    }
+
+    /// Why the first object of a namespace (of any, when empty) that cannot be served cannot be.
+    pub fn first_spoilt(&self, namespace: &str) -> Option<String> {
+        let state = self.state.read();
+        let within =
+            |name: &str| namespace.is_empty() || name.split_once('/').is_some_and(|(of, _)| of == namespace);
+        state.spoilt.iter().find(|(name, _)| within(name)).map(|(_, why)| why.clone())
     }
 
     /// Everything, as it is now in the cache.
@@ -117,9 +159,10 @@ impl ResourceCache {
     }
 
     /// Replaces everything; open cursors end.
-    pub(super) fn load(&self, objects: impl Iterator<Item = Cached>, revision: Revision) {
-        let objects = objects.map(|object| Entry(Arc::new(object))).collect();
+    pub(super) fn load(&self, loaded: Loaded, revision: Revision) {
+        let objects = loaded.objects.into_iter().map(|object| Entry(Arc::new(object))).collect();
         let mut state = self.state.write();
+        state.spoilt = loaded.spoilt;
         state.objects = objects;
         state.revision = revision;
         state.ring.reset(revision);
@@ -129,8 +172,11 @@ impl ResourceCache {
     }
 
     /// Shows the same objects by the kind's present schema. No event tells of it: nothing was written.
-    pub(super) fn renew(&self, objects: impl Iterator<Item = Cached>) {
-        self.state.write().objects = objects.map(|object| Entry(Arc::new(object))).collect();
+    pub(super) fn renew(&self, loaded: Loaded) {
+        let objects = loaded.objects.into_iter().map(|object| Entry(Arc::new(object))).collect();
+        let mut state = self.state.write();
+        state.objects = objects;
+        state.spoilt = loaded.spoilt;
     }
 
     /// Takes in the changes of one revision at once.
@@ -148,16 +194,34 @@ impl ResourceCache {
     }
 }
 
+fn key_of(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
 impl State {
+    fn forget_spoilt(&mut self, namespace: &str, name: &str) {
+        if !self.spoilt.is_empty() {
+            self.spoilt.remove(&key_of(namespace, name));
+        }
+    }
+
     fn take(&mut self, change: Change, revision: Revision) -> Option<Event> {
         match change {
             Change::Put(cached) => {
+                self.forget_spoilt(&cached.header.namespace, &cached.header.name);
                 let object = Arc::new(cached);
                 let previous = self.objects.insert(Entry(Arc::clone(&object))).map(|entry| entry.0);
                 let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
                 Some(Event::new(revision, kind, object, previous))
             }
+            Change::Spoil { namespace, name, why } => {
+                // For those who watch it is gone; who asks for it hears why.
+                self.spoilt.insert(key_of(&namespace, &name), why);
+                let gone = self.objects.remove(&ObjectName { namespace: &namespace, name: &name })?.0;
+                Some(Event::new(revision, ChangeKind::Deleted, gone, None))
+            }
             Change::Delete { namespace, name } => {
+                self.forget_spoilt(&namespace, &name);
                 let gone = self.objects.remove(&ObjectName { namespace: &namespace, name: &name })?.0;
                 Some(Event::new(revision, ChangeKind::Deleted, gone, None))
             }

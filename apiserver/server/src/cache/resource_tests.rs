@@ -10,7 +10,7 @@ use mainstay_apiserver_machinery::{protobuf, value};
 use mainstay_proto_api::WatchEventType;
 use mainstay_store::Revision;
 
-use super::resource::{Change, ResourceCache};
+use super::resource::{Change, Loaded, ResourceCache};
 use super::ring::RingBounds;
 use super::{Cached, ChangeKind, Progress};
 
@@ -26,7 +26,7 @@ fn object(namespace: &str, name: &str, revision: i64) -> Cached {
 fn cache(events_max: usize) -> Arc<ResourceCache> {
     let bounds = RingBounds { events_max, bytes_max: usize::MAX };
     let cache = Arc::new(ResourceCache::new(&CONFIG_MAP, bounds, Progress::default()));
-    cache.load(std::iter::empty(), Revision(1));
+    cache.load(Loaded::default(), Revision(1));
     cache
 }
 

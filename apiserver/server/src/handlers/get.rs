@@ -23,6 +23,9 @@ pub(super) async fn object(call: &Call<'_>) -> Result<Response, Status> {
         }
         None => registry.get_fresh(call.kind, namespace(call), &info.name).await?,
     };
+    if found.is_none() {
+        registry.check_readable(call.kind, namespace(call), &info.name)?;
+    }
     let object = registry.in_form(call.kind, found.ok_or_else(|| call.not_found())?).await?;
     object_response(call.headers(), accepted, &call.encoder(accepted), &object, StatusCode::OK)
         .map_err(|failure| call.failed(&failure))

@@ -41,6 +41,7 @@ pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
 pub(super) async fn page(call: &Call<'_>, options: &ListOptions) -> Result<Page, Status> {
     let selection = Selection::from_query(call.kind, namespace(call), &call.context.query)?;
     let place = place(call, options).await?;
+    call.core.registry.check_readable(call.kind, namespace(call), "")?;
     if Registry::asks_to_convert(call.kind) {
         return converted(call, selection, options.limit, place).await;
     }

@@ -250,8 +250,9 @@ impl Writer {
         admission.warnings.extend(checked?);
         self.admission.validate(admission).await?;
         let new = admission.object.clone();
-        // What is stored in an older form is written anew, as upstream does.
-        if unchanged && cached.kind == kind.stored_kind() {
+        // What is stored in an older form, or sealed by a key of old, is written anew, as upstream does.
+        let is_stale = cached.header.stale && !admission.dry_run;
+        if unchanged && cached.kind == kind.stored_kind() && !is_stale {
             let cached = self.registry.in_form(kind, Arc::clone(cached)).await?;
             return Ok(Written::Stored(Stored { object: new, cached }));
         }

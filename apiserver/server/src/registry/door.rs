@@ -13,6 +13,7 @@ use super::event_leases::EventLeases;
 use super::forms::Convert;
 use super::served::ServedKinds;
 use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
+use crate::encryption::Vault;
 use crate::failure::{Failure, to_status};
 
 /// How long a read waits for a resource version from the future, as upstream does.
@@ -28,6 +29,7 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) object_bytes_max: usize,
     pub(super) event_leases: EventLeases,
+    pub(super) vault: Vault,
     /// Who converts custom resources by webhook, and what it converted lately.
     pub(super) converter: OnceLock<Arc<dyn Convert>>,
     pub(super) converted: Mutex<Converted>,
@@ -50,6 +52,7 @@ impl Registry {
             converter: OnceLock::new(),
             converted: Mutex::default(),
             store,
+            vault: feed.vault().clone(),
             object_bytes_max,
             caches: feed.caches().clone(),
             feed: feed.door().clone(),
@@ -103,7 +106,7 @@ impl Registry {
     /// One object, no older than the moment of the call.
     ///
     /// # Errors
-    /// 405 for kinds that are not stored.
+    /// 405 for kinds that are not stored; 500 for one that is stored and cannot be read.
     pub async fn get_fresh(
         &self,
         kind: &'static Kind,
@@ -111,7 +114,22 @@ impl Registry {
         name: &str,
     ) -> Result<Option<Arc<Cached>>, Status> {
         self.fresh().await;
-        Ok(self.cache(kind)?.get(namespace, name))
+        let cache = self.cache(kind)?;
+        let found = cache.get(namespace, name);
+        match found.is_none().then(|| cache.spoilt(namespace, name)).flatten() {
+            Some(why) => Err(Status::internal(why)),
+            None => Ok(found),
+        }
+    }
+
+    /// Refuses to show a collection, or one object of it, of which something is stored that cannot be read.
+    ///
+    /// # Errors
+    /// 500 with the reason, as upstream.
+    pub fn check_readable(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<(), Status> {
+        let cache = self.cache(kind)?;
+        let why = if name.is_empty() { cache.first_spoilt(namespace) } else { cache.spoilt(namespace, name) };
+        why.map_or(Ok(()), |why| Err(Status::internal(why)))
     }
 
     /// All objects of a kind, no older than the moment of the call.

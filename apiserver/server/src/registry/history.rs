@@ -47,12 +47,12 @@ impl Registry {
             ..RangeRequest::range(Bytes::from(start), end)
         };
         let response = self.inner.store.range(request).await.map_err(|error| Self::failed(kind, error))?;
+        let vault = &self.inner.vault;
+        vault.unlock(response.kvs.iter().map(|kv| &kv.value)).await;
         let objects = response
             .kvs
             .iter()
-            .map(|kv| {
-                Cached::from_store(kind.stored_kind(), &kv.value, kv.mod_revision, &kv.key).map(Arc::new)
-            })
+            .map(|kv| Cached::unsealed(vault, kind.stored_kind(), kv).map(Arc::new))
             .collect::<Result<_, _>>()
             .map_err(|error| Self::failed(kind, error))?;
         Ok(HistoryPage { objects, more: response.more })

@@ -45,7 +45,9 @@ impl Registry {
         let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(failed)?;
         let lease = self.lease_for(kind).await.map_err(failed)?;
-        let put = PutRequest::new(key.clone(), encoded.value.clone()).with_lease(lease);
+        let value =
+            self.inner.vault.seal(kind, &key, encoded.value.clone()).map_err(|error| failed(error.into()))?;
+        let put = PutRequest::new(key.clone(), value).with_lease(lease);
         let txn = Txn::when([Compare::absent(key)]).then([put]);
         let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
@@ -69,17 +71,19 @@ impl Registry {
         let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(failed)?;
         let unchanged = encoded.stored(current.header.revision).map_err(failed)?;
-        if unchanged.cached.raw == current.raw {
+        if unchanged.cached.raw == current.raw && !current.header.stale {
             return self.shown(kind, unchanged).await.map(Written::Stored);
         }
         let lease = self.lease_for(kind).await.map_err(failed)?;
-        let put = PutRequest::new(key.clone(), encoded.value.clone()).with_lease(lease);
+        let value =
+            self.inner.vault.seal(kind, &key, encoded.value.clone()).map_err(|error| failed(error.into()))?;
+        let put = PutRequest::new(key.clone(), value).with_lease(lease);
         let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
             .then([put])
             .otherwise([RangeRequest::key(key.clone())]);
         let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
-            return Ok(Written::Changed(found(kind, &key, response).map_err(failed)?));
+            return Ok(Written::Changed(self.found(kind, response).await.map_err(failed)?));
         }
         let stored = encoded.stored(response.revision).map_err(failed)?;
         self.shown(kind, stored).await.map(Written::Stored)
@@ -97,7 +101,7 @@ impl Registry {
             .otherwise([RangeRequest::key(key.clone())]);
         let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
-            return Ok(Written::Changed(found(kind, &key, response).map_err(failed)?));
+            return Ok(Written::Changed(self.found(kind, response).await.map_err(failed)?));
         }
         let last = current.at_revision(response.revision).map_err(|error| failed(error.into()))?;
         let object = last.decode().map_err(|error| failed(error.into()))?;
@@ -150,6 +154,24 @@ impl Registry {
         let encoded = self.encode(kind, object).map_err(|failure| Self::failed(kind, failure))?;
         let stored = encoded.stored(version).map_err(|failure| Self::failed(kind, failure))?;
         self.shown_preview(kind, stored, version).await
+    }
+
+    /// The object that the failure branch of a transaction read.
+    async fn found(
+        &self,
+        kind: &'static Kind,
+        response: TxnResponse,
+    ) -> Result<Option<Arc<Cached>>, Failure> {
+        let vault = &self.inner.vault;
+        for response in response.responses {
+            if let OpResponse::Range(range) = response
+                && let Some(kv) = range.kvs.first()
+            {
+                vault.unlock(std::iter::once(&kv.value)).await;
+                return Ok(Some(Arc::new(Cached::unsealed(vault, kind.stored_kind(), kv)?)));
+            }
+        }
+        Ok(None)
     }
 
     fn key_of(kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
@@ -219,17 +241,4 @@ impl Encoded {
         let header = Header::of(self.kind, &object, revision);
         Ok(Stored { object, cached: Arc::new(Cached { header, kind: self.kind, raw }) })
     }
-}
-
-/// The object that the failure branch of a transaction read.
-fn found(kind: &'static Kind, key: &Bytes, response: TxnResponse) -> Result<Option<Arc<Cached>>, Failure> {
-    for response in response.responses {
-        if let OpResponse::Range(range) = response
-            && let Some(kv) = range.kvs.first()
-        {
-            let cached = Cached::from_store(kind.stored_kind(), &kv.value, kv.mod_revision, key)?;
-            return Ok(Some(Arc::new(cached)));
-        }
-    }
-    Ok(None)
 }

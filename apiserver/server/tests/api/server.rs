@@ -26,7 +26,7 @@ pub(crate) struct TestServer {
     pub(crate) store: Store,
     pub(crate) tasks: Tasks,
     pub(crate) ca: Ca,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What a server is started with.
@@ -78,7 +78,7 @@ impl TestServer {
         let mut parts = Self::prepare().await;
         adjust(&mut parts.config);
         let server = start(parts.config, parts.store.clone(), parts.tasks.clone()).await.unwrap();
-        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, _dir: parts.dir }
+        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
     }
 
     /// A server with gates and endpoints of the test's own, and no first objects.
@@ -86,11 +86,26 @@ impl TestServer {
         let parts = Self::prepare().await;
         let server =
             start_with(parts.config, parts.store.clone(), parts.tasks.clone(), assemble).await.unwrap();
-        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, _dir: parts.dir }
+        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
+    }
+
+    /// Ends this server and starts another on the same store, with another configuration and another CA.
+    pub(crate) async fn restart(self, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        self.tasks.close_and_join(Duration::from_secs(10)).await.unwrap();
+        drop(self.server);
+        tokio::time::timeout(DEADLINE, self.store.close()).await.expect("the store closes in time").unwrap();
+        drop(self.store);
+        let mut parts = Self::prepare_in(self.dir).await;
+        adjust(&mut parts.config);
+        let server = start(parts.config, parts.store.clone(), parts.tasks.clone()).await.unwrap();
+        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
     }
 
     async fn prepare() -> Parts {
-        let dir = tempfile::tempdir().unwrap();
+        Self::prepare_in(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn prepare_in(dir: TempDir) -> Parts {
         let config = Config { dir: dir.path().join("store"), sync: false, ..Config::default() };
         let store = Store::open(config).await.unwrap();
         let ca = Ca::generate("test", OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
@@ -117,6 +132,7 @@ impl TestServer {
             anonymous: true,
             admission: AdmissionConfig::default(),
             audit: None,
+            encryption: None,
             limits: limits(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -6,6 +6,8 @@ mod arrange;
 mod audit;
 mod bad_inputs;
 mod credentials;
+mod encryption;
+mod kms_plugin;
 mod kubelet;
 mod mutating_policies;
 mod pod_security;
