@@ -102,7 +102,11 @@ impl Watch {
         }
         if self.next_progress <= Instant::now() {
             self.next_progress = Instant::now() + self.hub.progress_interval;
-            return Some(WatchBatch { revision: announced, events: Vec::new() });
+            // A member that lags behind where the watch begins has no progress to tell: to its owner, revisions would go back.
+            if self.cursor.position == announced.next() {
+                return Some(WatchBatch { revision: announced, events: Vec::new() });
+            }
+            return None;
         }
         tokio::select! {
             biased;
