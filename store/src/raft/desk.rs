@@ -3,15 +3,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use openraft::errors::RaftError;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::StreamAppendError;
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::forwarded::Forwarded;
 use super::machine::{SnapshotData, StagedTables};
 use super::member::Member;
-use super::peers::{Answer, Answerer, From};
+use super::peers::{Answer, Answerer, Answers, Append, From};
 use super::types::{MemberNode, Origin, SnapshotMeta, SnapshotOf, Vote};
 use super::wire::{Reply, Request};
 use crate::api::{ClusterError, Config, LinkReceiver, WriteError};
@@ -37,6 +38,17 @@ pub(crate) struct Desk {
 impl Answerer for Desk {
     fn answer(self: Arc<Self>, from: From, request: Request) -> Answer {
         Box::pin(async move { self.reply(from, request).await })
+    }
+
+    fn append_all(self: Arc<Self>, appends: mpsc::Receiver<Append>) -> Answers {
+        let taken = stream::unfold(appends, async |mut appends| Some((appends.recv().await?, appends)));
+        let answered = self.member.raft.stream_append(taken).map(|result| match result {
+            Ok(Ok(_last)) => Reply::Appended,
+            Ok(Err(StreamAppendError::Conflict(_))) => Reply::Conflict,
+            Ok(Err(StreamAppendError::HigherVote(vote))) => Reply::HigherVote(vote),
+            Err(fatal) => Reply::Failed(fatal.to_string()),
+        });
+        answered.boxed()
     }
 
     fn take_snapshot(self: Arc<Self>, first: Request, parts: Box<dyn LinkReceiver>) -> Answer {
@@ -67,14 +79,6 @@ impl Desk {
     async fn reply(&self, from: From, request: Request) -> Option<Reply> {
         let raft = &self.member.raft;
         match request {
-            Request::Append(append) => Some(match raft.append_entries(append).await {
-                Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) => {
-                    Reply::Appended
-                }
-                Ok(AppendEntriesResponse::Conflict) => Reply::Conflict,
-                Ok(AppendEntriesResponse::HigherVote(vote)) => Reply::HigherVote(vote),
-                Err(error) => failed(&error),
-            }),
             Request::Vote(vote) => {
                 Some(raft.vote(vote).await.map_or_else(|error| failed(&error), Reply::Vote))
             }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::appends::{Answers, Append, Appends};
 use super::peer::Peers;
 use crate::api::{Link, LinkReceiver};
 use crate::metering::Traffic;
@@ -42,6 +43,9 @@ pub(crate) struct From {
 pub(crate) trait Answerer: Send + Sync + 'static {
     /// Answers a request of another member.
     fn answer(self: Arc<Self>, from: From, request: Request) -> Answer;
+
+    /// Hands appends to consensus one after the other, and answers each in that order. The answers may end after a refusal.
+    fn append_all(self: Arc<Self>, appends: mpsc::Receiver<Append>) -> Answers;
 
     /// Takes a snapshot from a link that begins with this request.
     fn take_snapshot(self: Arc<Self>, first: Request, parts: Box<dyn LinkReceiver>) -> Answer;
@@ -212,14 +216,23 @@ impl<A: Answerer> Server<A> {
         let _ends_the_reader = ended.clone().drop_guard();
         self.peers.tasks.spawn(read(receiver, requests, Arc::clone(&traffic), ended));
         let mut under_way = FuturesUnordered::new();
+        let mut appends = Appends::new(Arc::clone(&self.answerer));
         let mut replies: Vec<Bytes> = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 Some(reply) = under_way.next(), if !under_way.is_empty() => replies.extend(reply),
-                request = incoming.recv(), if under_way.len() < REQUESTS_MAX => {
+                () = appends.answers(&mut replies) => {}
+                request = incoming.recv(), if under_way.len() < REQUESTS_MAX && appends.has_room() => {
                     let Some((number, request)) = request else { return };
                     self.heard(hello);
+                    let request = match request {
+                        Request::Append(append) => {
+                            appends.take(number, append);
+                            continue;
+                        }
+                        other => other,
+                    };
                     let answer = Arc::clone(&self.answerer).answer(from, request);
                     under_way.push(async move {
                         answer.await.map(|reply| Bytes::from(reply.encode(number)))
@@ -228,8 +241,11 @@ impl<A: Answerer> Server<A> {
                 }
             }
             while replies.len() < BATCH_MAX {
-                let Some(Some(reply)) = futures::FutureExt::now_or_never(under_way.next()) else { break };
+                let Some(Some(reply)) = under_way.next().now_or_never() else { break };
                 replies.extend(reply);
+            }
+            while replies.len() < BATCH_MAX {
+                let Some(()) = appends.answers(&mut replies).now_or_never() else { break };
             }
             if !replies.is_empty() {
                 let bytes = replies.iter().map(Bytes::len).sum();
