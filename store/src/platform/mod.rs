@@ -11,15 +11,17 @@ mod seeded_bug;
 mod seeded_tokio;
 #[cfg(feature = "sim")]
 mod seeded_watch;
+mod told;
 
 pub(crate) use executor::Loop;
 pub use platform::Platform;
 #[cfg(feature = "sim")]
 pub use random::seed_randomness;
-pub(crate) use random::{RandomHash, random};
+pub(crate) use random::{RandomHash, random, unix_seconds};
 pub use seeded_bug::SeededBug;
 pub(crate) use seeded_bug::is_seeded;
 #[cfg(feature = "sim")]
 pub use seeded_bug::seed_bug;
 #[cfg(feature = "sim")]
 pub(crate) use seeded_tokio::SeededTokio;
+pub(crate) use told::{Hearer, Teller};

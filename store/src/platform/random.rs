@@ -1,5 +1,6 @@
 //! Randomness for identifiers and timers.
 use std::hash::{BuildHasher, DefaultHasher, Hasher as _, RandomState};
+use std::time::SystemTime;
 
 #[cfg(feature = "sim")]
 thread_local! {
@@ -30,6 +31,13 @@ const fn seeded() -> Option<u64> {
 /// Not zero, and different each time: the standard library seeds hash maps from the system's randomness.
 pub(crate) fn random(purpose: &str) -> u64 {
     seeded().unwrap_or_else(|| RandomState::new().hash_one(purpose)).max(1)
+}
+
+/// The time of day in seconds since 1970, for what only has to differ from time to time. In a simulation it follows from the seed.
+pub(crate) fn unix_seconds() -> u64 {
+    #[allow(clippy::disallowed_methods, reason = "the time of day is what is wanted")]
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    seeded().map_or_else(now, |number| number >> 32)
 }
 
 /// Like [`RandomState`], but it follows from the seed of a simulation: what depends on its order does, too.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::machine::StagedTables;
 use super::membership;
@@ -24,7 +24,7 @@ use crate::engine::{AppliedMark, EngineView, Group, Tables};
 use crate::lease::LeaseTable;
 use crate::metering::{Meters, Written};
 use crate::mvcc::{self, Effects, Reply, Staged, View as _, ViewError, apply};
-use crate::platform::{Loop, Platform};
+use crate::platform::{Hearer, Loop, Platform, Teller};
 use crate::stop::StopState;
 use crate::watch::{Hub, Published};
 
@@ -66,7 +66,7 @@ pub(crate) struct ApplyQueue {
     jobs: mpsc::Sender<Job>,
     platform: Platform,
     progress: Arc<Mutex<Progress>>,
-    applied: watch::Receiver<AppliedEntry>,
+    applied: Hearer<AppliedEntry>,
 }
 
 /// The term and the index of the last applied entry.
@@ -95,7 +95,7 @@ impl ApplyQueue {
     }
 
     /// The last applied entry, now and from now on. Callers that wait for an entry are answered before this tells of it.
-    pub(super) fn applied(&self) -> watch::Receiver<AppliedEntry> {
+    pub(super) fn applied(&self) -> Hearer<AppliedEntry> {
         self.applied.clone()
     }
 
@@ -130,7 +130,7 @@ impl ApplyQueue {
 /// What the apply thread tells of its progress.
 struct Shared {
     progress: Arc<Mutex<Progress>>,
-    applied: watch::Sender<AppliedEntry>,
+    applied: Teller<AppliedEntry>,
 }
 
 /// What the apply thread works on.
@@ -162,7 +162,8 @@ impl Applier {
         };
         let last = mark.index.map(|index| log_id(mark.term, index));
         let progress = Arc::new(Mutex::new(Progress { last, membership }));
-        let (tell, applied) = watch::channel(last.map(|id| (term(&id), id.index)));
+        let tell = Teller::new(last.map(|id| (term(&id), id.index)));
+        let applied = tell.hearer();
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let shared = Shared { progress: Arc::clone(&progress), applied: tell };
         let applying = platform
@@ -248,7 +249,7 @@ impl Applier {
                 responder.send(applied);
             }
         }
-        shared.applied.send_replace(Some((term(&last), last.index)));
+        shared.applied.tell(Some((term(&last), last.index)));
         Ok(())
     }
 
@@ -269,7 +270,7 @@ impl Applier {
             progress.last = meta.last_log_id;
             progress.membership = meta.last_membership.clone();
         }
-        shared.applied.send_replace(meta.last_log_id.map(|id| (term(&id), id.index)));
+        shared.applied.tell(meta.last_log_id.map(|id| (term(&id), id.index)));
         (self.floor_raised)();
         tracing::info!(revision = mark.revision.0, "a snapshot of the leader took the place of the tables");
         Ok(())

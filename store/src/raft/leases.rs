@@ -36,7 +36,7 @@ impl Member {
     ) -> Result<Option<LeaseLeft>, ClusterError> {
         let Some(cluster) = &self.cluster else { return Ok(self.lease_here(id, keep_alive)) };
         let deadline = Instant::now() + cluster.request_max;
-        let mut leadership = self.leadership.subscribe();
+        let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let answer = match now.leader {

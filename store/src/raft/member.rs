@@ -21,6 +21,7 @@ use crate::api::{self, Leadership, OpenError};
 use crate::disk_space::DiskSpace;
 use crate::lease::LeaseTable;
 use crate::metering::Meters;
+use crate::platform::Teller;
 use crate::stop::StopState;
 
 pub(super) type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -67,7 +68,7 @@ pub(crate) struct Member {
     pub(super) raft: Raft,
     pub(super) queue: ApplyQueue,
     pub(super) stop: Arc<StopState>,
-    pub(super) leadership: Arc<watch::Sender<Leadership>>,
+    pub(super) leadership: Arc<Teller<Leadership>>,
     pub(super) reads: mpsc::Sender<Asker>,
     pub(super) leases: Arc<LeaseTable>,
     pub(super) space: Arc<DiskSpace>,
@@ -129,7 +130,7 @@ impl Member {
             meters.leader_changed();
         }
         let (reads, asked) = mpsc::channel(WAITING_MAX);
-        let leadership = Arc::new(watch::Sender::new(leadership));
+        let leadership = Arc::new(Teller::new(leadership));
         let cluster = cluster.map(Arc::new);
         let log = log.store();
         let member = Self { id, raft, queue, stop, leadership, reads, leases, space, meters, cluster, log };
@@ -176,7 +177,7 @@ impl Member {
 
     /// Who leads, now and from now on.
     pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.leadership.subscribe()
+        self.leadership.receiver()
     }
 
     /// The index of the log's last entry.
@@ -184,9 +185,14 @@ impl Member {
         self.raft.metrics().borrow_watched().last_log_index.unwrap_or(0)
     }
 
-    /// The members as this member knows them.
+    /// The members as this member knows them, with a change that is under way; it may yet be undone.
     pub(crate) fn members(&self) -> Vec<api::Member> {
         changes::list(self.raft.server_metrics().borrow_watched().membership_config.membership())
+    }
+
+    /// The members as of the last entry that is applied here: no change in it can be undone.
+    pub(crate) fn applied_members(&self) -> Vec<api::Member> {
+        changes::list(self.queue.progress().membership.membership())
     }
 
     pub(crate) fn cluster(&self) -> Option<Arc<Cluster>> {

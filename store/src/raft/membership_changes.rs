@@ -1,6 +1,6 @@
 //! Changes of members and of the leader, carried out: decided by `changes`, written by consensus, on whichever member the caller is.
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
@@ -12,6 +12,7 @@ use super::member::{Cluster, Member};
 use super::types::MemberNode;
 use super::wire::{Purpose, Reply, Request};
 use crate::api::ClusterError;
+use crate::platform::unix_seconds;
 
 /// A member that answered within this time is alive; etcd's interval.
 const ALIVE_MAX: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ impl Member {
             };
         };
         let deadline = Instant::now() + cluster.request_max;
-        let mut leadership = self.leadership.subscribe();
+        let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let changed = match now.leader {
@@ -110,19 +111,13 @@ impl Member {
             .filter_map(|(id, at)| at.is_some_and(|at| at.elapsed() < ALIVE_MAX).then_some(id))
             .collect();
         alive.insert(self.id);
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "etcd's identifiers of added members have the time in them"
-        )]
-        let unix_seconds =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         World {
             membership: metrics.membership_config.membership().clone(),
             matched,
             last_index: metrics.last_log_index.unwrap_or(0),
             alive,
             learners_max: self.cluster.as_ref().map_or(0, |cluster| cluster.learners_max),
-            unix_seconds,
+            unix_seconds: unix_seconds(),
         }
     }
 
@@ -132,7 +127,7 @@ impl Member {
         if !world.membership.voter_ids().any(|voter| voter == to) {
             return Err(ClusterError::BadTransferee(to));
         }
-        let mut leadership = self.leadership.subscribe();
+        let mut leadership = self.leadership.hearer();
         let now = *leadership.borrow();
         if !now.is_leader {
             return Err(ClusterError::NotLeader);
@@ -146,10 +141,10 @@ impl Member {
             .transfer_leader(to)
             .await
             .map_err(|error| ClusterError::Raft(error.to_string()))?;
-        let taken = leadership.wait_for(|now| now.leader == Some(to));
+        let taken = leadership.until(|now| now.leader == Some(to));
         match tokio::time::timeout(request_max, taken).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_ended)) => Err(ClusterError::Closed),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_gone)) => Err(ClusterError::Closed),
             Err(_late) => Err(ClusterError::TransferTimeout),
         }
     }

@@ -8,19 +8,20 @@ use tokio::sync::oneshot;
 
 use super::types::Origin;
 use crate::mvcc::Applied;
+use crate::platform::{RandomHash, random};
 
 /// The callers, by the number of their command.
 #[derive(Debug)]
 pub(crate) struct Proposals {
     member: u64,
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Applied>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Applied>, RandomHash>>,
 }
 
 impl Proposals {
     pub(crate) fn new(member: u64) -> Self {
         // Elsewhere in each process of the member: entries of an earlier one may still be applied.
-        let first = crate::platform::random("proposals");
+        let first = random("proposals");
         Self { member, next: AtomicU64::new(first), waiting: Mutex::default() }
     }
 

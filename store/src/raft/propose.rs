@@ -42,7 +42,7 @@ impl Member {
         };
         let command = Arc::new(command);
         let deadline = Instant::now() + cluster.request_max;
-        let mut leadership = self.leadership.subscribe();
+        let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let attempt = match now.leader {
@@ -114,9 +114,8 @@ impl Member {
         // Once the fate of a sending is open, the refusal of a later one proves nothing: the leader may have taken the first, and have ended.
         let mut may_be_taken = false;
         loop {
-            // The value that it ends with is a lock, which must not outlive it.
             let later_term = async {
-                drop(applied.wait_for(|applied| applied.is_some_and(|(term, _)| term > now.term)).await);
+                drop(applied.until(|applied| applied.is_some_and(|(term, _)| term > now.term)).await);
             };
             let sent = refusal.is_some();
             let refused = async {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::member::{Cluster, Member};
 use super::wire::{Purpose, Reply, Request};
 use crate::api::ClusterError;
+use crate::platform::{SeededBug, is_seeded};
 
 /// So many reads share one question at most.
 const SHARED_MAX: usize = 4096;
@@ -22,7 +23,7 @@ pub(super) type Asker = oneshot::Sender<Result<(), ClusterError>>;
 impl Member {
     /// Waits until this member has applied all that was acknowledged anywhere before the call.
     pub(crate) async fn linearize(&self) -> Result<(), ClusterError> {
-        if self.cluster.is_none() {
+        if self.cluster.is_none() || is_seeded(SeededBug::ReadWithoutReadIndex) {
             // A member that is alone has applied whatever it acknowledged.
             return Ok(());
         }
@@ -55,7 +56,7 @@ impl Member {
 
     async fn read_barrier(&self, cluster: &Cluster) -> Result<(), ClusterError> {
         let deadline = Instant::now() + cluster.request_max;
-        let mut leadership = self.leadership.subscribe();
+        let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let index = match now.leader {
@@ -76,16 +77,19 @@ impl Member {
 
     pub(super) async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ClusterError> {
         let mut applied = self.queue.applied();
-        let reached = applied.wait_for(|applied| applied.is_some_and(|(_, applied)| applied >= index));
+        let reached = applied.until(|applied| applied.is_some_and(|(_, applied)| applied >= index));
         match tokio::time::timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_ended)) => Err(ClusterError::Closed),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_gone)) => Err(ClusterError::Closed),
             Err(_late) => Err(ClusterError::Timeout),
         }
     }
 
     /// The index that a read must wait for, if this member leads and a quorum says so now.
     pub(super) async fn read_index(&self, cluster: &Cluster) -> Option<u64> {
+        if is_seeded(SeededBug::StaleReadAfterPause) {
+            return Some(self.queue.applied_index().unwrap_or(0));
+        }
         let asked = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
         match tokio::time::timeout(cluster.election_timeout, asked).await {
             Ok(Ok((read_log_id, _))) => Some(read_log_id.index()),

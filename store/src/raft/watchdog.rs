@@ -41,12 +41,10 @@ impl Member {
                 (leadership::of(&metrics), Arc::clone(&metrics.membership_config), committed)
             };
             self.leases.lead(now.is_leader);
-            self.leadership.send_if_modified(|before| {
-                if now.leader.is_some() && now.leader != before.leader {
-                    self.meters.leader_changed();
-                }
-                std::mem::replace(before, now) != now
-            });
+            if now.leader.is_some() && now.leader != self.leadership.borrow().leader {
+                self.meters.leader_changed();
+            }
+            self.leadership.tell_if_new(now);
             if let Some(cluster) = &self.cluster {
                 cluster.peers.update(membership.membership());
                 if membership.membership().get_node(&self.id).is_some() {

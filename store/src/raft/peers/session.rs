@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::CallError;
 use crate::api::{Link, LinkReceiver, LinkSender};
 use crate::metering::Traffic;
+use crate::platform::RandomHash;
 use crate::raft::wire::{Reply, Request};
 
 /// So many frames wait to be sent; callers wait beyond that.
@@ -37,7 +38,7 @@ struct Pending {
 struct Table {
     last: u64,
     ended: bool,
-    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    waiting: HashMap<u64, oneshot::Sender<Reply>, RandomHash>,
 }
 
 impl Session {
