@@ -54,26 +54,29 @@ impl std::fmt::Display for Total {
     }
 }
 
+/// So many machines wait to become members where members change.
+const SPARES: usize = 2;
 /// How long things go wrong in a run.
 const FAULTS_FOR: Duration = Duration::from_secs(15);
 
 /// The plan of a seed.
 pub fn plan(seed: u64, members: usize, bug: Option<SeededBug>) -> Plan {
-    Plan { seed, members, faults_for: FAULTS_FOR, bug }
+    Plan { seed, members, spares: 0, faults_for: FAULTS_FOR, bug, script: None }
 }
 
-/// Runs seeds until one finds something; that report is the error.
+/// The plan of a seed whose members change.
+pub fn plan_of_changes(seed: u64, members: usize) -> Plan {
+    Plan { spares: SPARES, ..plan(seed, members, None) }
+}
+
+/// Runs plans until one finds something; that report is the error.
 ///
 /// # Errors
 /// The first report with problems.
-pub fn campaign(
-    seeds: impl IntoIterator<Item = u64>,
-    members: usize,
-    bug: Option<SeededBug>,
-) -> Result<Total, Box<Report>> {
+pub fn campaign(plans: impl IntoIterator<Item = Plan>) -> Result<Total, Box<Report>> {
     let mut total = Total::default();
-    for seed in seeds {
-        let report = run(plan(seed, members, bug));
+    for plan in plans {
+        let report = run(plan);
         if !report.problems.is_empty() {
             return Err(Box::new(report));
         }

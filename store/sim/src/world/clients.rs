@@ -29,7 +29,7 @@ pub struct Clients {
     pub wire: Wire,
     /// Where they write down what they see.
     pub recorder: Recorder,
-    /// How many members there are.
+    /// How many machines there are for members.
     pub members: usize,
     /// The simulation's time zero by their clock.
     pub began: Instant,
@@ -45,11 +45,11 @@ pub(super) const TOGETHER: &[u8] = b"g/";
 pub(super) const LEASED: &[u8] = b"l/";
 
 impl Clients {
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
@@ -60,7 +60,7 @@ impl Clients {
             Some(Reply::Keys(answer)) => Outcome::Answered(self.now(), answer),
             Some(Reply::Refused(why)) => Outcome::Refused(why),
             Some(Reply::Unknown(why)) => Outcome::Unknown(why),
-            Some(Reply::Done) | None => Outcome::Unknown("no answer".into()),
+            Some(Reply::Done | Reply::Members(_)) | None => Outcome::Unknown("no answer".into()),
         };
         self.recorder.note(|notes| notes.calls.push(Call { called, request, outcome: outcome.clone() }));
         outcome
@@ -131,7 +131,7 @@ impl Clients {
             match reply {
                 Some(Reply::Done) => record.kept.push(called),
                 Some(Reply::Refused(_)) => member = rng.random_range(0..self.members),
-                Some(Reply::Keys(_) | Reply::Unknown(_)) | None => {
+                Some(Reply::Keys(_) | Reply::Members(_) | Reply::Unknown(_)) | None => {
                     // It may arrive later still: a keep-alive on its way renews the lease when it comes.
                     record.last_attempt += PATIENCE;
                     member = rng.random_range(0..self.members);

@@ -1,9 +1,13 @@
 //! How things go wrong.
 use std::time::Duration;
 
+use rand::Rng;
+
+use super::disk::SimDisk;
 use super::faults::Fault;
 use super::host::{Desk, Host};
 use super::net::HostId;
+use super::operator::Order;
 use super::run::{Event, STEP, World};
 
 impl World {
@@ -24,6 +28,37 @@ impl World {
         self.agenda.push((self.now + back_in, Event::Start(member)));
     }
 
+    /// Does what the operator wants.
+    pub(super) fn obey(&mut self, order: Order) {
+        self.recorder.log(self.now, format!("{order:?}"));
+        let name = match order {
+            Order::Join(host) => {
+                self.active.insert(host);
+                self.joined.insert(host);
+                self.start(host);
+                "member joined"
+            }
+            Order::GiveUp(host) => {
+                self.active.remove(&host);
+                self.net.mute(host, true);
+                let disk = SimDisk::new(self.rng.random());
+                if let Err(error) = self.hosts[host].replace(disk) {
+                    self.problems.push(format!("machine {host} was not replaced: {error}"));
+                }
+                self.net.mute(host, false);
+                self.net.forget(host);
+                "machine given up"
+            }
+        };
+        *self.faults.entry(name).or_default() += 1;
+    }
+
+    /// Whether the members are what they should be in the end.
+    pub(super) fn is_settled(&self) -> bool {
+        let settled = self.recorder.note(|notes| notes.settled.clone());
+        self.plan.spares == 0 || settled.is_some_and(|settled| settled == self.active)
+    }
+
     /// Closes a store in good order; its process ends when that is done.
     fn close(&mut self, member: HostId) {
         let Some(desk) = self.hosts[member].desk().cloned() else { return };
@@ -38,8 +73,7 @@ impl World {
         });
     }
 
-    pub(super) fn inject(&mut self, fault: &Fault) {
-        let length = self.mood.length(&mut self.rng);
+    pub(super) fn inject(&mut self, fault: &Fault, length: Duration) {
         let later = self.now + length;
         self.recorder.log(self.now, format!("{fault:?} for {length:?}"));
         let name = match *fault {
@@ -110,7 +144,7 @@ impl World {
                 "one-way partition"
             }
             Fault::Isolate(member) => {
-                for other in (0..self.plan.members).filter(|other| *other != member) {
+                for other in (0..self.hosts.len()).filter(|other| *other != member) {
                     self.net.cut(member, other);
                     self.net.cut(other, member);
                 }

@@ -35,6 +35,8 @@ pub struct Failure {
     pub what: String,
     /// The disk refused, which it may not do the next time.
     pub may_pass: bool,
+    /// A member that joins found nobody who told it who it is, or was removed before it began.
+    pub is_of_joining: bool,
 }
 
 impl Desk {
@@ -98,7 +100,11 @@ impl Desk {
 }
 
 fn describe(error: &OpenError) -> Failure {
-    Failure { what: format!("{error} ({error:?})"), may_pass: matches!(error, OpenError::Io { .. }) }
+    Failure {
+        what: format!("{error} ({error:?})"),
+        may_pass: matches!(error, OpenError::Io { .. }),
+        is_of_joining: matches!(error, OpenError::Raft(_) | OpenError::Config(_)),
+    }
 }
 
 /// A process on a host.
@@ -224,6 +230,22 @@ impl Host {
     pub fn kill(&mut self) {
         self.process = None;
         self.paused_until = None;
+    }
+
+    /// Throws the machine away, with its data; another takes its place.
+    ///
+    /// # Errors
+    /// The directory of its tables is still there.
+    pub fn replace(&mut self, disk: SimDisk) -> std::io::Result<()> {
+        self.process = None;
+        self.paused_until = None;
+        self.has_power = true;
+        self.rate = 1.0;
+        self.disk = disk;
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Lets the process stand still until then, as SIGSTOP does; its clock goes on.

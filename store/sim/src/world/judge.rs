@@ -18,9 +18,9 @@ impl World {
     pub(super) fn contents(&mut self) -> Vec<(usize, Revision, State)> {
         let found = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let (wire, members, sink) =
-            (Wire::new(self.net.clone(), self.clients.id, 0), self.plan.members, Arc::clone(&found));
+            (Wire::new(self.net.clone(), self.clients.id, 0), self.active.clone(), Arc::clone(&found));
         let reading = async move {
-            for member in 0..members {
+            for member in members {
                 let ask = Ask::Keys(Request::Range {
                     range: RangeRequest { serializable: true, ..RangeRequest::all() },
                     stale: true,

@@ -26,7 +26,7 @@ pub fn peer_url(member: HostId) -> String {
     format!("http://member-{member}:2380")
 }
 
-fn host_of(url: &str) -> Option<HostId> {
+pub(super) fn host_of(url: &str) -> Option<HostId> {
     url.strip_prefix("http://member-")?.split(':').next()?.parse().ok()
 }
 

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mainstay_store::{
-    CompactError, LeaseError, LeaseId, RangeError, Revision, Store, WatchBatch, WatchError, WatchRequest,
-    WriteError,
+    ClusterError, CompactError, LeaseError, LeaseId, Member, RangeError, Revision, Store, WatchBatch,
+    WatchError, WatchRequest, WriteError,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::host::Desk;
 use super::net::{HostId, Net};
+use super::peers::{host_of, peer_url};
 use crate::check::{Answer, Request};
 
 /// So many batches of a watch wait for the client.
@@ -29,6 +30,30 @@ pub enum Ask {
     KeepAlive(LeaseId),
     /// End it.
     Revoke(LeaseId),
+    /// Tell who is a member.
+    Members,
+    /// Add the member of this machine.
+    Add {
+        /// Its machine.
+        host: HostId,
+        /// It gets no vote.
+        learner: bool,
+    },
+    /// Give this learner a vote.
+    Promote(u64),
+    /// Remove this member.
+    Remove(u64),
+}
+
+/// A member of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberOf {
+    /// The machine that it runs on.
+    pub host: HostId,
+    /// Its identifier.
+    pub id: u64,
+    /// It has no vote.
+    pub is_learner: bool,
 }
 
 /// What a member answers.
@@ -36,6 +61,8 @@ pub enum Ask {
 pub enum Reply {
     /// To a request for keys.
     Keys(Answer),
+    /// The members.
+    Members(Vec<MemberOf>),
     /// To anything else: it is done.
     Done,
     /// It is not done, and will not be.
@@ -155,6 +182,35 @@ async fn serve(store: &Store, ask: Ask) -> Reply {
         Ask::Grant(id, ttl) => lease(store.lease_grant(ttl, Some(id)).await.map(drop)),
         Ask::KeepAlive(id) => lease(store.lease_keep_alive(id).await.map(drop)),
         Ask::Revoke(id) => lease(store.lease_revoke(id).await.map(drop)),
+        Ask::Members => match store.members(true).await {
+            Ok(members) => Reply::Members(members.iter().filter_map(member_of).collect()),
+            Err(error) => Reply::Refused(error.to_string()),
+        },
+        Ask::Add { host, learner } => {
+            changed(store.member_add(vec![peer_url(host)], learner).await.map(drop))
+        }
+        Ask::Promote(id) => changed(store.member_promote(id).await),
+        Ask::Remove(id) => changed(store.member_remove(id).await),
+    }
+}
+
+fn member_of(member: &Member) -> Option<MemberOf> {
+    let host = member.peer_urls.first().and_then(|url| host_of(url))?;
+    Some(MemberOf { host, id: member.id, is_learner: member.is_learner })
+}
+
+fn changed(result: Result<(), ClusterError>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(
+            error @ (ClusterError::Timeout
+            | ClusterError::LeaderChanged
+            | ClusterError::NoLeader
+            | ClusterError::Closed
+            | ClusterError::Halted(_)
+            | ClusterError::Raft(_)),
+        ) => Reply::Unknown(error.to_string()),
+        Err(error) => Reply::Refused(error.to_string()),
     }
 }
 

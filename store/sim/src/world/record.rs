@@ -1,4 +1,5 @@
 //! What a run leaves behind for the checkers.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -6,6 +7,8 @@ use std::time::Duration;
 use mainstay_store::{Revision, WatchBatch};
 use parking_lot::Mutex;
 
+use super::net::HostId;
+use super::operator::Order;
 use crate::check::{Call, LeaseRecord, Session};
 
 /// Everything that clients saw.
@@ -25,6 +28,10 @@ pub struct Notes {
     pub archived: Revision,
     /// Tells the clients to make no new calls.
     pub stop: Arc<AtomicBool>,
+    /// What the operator wants done with machines, in order.
+    pub orders: Vec<Order>,
+    /// The machines that run a member in the end, once the operator is done.
+    pub settled: Option<BTreeSet<HostId>>,
     /// What happened, for the trace of a run.
     pub log: Vec<(Duration, String)>,
 }

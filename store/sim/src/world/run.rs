@@ -1,11 +1,11 @@
 //! One run: a cluster, its clients, what goes wrong, and the verdict. The same plan gives the same run.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mainstay_store::{ClusterConfig, Config, InitialMember, Revision, SeededBug};
+use mainstay_store::{ClusterConfig, Config, InitialMember, InitialState, Revision, SeededBug};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
@@ -13,9 +13,10 @@ use tokio::time::Instant;
 
 use super::clients::Clients;
 use super::disk::SimDisk;
-use super::faults::Mood;
+use super::faults::{Fault, Mood};
 use super::host::{Desk, Host};
 use super::net::{HostId, Net};
+use super::panics;
 use super::peers::{SimTransport, peer_url};
 use super::protocol::Wire;
 use super::record::Recorder;
@@ -28,10 +29,14 @@ pub struct Plan {
     pub seed: u64,
     /// The size of the cluster.
     pub members: usize,
+    /// So many more machines can become members; none if the members stay the same.
+    pub spares: usize,
     /// How long things go wrong, by the clock of the simulation.
     pub faults_for: Duration,
     /// A mistake in the store that the run should notice.
     pub bug: Option<SeededBug>,
+    /// What goes wrong, in order, in the place of what the seed would draw: when it begins after the start, what, and for how long.
+    pub script: Option<&'static [(Duration, Fault, Duration)]>,
 }
 
 /// What a run found.
@@ -100,6 +105,10 @@ pub(super) struct World {
     /// So many entries are kept for members that lag.
     pub(super) snapshot_entries: u64,
     pub(super) opened: Vec<u64>,
+    /// The machines that run a member, or should.
+    pub(super) active: BTreeSet<HostId>,
+    /// Those whose member was added to the running cluster.
+    pub(super) joined: BTreeSet<HostId>,
     pub(super) dir: TempDir,
 }
 
@@ -120,12 +129,14 @@ pub(super) enum Event {
 pub fn run(plan: Plan) -> Report {
     mainstay_store::seed_randomness(Some(plan.seed));
     mainstay_store::seed_bug(plan.bug);
+    panics::begin();
     let mut world = World::new(plan).expect("a directory and runtimes for the simulation");
     world.begin().expect("a runtime for each host");
     world.go_wrong();
     let recovered = world.recover();
     world.end(recovered);
-    let report = world.judge();
+    let mut report = world.judge();
+    report.problems.extend(panics::end());
     mainstay_store::seed_bug(None);
     mainstay_store::seed_randomness(None);
     report
@@ -136,10 +147,11 @@ impl World {
         let mut rng = StdRng::seed_from_u64(plan.seed ^ 0x51a1_0000);
         let memory = PathBuf::from("/dev/shm");
         let dir = if memory.is_dir() { TempDir::new_in(memory)? } else { TempDir::new()? };
-        let hosts = (0..plan.members)
+        let machines = plan.members + plan.spares;
+        let hosts = (0..machines)
             .map(|id| Host::new(id, SimDisk::new(rng.random()), dir.path().join(format!("member-{id}"))))
             .collect();
-        let clients = Host::new(plan.members, SimDisk::new(0), dir.path().join("clients"));
+        let clients = Host::new(machines, SimDisk::new(0), dir.path().join("clients"));
         let mood = Mood::draw(&mut rng);
         let snapshot_entries = rng.random_range(20..400);
         Ok(Self {
@@ -159,7 +171,9 @@ impl World {
             problems: Vec::new(),
             mood,
             snapshot_entries,
-            opened: vec![0; plan.members],
+            opened: vec![0; machines],
+            active: (0..plan.members).collect(),
+            joined: BTreeSet::new(),
             rng,
             dir,
         })
@@ -169,9 +183,10 @@ impl World {
         for member in 0..self.plan.members {
             self.start(member);
         }
-        let (net, recorder, members) = (self.net.clone(), self.recorder.clone(), self.plan.members);
+        let (net, recorder, plan) = (self.net.clone(), self.recorder.clone(), self.plan);
+        let members = self.hosts.len();
         let own = self.clients.id;
-        let seeds: Vec<u64> = (0..WRITERS + OWNERS + WATCHERS + 2).map(|_| self.rng.random()).collect();
+        let seeds: Vec<u64> = (0..WRITERS + OWNERS + WATCHERS + 3).map(|_| self.rng.random()).collect();
         let stop = self.recorder.note(|notes| Arc::clone(&notes.stop));
         self.clients.start(self.now, |_desk| async move {
             let began = Instant::now();
@@ -200,21 +215,31 @@ impl World {
                 let (client, seed) = client_and_seed();
                 drop(spawn.spawn(client.watch(seed)));
             }
+            if plan.spares > 0 {
+                let (client, seed) = client_and_seed();
+                drop(spawn.spawn(client.operate(plan.members, seed)));
+            }
         })
     }
 
-    fn start(&mut self, member: HostId) {
+    pub(super) fn start(&mut self, member: HostId) {
         let now = self.now;
         self.hosts[member].disk.set_sync_delay_max(SYNC_MAX);
         let (net, members, snapshot_entries) = (self.net.clone(), self.plan.members, self.snapshot_entries);
+        let (state, known) = if self.joined.contains(&member) {
+            (InitialState::Existing, self.active.clone())
+        } else {
+            (InitialState::New, (0..members).collect())
+        };
         let join = |config: &mut Config, desk: &Desk| {
             if members > 1 {
                 let (transport, listener) = SimTransport::new(net, member);
                 desk.listen(listener);
-                let initial = (0..members)
+                let initial = known
+                    .into_iter()
                     .map(|at| InitialMember { name: format!("member-{at}"), peer_urls: vec![peer_url(at)] });
                 let cluster = ClusterConfig::new(format!("member-{member}"), initial, Arc::new(transport));
-                config.cluster = Some(ClusterConfig { snapshot_entries, ..cluster });
+                config.cluster = Some(ClusterConfig { snapshot_entries, state, ..cluster });
             }
         };
         if let Err(error) = self.hosts[member].start_member(now, join) {
@@ -237,6 +262,9 @@ impl World {
             host.run(now, until, || net.arrivals(id));
         }
         self.now = until;
+        for order in self.recorder.note(|notes| std::mem::take(&mut notes.orders)) {
+            self.obey(order);
+        }
         self.look();
     }
 
@@ -261,7 +289,9 @@ impl World {
 
     fn happen(&mut self, event: &Event) {
         match *event {
-            Event::Start(member) if !self.hosts[member].is_up() => self.start(member),
+            Event::Start(member) if !self.hosts[member].is_up() && self.active.contains(&member) => {
+                self.start(member);
+            }
             Event::Start(_) => {}
             Event::SpaceIsBack(member) => self.hosts[member].disk.set_full(false),
             Event::SpeedIsBack(member) => self.hosts[member].disk.set_sync_delay_max(SYNC_MAX),
@@ -283,7 +313,7 @@ impl World {
             }
             let Some(desk) = host.desk().cloned() else { continue };
             if let Some(failure) = desk.failure() {
-                if failure.may_pass {
+                if failure.may_pass || (failure.is_of_joining && self.joined.contains(&member)) {
                     self.recorder.log(now, format!("member {member} does not open now: {}", failure.what));
                     self.lose(member, false, Duration::from_millis(500));
                 } else {
@@ -334,11 +364,19 @@ impl World {
     fn go_wrong(&mut self) {
         self.run_for(Duration::from_millis(500));
         let end = self.now + self.plan.faults_for;
+        if let Some(script) = self.plan.script {
+            for (at, fault, length) in script {
+                self.run_for(at.saturating_sub(self.now));
+                self.inject(fault, *length);
+            }
+            return self.run_for(end.saturating_sub(self.now));
+        }
         let mut next = self.now + self.mood.wait(&mut self.rng);
         while self.now < end {
             if self.now >= next {
-                let fault = self.mood.next(&mut self.rng, self.plan.members);
-                self.inject(&fault);
+                let fault = self.mood.next(&mut self.rng, self.hosts.len());
+                let length = self.mood.length(&mut self.rng);
+                self.inject(&fault, length);
                 next = self.now + self.mood.wait(&mut self.rng);
             }
             self.step();
@@ -352,7 +390,7 @@ impl World {
             *at = self.now;
         }
         self.happen(&Event::NetworkIsWhole);
-        for member in 0..self.plan.members {
+        for member in 0..self.hosts.len() {
             for event in [Event::SpaceIsBack(member), Event::SpeedIsBack(member), Event::ClockIsRight(member)]
             {
                 self.happen(&event);
@@ -365,7 +403,8 @@ impl World {
         let before = self.newest;
         while self.now < deadline {
             self.step();
-            let all_open = self.hosts.iter().all(|host| host.desk().and_then(Desk::store).is_some());
+            let is_open = |host: &&HostId| self.hosts[**host].desk().and_then(Desk::store).is_some();
+            let all_open = self.active.iter().filter(is_open).count() == self.active.len();
             if all_open && self.newest > before {
                 self.run_for(CALM_FOR);
                 return true;
@@ -386,15 +425,19 @@ impl World {
         let deadline = self.now + QUIET_MAX;
         let mut quiet_since = self.now;
         let mut newest = self.newest;
-        while self.now < deadline && self.now < quiet_since + QUIET {
+        while self.now < deadline && (self.now < quiet_since + QUIET || !self.is_settled()) {
             self.step();
             if self.newest > newest {
                 newest = self.newest;
                 quiet_since = self.now;
             }
         }
+        if !self.is_settled() {
+            self.problems
+                .push(format!("{QUIET_MAX:?} after the end, the members were not what they should be"));
+        }
         let contents = self.contents();
-        if contents.len() < self.plan.members {
+        if contents.len() < self.active.len() {
             self.problems.push(format!("only {} members could be read in the end", contents.len()));
         }
         let archived = self.recorder.note(|notes| notes.archived);
