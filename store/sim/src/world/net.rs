@@ -47,6 +47,27 @@ struct State<H> {
     dropped: u64,
 }
 
+impl<H> State<H> {
+    /// Lets all that is on its way on these channels wait at least until then: nothing overtakes what a cut link holds up.
+    fn hold(&mut self, channels: &BTreeSet<u64>, until: Duration) {
+        for number in channels {
+            if let Some(channel) = self.channels.get_mut(number) {
+                channel.last = channel.last.max(until);
+            }
+        }
+        let early = |(key, parcel): (&(Duration, u64, u64), &Parcel<H>)| {
+            let is_held = parcel.channel.is_some_and(|channel| channels.contains(&channel));
+            (is_held && key.0 < until).then_some(*key)
+        };
+        let early: Vec<_> = self.parcels.iter().filter_map(early).collect();
+        for key in early {
+            if let Some(parcel) = self.parcels.remove(&key) {
+                self.parcels.insert((until, key.1, key.2), parcel);
+            }
+        }
+    }
+}
+
 /// The network. Clones are one network.
 pub struct Net<H> {
     state: Arc<Mutex<State<H>>>,
@@ -142,23 +163,21 @@ impl<H> Net<H> {
             .collect();
         let mut arrived = Vec::with_capacity(due.len());
         let mut lost = Vec::new();
+        let mut held = BTreeSet::new();
         for key in due {
             let Some(parcel) = state.parcels.remove(&key) else { continue };
             if !state.cut.contains(&(parcel.from, parcel.to)) {
                 state.carried += 1;
                 arrived.push(parcel.arrival);
             } else if let Some(channel) = parcel.channel {
-                // All that is on the channel waits as long, and keeps its numbers: the order stays.
-                let at = now + RESEND;
-                if let Some(channel) = state.channels.get_mut(&channel) {
-                    channel.last = channel.last.max(at);
-                }
-                state.parcels.insert((at, key.1, key.2), parcel);
+                held.insert(channel);
+                state.parcels.insert((now + RESEND, key.1, key.2), parcel);
             } else {
                 state.dropped += 1;
                 lost.push(parcel);
             }
         }
+        state.hold(&held, now + RESEND);
         drop(state);
         drop(lost); // after the lock: an end of a link that is lost says so on the network
         arrived
@@ -217,5 +236,34 @@ impl<H> Net<H> {
     pub fn counts(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.carried, state.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// The link is cut while the first of two parcels is due, and whole again when the second is.
+    #[test]
+    fn what_a_cut_link_holds_up_is_not_overtaken() {
+        let net: Net<()> = Net::new(1, (2 * MS, 2 * MS));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let channel = net.new_channel();
+        let send = |what: u32| {
+            let seen = Arc::clone(&seen);
+            net.send_in_order(0, 1, channel, Box::new(move |()| seen.lock().push(what)));
+        };
+        send(1);
+        net.set_now(MS);
+        send(2);
+        net.cut(0, 1);
+        for now in 2..400 {
+            net.set_now(now * MS);
+            net.arrivals(1).into_iter().for_each(|arrival| arrival(&()));
+            net.heal();
+        }
+        assert_eq!(*seen.lock(), [1, 2]);
     }
 }
