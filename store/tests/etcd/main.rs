@@ -17,6 +17,7 @@ mod lease;
 mod metrics;
 mod pages;
 mod rig;
+mod rpcs;
 mod services;
 mod snapshot;
 mod tls;
