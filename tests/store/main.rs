@@ -1,6 +1,9 @@
-//! The real binary as a store for etcd's clients. Needs Debian's `etcd-client`.
+//! The real binary as a store for etcd's clients. Needs Debian's `etcd-client`, and an etcd to compare with (`scripts/etcd-peer`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod cluster;
+mod interop;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
