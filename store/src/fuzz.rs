@@ -1,10 +1,11 @@
-//! What fuzzers feed with arbitrary bytes: every decoder of what comes from disk. Built for `cargo fuzz` and for tests only.
+//! What fuzzers feed with arbitrary bytes: every decoder of what comes from disk, from other members and from clients. Built for `cargo fuzz` and for tests only.
 //!
 //! The targets in `fuzz/` call these; so do the property tests below, which run everywhere.
 
 use crate::engine::check_row;
 use crate::mvcc::{decode_command, encode_command};
 use crate::raft::log::check_file;
+use crate::raft::{Hello, Welcome, WireReply, WireRequest};
 
 /// A command in the log: it decodes and encodes to the same bytes, or it fails.
 ///
@@ -30,6 +31,51 @@ pub fn row(bytes: &[u8]) {
     check_row(key, value);
 }
 
+/// A frame of another member, as a greeting, its answer, a request and a reply.
+pub fn frame(bytes: &[u8]) {
+    drop(Hello::decode(bytes));
+    drop(Welcome::decode(bytes));
+    drop(WireRequest::decode(&bytes::Bytes::copy_from_slice(bytes)));
+    drop(WireReply::decode(bytes));
+}
+
+/// A snapshot, of this store or of etcd's: it is read to its end or to what is wrong. Nothing is restored.
+///
+/// # Panics
+/// If memory for it cannot be had.
+pub fn snapshot(bytes: &[u8]) {
+    if let Err(error) = read_snapshot(bytes) {
+        assert!(error.kind() != std::io::ErrorKind::Unsupported, "no file in memory: {error}");
+    }
+}
+
+fn read_snapshot(bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::{Seek as _, Write as _};
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    drop(crate::snapshot::snapshot_status(&mut file));
+    Ok(())
+}
+
+/// A request of a client.
+#[cfg(feature = "etcd")]
+pub fn request(bytes: &[u8]) {
+    crate::etcd::fuzz::request(bytes);
+}
+
+/// JSON of a client.
+#[cfg(feature = "etcd")]
+pub fn json(bytes: &[u8]) {
+    crate::etcd::fuzz::json(bytes);
+}
+
+/// A token that a client shows.
+#[cfg(feature = "etcd")]
+pub fn token(bytes: &[u8]) {
+    crate::etcd::fuzz::token(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -53,7 +99,65 @@ mod tests {
         )
     }
 
+    /// Protobuf of a transaction, nearly right.
+    fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
+        let field = (0_u8..8, 0_u8..6, proptest::collection::vec(any::<u8>(), 0..20)).prop_map(
+            |(number, wire, mut content)| {
+                let mut bytes = vec![number << 3 | wire];
+                if wire == 2 {
+                    bytes.push(content.len() as u8);
+                }
+                bytes.append(&mut content);
+                bytes
+            },
+        );
+        (any::<u8>(), proptest::collection::vec(field, 0..8)).prop_map(|(kind, fields)| {
+            let mut bytes = vec![kind];
+            bytes.extend(fields.concat());
+            bytes
+        })
+    }
+
+    /// Our format's first bytes, then noise with small lengths in it.
+    fn nearly_a_snapshot() -> impl Strategy<Value = Vec<u8>> {
+        (any::<bool>(), proptest::collection::vec(prop_oneof![0_u8..4, any::<u8>()], 0..300)).prop_map(
+            |(ours, noise)| {
+                let mut bytes = if ours { b"mainstay snapshot\n".to_vec() } else { Vec::new() };
+                bytes.extend(noise);
+                bytes
+            },
+        )
+    }
+
     proptest! {
+        #[test]
+        fn frames_survive_noise(bytes in proptest::collection::vec(prop_oneof![0_u8..16, any::<u8>()], 0..120)) {
+            frame(&bytes);
+        }
+
+        #[test]
+        fn snapshots_survive_noise(bytes in nearly_a_snapshot()) {
+            snapshot(&bytes);
+        }
+
+        #[cfg(feature = "etcd")]
+        #[test]
+        fn requests_survive_noise(bytes in nearly_a_request()) {
+            request(&bytes);
+        }
+
+        #[cfg(feature = "etcd")]
+        #[test]
+        fn json_survives_noise(method in any::<u8>(), text in r#"[{}\[\]":,a-z0-9=+/-]{0,80}"#) {
+            json(&[&[method], text.as_bytes()].concat());
+        }
+
+        #[cfg(feature = "etcd")]
+        #[test]
+        fn tokens_survive_noise(text in r"(jwt,|simple)?[a-zA-Z0-9_.=-]{0,120}") {
+            token(text.as_bytes());
+        }
+
         #[test]
         fn commands_survive_noise(bytes in prop_oneof![nearly_a_command(), proptest::collection::vec(any::<u8>(), 0..200)]) {
             command(&bytes);

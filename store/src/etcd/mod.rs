@@ -15,6 +15,8 @@ mod convert;
 mod election;
 mod endpoint;
 mod face;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gateway;
 mod grpc_metrics;
 mod jwt;

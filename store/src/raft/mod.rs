@@ -31,3 +31,5 @@ pub(crate) use member::{Cluster, Member, MemberConfig};
 pub(crate) use membership::members_of;
 pub(crate) use proposals::Proposals;
 pub(crate) use types::MemberNode;
+#[cfg(any(test, fuzzing))]
+pub(crate) use wire::{Hello, Reply as WireReply, Request as WireRequest, Welcome};

@@ -7,9 +7,9 @@ pub(super) fn method_of(path: &str) -> Option<&'static str> {
 }
 
 /// Every method that has a route.
-#[cfg(test)]
-pub(super) fn methods() -> impl Iterator<Item = &'static str> {
-    ROUTES.iter().map(|(_, method)| *method)
+#[cfg(any(test, fuzzing))]
+pub(super) fn paths() -> Vec<&'static str> {
+    ROUTES.iter().map(|(_, method)| *method).collect()
 }
 
 /// Paths after `/v3/`.

@@ -94,13 +94,13 @@ impl Transcoder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::routes::methods;
+    use super::super::routes::paths;
     use super::*;
 
     #[test]
     fn every_route_has_a_method() {
         let known = Methods::load();
-        for method in methods() {
+        for method in paths() {
             assert!(known.get(method).is_some(), "{method}");
         }
     }
