@@ -2,7 +2,7 @@
 
 use super::template::{validate_available, validate_counts, validate_selector_and_template};
 use crate::amount::{int_or_percent, validate_int_or_percent, validate_percent_bound};
-use crate::pod_spec::{default_template, warnings};
+use crate::pod_spec::{default_template, template_warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore_except, restore_meta};
@@ -101,12 +101,7 @@ impl Rules for Deployment {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        // Warnings about a template come when it changes, not with each new number of replicas.
-        let template: &[&str] = &["spec", "template"];
-        if old.is_some_and(|old| old.path(template) == new.path(template)) {
-            return Vec::new();
-        }
-        warnings(&At::root(new).dig(&["spec", "template", "spec"]))
+        template_warnings(new, old, &["spec", "template"])
     }
 
     fn tracks_generation(&self) -> bool {

@@ -4,6 +4,7 @@ mod controller_revision;
 mod daemon_set;
 mod deployment;
 mod replica_set;
+pub(crate) mod replicas;
 mod stateful_set;
 pub(crate) mod template;
 
@@ -11,5 +12,4 @@ pub use controller_revision::CONTROLLER_REVISION;
 pub use daemon_set::DAEMON_SET;
 pub use deployment::DEPLOYMENT;
 pub use replica_set::REPLICA_SET;
-pub(crate) use replica_set::WORKLOAD_COLUMNS;
 pub use stateful_set::STATEFUL_SET;

@@ -1,14 +1,15 @@
 //! apps/v1 ReplicaSet.
 
-use super::template::{validate_available, validate_counts, validate_selector_and_template};
-use crate::pod_spec::{default_template, warnings};
+use super::replicas;
+use super::template::validate_selector_and_template;
+use crate::pod_spec::{default_template, template_warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore_except, restore_meta};
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 use time::OffsetDateTime;
 
 /// apps/v1 ReplicaSet.
@@ -65,18 +66,11 @@ impl Rules for ReplicaSet {
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        let status = At::root(new).get("status");
-        validate_counts(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], errors);
-        validate_available(&status, "readyReplicas", errors);
+        replicas::validate_status(new, errors);
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        // Warnings about a template come when it changes, not with each new number of replicas.
-        let template: &[&str] = &["spec", "template"];
-        if old.is_some_and(|old| old.path(template) == new.path(template)) {
-            return Vec::new();
-        }
-        warnings(&At::root(new).dig(&["spec", "template", "spec"]))
+        template_warnings(new, old, replicas::TEMPLATE)
     }
 
     fn tracks_generation(&self) -> bool {
@@ -84,42 +78,18 @@ impl Rules for ReplicaSet {
     }
 
     fn columns(&self) -> &'static [Column] {
-        WORKLOAD_COLUMNS
+        replicas::COLUMNS
     }
 
     fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
-        let containers = object.path_list(&["spec", "template", "spec", "containers"]);
-        let [names, images] = table::containers_and_images(containers);
-        vec![
-            table::name(object),
-            table::number(object, &["spec", "replicas"]),
-            table::number(object, &["status", "replicas"]),
-            table::number(object, &["status", "readyReplicas"]),
-            table::age(object, now),
-            names,
-            images,
-            table::label_selector(object.path(&["spec", "selector"])).into(),
-        ]
+        replicas::row(object, table::label_selector(object.path(&["spec", "selector"])), now)
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {
-        &["status.replicas"]
+        replicas::SELECTABLE_FIELDS
     }
 
     fn fields(&self, object: &Value) -> Vec<(&'static str, SmolStr)> {
-        let replicas = object.path_i64(&["status", "replicas"]).unwrap_or_default();
-        vec![("status.replicas", format_smolstr!("{replicas}"))]
+        replicas::selectable_fields(object)
     }
 }
-
-/// Columns of kinds that keep a number of pods.
-pub(crate) const WORKLOAD_COLUMNS: &[Column] = &[
-    Column::object_name(),
-    Column::new("Desired", "Pods that are wanted.").of_type("integer"),
-    Column::new("Current", "Pods that exist.").of_type("integer"),
-    Column::new("Ready", "Pods that are ready.").of_type("integer"),
-    Column::new("Age", "Time since the object was created."),
-    Column::new("Containers", "Names of the containers.").wide(),
-    Column::new("Images", "Images of the containers.").wide(),
-    Column::new("Selector", "Which pods belong to the object.").wide(),
-];

@@ -5,7 +5,7 @@ use super::template::{
 };
 use crate::amount::{int_or_percent, validate_int_or_percent, validate_percent_bound};
 use crate::core::volume::validate_claim_spec;
-use crate::pod_spec::{default_template, validate_template, warnings};
+use crate::pod_spec::{default_template, template_warnings, validate_template};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, NameRule, Rules, Storage, restore};
@@ -128,10 +128,7 @@ impl Rules for StatefulSet {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        if old.is_some_and(|old| old.path(TEMPLATE) == new.path(TEMPLATE)) {
-            return Vec::new();
-        }
-        warnings(&At::root(new).dig(&["spec", "template", "spec"]))
+        template_warnings(new, old, TEMPLATE)
     }
 
     fn tracks_generation(&self) -> bool {

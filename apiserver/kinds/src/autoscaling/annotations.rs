@@ -1,7 +1,7 @@
 //! Between autoscaling/v1 and v2. What v1 has no field for goes into four annotations, as upstream does, so that a
 //! client of v1 loses nothing of what a client of v2 wrote.
 
-use super::legacy_metrics;
+use super::legacy_metrics::{self, Side};
 use super::v2::default_metrics;
 use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
@@ -30,8 +30,10 @@ fn list(value: Option<Value>) -> Vec<Value> {
 
 /// Turns an autoscaler of v1 into one of v2.
 pub(super) fn to_v2(object: &mut Value) {
-    let mut metrics: Vec<Value> =
-        list(annotation(object, METRICS)).iter().map(legacy_metrics::spec_to_v2).collect();
+    let mut metrics: Vec<Value> = list(annotation(object, METRICS))
+        .iter()
+        .map(|metric| legacy_metrics::to_v2(metric, Side::Wanted))
+        .collect();
     if let Some(percent) = object.remove_path(&["spec", TARGET]) {
         metrics.push(value!({
             "type": "Resource",
@@ -43,8 +45,10 @@ pub(super) fn to_v2(object: &mut Value) {
     if let Some(behavior) = annotation(object, BEHAVIOR).filter(|behavior| !behavior.is_empty()) {
         object.set_path(&["spec", "behavior"], with_names(&behavior, false));
     }
-    let current: Vec<Value> =
-        list(annotation(object, CURRENT_METRICS)).iter().map(legacy_metrics::status_to_v2).collect();
+    let current: Vec<Value> = list(annotation(object, CURRENT_METRICS))
+        .iter()
+        .map(|metric| legacy_metrics::to_v2(metric, Side::Measured))
+        .collect();
     let percent = object.remove_path(&["status", CURRENT]);
     if !current.is_empty() {
         object.set_path(&["status", "currentMetrics"], current);
@@ -88,7 +92,8 @@ pub(super) fn to_v1(object: &mut Value) {
     if let Some(percent) = cpu.first().and_then(|metric| metric.path(utilization)) {
         object.set_path(&["spec", TARGET], percent.clone());
     }
-    let others: Vec<Value> = others.into_iter().map(legacy_metrics::spec_to_v1).collect();
+    let others: Vec<Value> =
+        others.into_iter().map(|metric| legacy_metrics::to_v1(metric, Side::Wanted)).collect();
     annotate(object, METRICS, &others.into());
     if let Some(behavior) = object.remove_path(&["spec", "behavior"]) {
         annotate(object, BEHAVIOR, &with_names(&behavior, true));
@@ -101,7 +106,8 @@ pub(super) fn to_v1(object: &mut Value) {
     if let Some(percent) = percent {
         object.set_path(&["status", CURRENT], percent.clone());
     }
-    let legacy: Vec<Value> = current.iter().map(legacy_metrics::status_to_v1).collect();
+    let legacy: Vec<Value> =
+        current.iter().map(|metric| legacy_metrics::to_v1(metric, Side::Measured)).collect();
     annotate(object, CURRENT_METRICS, &legacy.into());
     if let Some(conditions) = object.remove_path(&["status", "conditions"]) {
         annotate(object, CONDITIONS, &conditions);

@@ -1,164 +1,127 @@
 //! Metrics as autoscaling/v1 keeps them in annotations: flat fields in place of `metric`, `target` and `current`.
 
-use mainstay_apiserver_machinery::conversion::{Conversion, Step};
 use mainstay_apiserver_machinery::value::Value;
 
-const fn moved(served: &'static [&'static str], hub: &'static [&'static str]) -> Step {
-    Step::Move { served, hub }
+/// An amount of a metric: its flat name where it is wanted, where it is measured, and its name within `target` or `current`.
+type Amount = (&'static str, &'static str, &'static str);
+
+/// What one type of metric has.
+struct Source {
+    name: &'static str,
+    /// What is measured: the flat name, and the path in v2.
+    identity: &'static [(&'static str, &'static [&'static str])],
+    amounts: &'static [Amount],
 }
 
-/// What is wanted, by type.
-const SPECS: &[(&str, Conversion)] = &[
-    (
-        "object",
-        Conversion {
-            steps: &[
-                moved(&["target"], &["describedObject"]),
-                moved(&["metricName"], &["metric", "name"]),
-                moved(&["selector"], &["metric", "selector"]),
-                moved(&["targetValue"], &["target", "value"]),
-                moved(&["averageValue"], &["target", "averageValue"]),
-            ],
-        },
-    ),
-    (
-        "pods",
-        Conversion {
-            steps: &[
-                moved(&["metricName"], &["metric", "name"]),
-                moved(&["selector"], &["metric", "selector"]),
-                moved(&["targetAverageValue"], &["target", "averageValue"]),
-            ],
-        },
-    ),
-    (
-        "external",
-        Conversion {
-            steps: &[
-                moved(&["metricName"], &["metric", "name"]),
-                moved(&["metricSelector"], &["metric", "selector"]),
-                moved(&["targetValue"], &["target", "value"]),
-                moved(&["targetAverageValue"], &["target", "averageValue"]),
-            ],
-        },
-    ),
-    ("resource", RESOURCE_SPEC),
-    ("containerResource", RESOURCE_SPEC),
-];
-const RESOURCE_SPEC: Conversion = Conversion {
-    steps: &[
-        moved(&["targetAverageUtilization"], &["target", "averageUtilization"]),
-        moved(&["targetAverageValue"], &["target", "averageValue"]),
-    ],
-};
+const VALUE: Amount = ("targetValue", "currentValue", "value");
+const AVERAGE_VALUE: Amount = ("targetAverageValue", "currentAverageValue", "averageValue");
+const AVERAGE_UTILIZATION: Amount =
+    ("targetAverageUtilization", "currentAverageUtilization", "averageUtilization");
 
-/// What is measured, by type.
-const STATUSES: &[(&str, Conversion)] = &[
-    (
-        "object",
-        Conversion {
-            steps: &[
-                moved(&["target"], &["describedObject"]),
-                moved(&["metricName"], &["metric", "name"]),
-                moved(&["selector"], &["metric", "selector"]),
-                moved(&["currentValue"], &["current", "value"]),
-                moved(&["averageValue"], &["current", "averageValue"]),
-            ],
-        },
-    ),
-    (
-        "pods",
-        Conversion {
-            steps: &[
-                moved(&["metricName"], &["metric", "name"]),
-                moved(&["selector"], &["metric", "selector"]),
-                moved(&["currentAverageValue"], &["current", "averageValue"]),
-            ],
-        },
-    ),
-    (
-        "external",
-        Conversion {
-            steps: &[
-                moved(&["metricName"], &["metric", "name"]),
-                moved(&["metricSelector"], &["metric", "selector"]),
-                moved(&["currentValue"], &["current", "value"]),
-                moved(&["currentAverageValue"], &["current", "averageValue"]),
-            ],
-        },
-    ),
-    ("resource", RESOURCE_STATUS),
-    ("containerResource", RESOURCE_STATUS),
+const SOURCES: &[Source] = &[
+    Source {
+        name: "object",
+        identity: &[
+            ("target", &["describedObject"]),
+            ("metricName", &["metric", "name"]),
+            ("selector", &["metric", "selector"]),
+        ],
+        amounts: &[VALUE, ("averageValue", "averageValue", "averageValue")],
+    },
+    Source {
+        name: "pods",
+        identity: &[("metricName", &["metric", "name"]), ("selector", &["metric", "selector"])],
+        amounts: &[AVERAGE_VALUE],
+    },
+    Source {
+        name: "external",
+        identity: &[("metricName", &["metric", "name"]), ("metricSelector", &["metric", "selector"])],
+        amounts: &[VALUE, AVERAGE_VALUE],
+    },
+    Source { name: "resource", identity: &[], amounts: &[AVERAGE_UTILIZATION, AVERAGE_VALUE] },
+    Source { name: "containerResource", identity: &[], amounts: &[AVERAGE_UTILIZATION, AVERAGE_VALUE] },
 ];
-const RESOURCE_STATUS: Conversion = Conversion {
-    steps: &[
-        moved(&["currentAverageUtilization"], &["current", "averageUtilization"]),
-        moved(&["currentAverageValue"], &["current", "averageValue"]),
-    ],
-};
 
-fn convert(metric: &Value, table: &[(&str, Conversion)], change: fn(&Conversion, &mut Value)) -> Value {
+/// Whether a metric says what is wanted or what was measured.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    /// Of the spec.
+    Wanted,
+    /// Of the status.
+    Measured,
+}
+
+impl Side {
+    /// An amount's flat name, and its path in v2.
+    const fn of(self, amount: &Amount) -> (&'static str, [&'static str; 2]) {
+        match self {
+            Self::Wanted => (amount.0, ["target", amount.2]),
+            Self::Measured => (amount.1, ["current", amount.2]),
+        }
+    }
+}
+
+/// A metric of v1 as one of v2.
+pub(super) fn to_v2(metric: &Value, side: Side) -> Value {
     let mut metric = metric.clone();
-    for (source, conversion) in table {
-        if let Some(source) = metric.path_mut(&[source]) {
-            change(conversion, source);
+    for source in SOURCES {
+        let Some(own) = metric.path_mut(&[source.name]) else { continue };
+        for (flat, path) in source.identity {
+            move_field(own, &[flat], path);
+        }
+        for amount in source.amounts {
+            let (flat, path) = side.of(amount);
+            move_field(own, &[flat], &path);
+        }
+        if let Some(target) = own.path(&["target"]).filter(|_| matches!(side, Side::Wanted)) {
+            let kind = target_type(target);
+            own.set_path(&["target", "type"], kind);
         }
     }
     metric
 }
 
-/// The target's type, which v1 leaves to what is set.
-fn add_target_type(metric: &mut Value) {
-    for (source, _) in SPECS {
-        let Some(target) = metric.path(&[source, "target"]) else { continue };
-        let kind = if target.get("averageUtilization").is_some() {
-            "Utilization"
-        } else if target.get("averageValue").is_some() {
-            "AverageValue"
-        } else {
-            "Value"
-        };
-        metric.set_path(&[source, "target", "type"], kind);
-    }
-}
-
-/// A wanted metric of v1 as one of v2.
-pub(super) fn spec_to_v2(metric: &Value) -> Value {
-    let mut metric = convert(metric, SPECS, Conversion::to_hub);
-    add_target_type(&mut metric);
-    metric
-}
-
-/// A wanted metric of v2 as one of v1.
-pub(super) fn spec_to_v1(metric: &Value) -> Value {
+/// A metric of v2 as one of v1.
+pub(super) fn to_v1(metric: &Value, side: Side) -> Value {
     let mut metric = metric.clone();
-    for (source, _) in SPECS {
-        metric.remove_path(&[source, "target", "type"]);
+    for source in SOURCES {
+        let Some(own) = metric.path_mut(&[source.name]) else { continue };
+        own.remove_path(&["target", "type"]);
+        for amount in source.amounts {
+            let (flat, path) = side.of(amount);
+            move_field(own, &path, &[flat]);
+        }
+        // The structs whose members have all moved out; before `describedObject` becomes `target`.
+        drop_empty(own, &["target", "current"]);
+        for (flat, path) in source.identity.iter().rev() {
+            move_field(own, path, &[flat]);
+        }
+        drop_empty(own, &["metric"]);
     }
-    let mut metric = convert(&metric, SPECS, Conversion::from_hub);
-    drop_empty(&mut metric);
     metric
 }
 
-/// A measured metric of v1 as one of v2.
-pub(super) fn status_to_v2(metric: &Value) -> Value {
-    convert(metric, STATUSES, Conversion::to_hub)
+/// The target's type, which v1 leaves to what is set.
+fn target_type(target: &Value) -> &'static str {
+    if target.get("averageUtilization").is_some() {
+        "Utilization"
+    } else if target.get("averageValue").is_some() {
+        "AverageValue"
+    } else {
+        "Value"
+    }
 }
 
-/// A measured metric of v2 as one of v1.
-pub(super) fn status_to_v1(metric: &Value) -> Value {
-    let mut metric = convert(metric, STATUSES, Conversion::from_hub);
-    drop_empty(&mut metric);
-    metric
+fn move_field(object: &mut Value, from: &[&str], to: &[&str]) {
+    if let Some(value) = object.remove_path(from) {
+        object.set_path(to, value);
+    }
 }
 
-/// Drops the structs whose members have all moved out.
-fn drop_empty(metric: &mut Value) {
-    for (source, _) in SPECS {
-        for part in ["target", "metric", "current"] {
-            if metric.path(&[source, part]).is_some_and(Value::is_empty) {
-                metric.remove_path(&[source, part]);
-            }
+fn drop_empty(object: &mut Value, parts: &[&str]) {
+    for part in parts {
+        if object.path(&[part]).is_some_and(Value::is_empty) {
+            object.remove_path(&[part]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! batch/v1 CronJob.
 
 use super::{job_spec, schedule};
-use crate::pod_spec::{default_template, warnings};
+use crate::pod_spec::{default_template, template_warnings};
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -59,11 +59,7 @@ impl Rules for CronJob {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut texts = if old.is_some_and(|old| old.path(TEMPLATE) == new.path(TEMPLATE)) {
-            Vec::new()
-        } else {
-            warnings(&At::root(new).dig(TEMPLATE).get("spec"))
-        };
+        let mut texts = template_warnings(new, old, TEMPLATE);
         if new.path_str(&["spec", "schedule"]).is_some_and(|schedule| schedule.contains("TZ")) {
             texts.push(String::from(
                 "CRON_TZ or TZ used in spec.schedule is not officially supported, see \

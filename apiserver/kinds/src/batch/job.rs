@@ -2,7 +2,7 @@
 
 use super::{job_spec, job_status};
 use crate::apps::template::{pairs, parse};
-use crate::pod_spec::{default_template, warnings};
+use crate::pod_spec::{default_template, template_warnings};
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{CollectionPolicy, Column, Kind, Rules, Storage, restore};
@@ -101,10 +101,7 @@ impl Rules for Job {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        if old.is_some_and(|old| old.path(TEMPLATE) == new.path(TEMPLATE)) {
-            return Vec::new();
-        }
-        warnings(&At::root(new).dig(&["spec", "template", "spec"]))
+        template_warnings(new, old, TEMPLATE)
     }
 
     fn tracks_generation(&self) -> bool {

@@ -1,14 +1,14 @@
 //! core/v1 ReplicationController.
 
-use crate::apps::WORKLOAD_COLUMNS;
-use crate::apps::template::{pairs, validate_always_restarts, validate_available, validate_counts};
-use crate::pod_spec::{default_template, validate_template, warnings};
+use crate::apps::replicas;
+use crate::apps::template::{pairs, validate_always_restarts};
+use crate::pod_spec::{default_template, template_warnings, validate_template};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{CollectionPolicy, Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use mainstay_apiserver_machinery::value::Value;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 use time::OffsetDateTime;
 
 /// core/v1 ReplicationController.
@@ -26,8 +26,6 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
     ..STORED
 };
 
-const TEMPLATE: &[&str] = &["spec", "template"];
-
 struct ReplicationController;
 
 impl Rules for ReplicationController {
@@ -41,7 +39,7 @@ impl Rules for ReplicationController {
             }
         }
         object.make_map().get_or_insert_map("spec").get_or_insert("replicas", || 1.into());
-        if let Some(template) = object.path_mut(TEMPLATE) {
+        if let Some(template) = object.path_mut(replicas::TEMPLATE) {
             default_template(template);
         }
     }
@@ -66,16 +64,11 @@ impl Rules for ReplicationController {
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        let status = At::root(new).get("status");
-        validate_counts(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], errors);
-        validate_available(&status, "readyReplicas", errors);
+        replicas::validate_status(new, errors);
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        if old.is_some_and(|old| old.path(TEMPLATE) == new.path(TEMPLATE)) {
-            return Vec::new();
-        }
-        warnings(&At::root(new).dig(&["spec", "template", "spec"]))
+        template_warnings(new, old, replicas::TEMPLATE)
     }
 
     fn tracks_generation(&self) -> bool {
@@ -87,30 +80,18 @@ impl Rules for ReplicationController {
     }
 
     fn columns(&self) -> &'static [Column] {
-        WORKLOAD_COLUMNS
+        replicas::COLUMNS
     }
 
     fn row(&self, object: &Value, now: OffsetDateTime) -> Vec<Value> {
-        let containers = object.path_list(&["spec", "template", "spec", "containers"]);
-        let [names, images] = table::containers_and_images(containers);
-        vec![
-            table::name(object),
-            table::number(object, &["spec", "replicas"]),
-            table::number(object, &["status", "replicas"]),
-            table::number(object, &["status", "readyReplicas"]),
-            table::age(object, now),
-            names,
-            images,
-            table::labels(object.path(&["spec", "selector"])).into(),
-        ]
+        replicas::row(object, table::labels(object.path(&["spec", "selector"])), now)
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {
-        &["status.replicas"]
+        replicas::SELECTABLE_FIELDS
     }
 
     fn fields(&self, object: &Value) -> Vec<(&'static str, SmolStr)> {
-        let replicas = object.path_i64(&["status", "replicas"]).unwrap_or_default();
-        vec![("status.replicas", format_smolstr!("{replicas}"))]
+        replicas::selectable_fields(object)
     }
 }

@@ -1,6 +1,7 @@
 //! Warnings about pod specs that are valid but hardly meant so.
 
 use mainstay_apiserver_machinery::validation::{At, Path};
+use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Quantity;
 use std::collections::{HashMap, HashSet};
 
@@ -16,6 +17,18 @@ const OLD_VOLUMES: &[(&str, &str)] = &[
     ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
     ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
+
+/// Warnings about the pod template at `path`; they come when it changes, not with each new number of replicas.
+pub(crate) fn template_warnings(
+    new: &Value,
+    old: Option<&Value>,
+    path: &'static [&'static str],
+) -> Vec<String> {
+    if old.is_some_and(|old| old.path(path) == new.path(path)) {
+        return Vec::new();
+    }
+    warnings(&At::root(new).dig(path).get("spec"))
+}
 
 /// Texts for `Warning` headers.
 pub(crate) fn warnings(spec: &At<'_>) -> Vec<String> {
