@@ -147,7 +147,7 @@ impl Core {
             floor_raised: compactor.waker(),
         };
         let (queue, applying) = applier.spawn(platform, mark)?;
-        loops.push(applying);
+        loops.extend(applying);
         let (cluster, events) = cluster_parts::prepare(config, &dir, &stop, &meters, proposals);
         let member_config = MemberConfig {
             id: dir.member_id,

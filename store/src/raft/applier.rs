@@ -12,6 +12,7 @@ use openraft::storage::ApplyResponder;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::answers::Answers;
 use super::machine::StagedTables;
 use super::membership;
 use super::proposals::Proposals;
@@ -129,6 +130,7 @@ impl ApplyQueue {
 
 /// What the apply thread tells of its progress.
 struct Shared {
+    answers: Answers,
     progress: Arc<Mutex<Progress>>,
     applied: Teller<AppliedEntry>,
 }
@@ -149,12 +151,12 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Starts the loop. `mark` is what the tables have.
+    /// Starts the loops. `mark` is what the tables have.
     pub(crate) fn spawn(
         self,
         platform: &Platform,
         mark: AppliedMark,
-    ) -> Result<(ApplyQueue, Loop), crate::OpenError> {
+    ) -> Result<(ApplyQueue, [Loop; 2]), crate::OpenError> {
         let damaged = |message: String| crate::OpenError::Engine { what: "reading the membership", message };
         let membership = match self.tables.membership().map_err(|error| damaged(error.to_string()))? {
             None => StoredMembership::default(),
@@ -165,21 +167,23 @@ impl Applier {
         let tell = Teller::new(last.map(|id| (term(&id), id.index)));
         let applied = tell.hearer();
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let shared = Shared { progress: Arc::clone(&progress), applied: tell };
+        let failed = |source| crate::OpenError::Io { what: "starting the apply loop".into(), source };
+        let (answers, answering) = Answers::spawn().map_err(failed)?;
+        let shared = Shared { answers, progress: Arc::clone(&progress), applied: tell };
         let applying = platform
-            .spawn_loop("store-apply", async move { self.run(queue, &shared).await })
-            .map_err(|source| crate::OpenError::Io { what: "starting the apply loop".into(), source })?;
+            .spawn_loop("store-apply", async move { self.run(queue, shared).await })
+            .map_err(failed)?;
         let platform = platform.clone();
-        Ok((ApplyQueue { jobs, platform, progress, applied }, applying))
+        Ok((ApplyQueue { jobs, platform, progress, applied }, [applying, answering]))
     }
 
-    async fn run(self, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
+    async fn run(self, mut queue: mpsc::Receiver<Job>, shared: Shared) {
         while let Some(job) = queue.recv().await {
             match job {
                 Job::Apply(mut entries) => {
                     while !entries.is_empty() {
                         let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
-                        if let Err(error) = self.apply_group(entries, shared).await {
+                        if let Err(error) = self.apply_group(entries, &shared).await {
                             self.stop.halt(&format!("applying the log: {error}"));
                             return;
                         }
@@ -187,7 +191,7 @@ impl Applier {
                     }
                 }
                 Job::Install { meta, staged, done } => {
-                    let installed = self.install(&meta, &staged, shared);
+                    let installed = self.install(&meta, &staged, &shared);
                     // Whoever asked sees the error; if nobody does, consensus has ended.
                     drop(done.send(installed.map_err(|error| std::io::Error::other(error.to_string()))));
                 }
@@ -241,14 +245,16 @@ impl Applier {
                 progress.membership = members;
             }
         }
+        let mut callers = Vec::with_capacity(answers.len());
         for (responder, origin, applied) in answers {
             if let Some(waiting) = self.proposals.take(origin) {
                 // A caller that gave up needs no answer.
                 drop(waiting.send(applied));
             } else if let Some(responder) = responder {
-                responder.send(applied);
+                callers.push((responder, applied));
             }
         }
+        shared.answers.send(callers).await;
         shared.applied.tell(Some((term(&last), last.index)));
         Ok(())
     }

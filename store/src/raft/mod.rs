@@ -1,6 +1,7 @@
 //! Consensus: openraft over our own log file, and the state machine that hands committed entries to the apply thread.
 //!
 //! openraft's API changes between versions; nothing of it leaves this folder.
+mod answers;
 mod applier;
 mod changes;
 mod desk;

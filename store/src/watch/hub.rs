@@ -71,10 +71,14 @@ impl Hub {
 
     /// Makes revisions visible to watchers. They must be readable in the tables by now.
     pub(crate) fn publish(&self, items: Vec<Published>) {
-        if items.is_empty() {
-            return;
-        }
+        let Some(last) = items.last().map(|item| item.revision) else { return };
+        let registry = self.registry.lock();
         self.ring.push(items);
+        if registry.watchers == 0 {
+            // Nobody is to be told: the notifier sleeps on. A watcher that comes later starts behind these.
+            return self.set_announced(last);
+        }
+        drop(registry);
         // If the notifier is not waiting, this makes its next wait short: it never sleeps through a revision.
         self.published.notify_one();
     }
@@ -106,7 +110,8 @@ impl Hub {
     }
 
     fn set_announced(&self, revision: Revision) {
-        self.announced.store(revision.0, Ordering::Release);
+        // Two set it: the notifier, and whoever publishes while nobody watches.
+        self.announced.fetch_max(revision.0, Ordering::AcqRel);
         #[cfg(feature = "etcd")]
         self.announced_more.notify_waiters();
     }
@@ -151,12 +156,12 @@ impl Hub {
     }
 
     async fn notify(&self) {
-        let mut next = self.announced().next();
         loop {
+            let next = self.announced().next();
             let items = match self.ring.slice(next, Revision(i64::MAX), GROUP_REVISIONS_MAX) {
                 Slice::Items(items) => items,
                 Slice::Gone => {
-                    next = self.announce_all(next);
+                    self.announce_all(next);
                     continue;
                 }
             };
@@ -169,7 +174,6 @@ impl Hub {
             };
             self.announce(&items);
             self.set_announced(last);
-            next = last.next();
         }
     }
 
@@ -199,11 +203,10 @@ impl Hub {
     }
 
     /// The ring moved on before the notifier saw it: every watcher has to look for itself.
-    fn announce_all(&self, from: Revision) -> Revision {
+    fn announce_all(&self, from: Revision) {
         let newest = self.ring.newest();
         let span = Span { first: from, last: newest };
         self.registry.lock().index.visit_all(&mut |group| group.mark(span));
         self.set_announced(newest);
-        newest.next()
     }
 }
