@@ -25,6 +25,8 @@ mod load;
 mod peer;
 #[path = "etcd/report.rs"]
 mod report;
+#[path = "etcd/stamps.rs"]
+mod stamps;
 #[path = "etcd/watch_load.rs"]
 mod watch_load;
 

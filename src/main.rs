@@ -27,12 +27,22 @@ use clap::Parser;
 use crate::cli::{Arguments, Command};
 use crate::refusal::report;
 
+/// A put costs the store a fifth less than with glibc's, and RocksDB takes part (benches/RESULTS.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The shim and the container helper must not share a process with threads, so they branch off first.
     let arguments: Vec<_> = std::env::args_os().collect();
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some(mainstay_runtime::SHIM_COMMAND) => return mainstay_runtime::shim::main(&arguments[2..]),
-        Some(mainstay_runtime::OCI_COMMAND) => return mainstay_runtime::oci::main(&arguments[2..]),
+        Some(mainstay_runtime::OCI_COMMAND) => {
+            // Our allocator keeps to small pages by a switch that children inherit; containers get the machine's setting.
+            if let Err(error) = rustix::thread::disable_transparent_huge_pages(false) {
+                return report(&anyhow::Error::new(error).context("allowing huge pages in containers"));
+            }
+            return mainstay_runtime::oci::main(&arguments[2..]);
+        }
         _ => {}
     }
     let arguments = match Arguments::try_parse_from(&arguments) {

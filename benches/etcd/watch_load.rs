@@ -3,7 +3,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mainstay_proto_wire::etcd::etcdserverpb::kv_client::KvClient;
-use mainstay_proto_wire::etcd::etcdserverpb::watch_client::WatchClient;
 use mainstay_proto_wire::etcd::etcdserverpb::watch_request::RequestUnion;
 use mainstay_proto_wire::etcd::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest};
 use tokio::sync::{mpsc, watch};
@@ -11,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::histogram::Histogram;
 use super::load::{Load, Measured};
+use super::stamps;
 
 const WRITERS: usize = 64;
 const PACE: Duration = Duration::from_millis(20);
@@ -88,12 +88,7 @@ impl Load {
             let outgoing = futures::stream::unfold((queue, requests), |(mut queue, keep)| async move {
                 queue.recv().await.map(|request| (request, (queue, keep)))
             });
-            let mut incoming = WatchClient::new(channels[stream % channels.len()].clone())
-                .max_decoding_message_size(64 << 20)
-                .watch(outgoing)
-                .await
-                .unwrap()
-                .into_inner();
+            let mut incoming = stamps::watch(channels[stream % channels.len()].clone(), outgoing).await;
             let each = shape.watchers / shape.streams;
             for _ in 0..each {
                 assert!(incoming.message().await.unwrap().unwrap().created);
@@ -110,9 +105,7 @@ impl Load {
                         biased;
                         message = incoming.message() => {
                             let now = epoch.elapsed();
-                            for event in message.unwrap().unwrap().events {
-                                let value = event.kv.unwrap().value;
-                                let sent = u64::from_le_bytes(value[..8].try_into().unwrap());
+                            for sent in message.unwrap().unwrap().sent {
                                 latency.add(now.saturating_sub(Duration::from_nanos(sent)));
                             }
                         }

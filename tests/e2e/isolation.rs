@@ -99,6 +99,7 @@ spec:
         line.split_whitespace().nth(1).unwrap().to_owned()
     };
     assert_eq!(field("Seccomp:"), "2", "RuntimeDefault filters exec too");
+    assert_eq!(field("THP_enabled:"), "1", "what our allocator switches off for us stays on for containers");
     assert_eq!(field("CapEff:"), "00000000a80425fb", "the usual default capabilities");
     assert_eq!(field("CapInh:"), "0000000000000000");
     for forbidden in [
