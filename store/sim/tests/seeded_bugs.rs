@@ -49,15 +49,6 @@ fn progress_ahead_of_events_is_caught() {
 }
 
 #[test]
-fn a_vote_that_is_not_written_is_caught() {
-    is_caught(
-        SeededBug::VoteNotPersisted,
-        3,
-        &["has two leaders", "answer should be", "history", "goes back"],
-    );
-}
-
-#[test]
 fn a_read_that_asks_no_leader_is_caught() {
     is_caught(SeededBug::ReadWithoutReadIndex, 3, &["time goes back", "not linearizable"]);
 }
