@@ -1,5 +1,6 @@
-//! `CertificateApproval`, `CertificateSigning` and `CertificateSubjectRestriction`: who may approve or sign a request for a
-//! certificate is decided per signer, and nobody gets a client certificate of `system:masters` by a request.
+//! `CertificateApproval`, `CertificateSigning`, `ClusterTrustBundleAttest` and `CertificateSubjectRestriction`: who may
+//! approve or sign a request for a certificate, or state whom a signer trusts, is decided per signer, and nobody gets a client
+//! certificate of `system:masters` by a request.
 
 use std::sync::Arc;
 
@@ -30,23 +31,44 @@ impl Certificates {
     }
 
     fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
-        if request.kind.group != GROUP || request.kind.plural != "certificatesigningrequests" {
+        if request.kind.group != GROUP {
             return Ok(());
+        }
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        match request.kind.plural {
+            "certificatesigningrequests" => {}
+            "clustertrustbundles" if writes => return self.check_attest(request),
+            _ => return Ok(()),
         }
         match (request.operation, request.subresource.as_str()) {
             (Operation::Create, "") => check_subject(request),
-            (Operation::Update, "approval") => self.check_right(request, "approve", "approve"),
-            (Operation::Update, "status") if changes_result(request) => {
-                self.check_right(request, "sign", "sign")
-            }
+            (Operation::Update, "approval") => self.check_right(request, "approve"),
+            (Operation::Update, "status") if changes_result(request) => self.check_right(request, "sign"),
             _ => Ok(()),
         }
     }
 
-    /// Whether the user may do this for the signer of the stored request, or for all signers of its domain.
-    fn check_right(&self, request: &AdmissionRequest, verb: &str, told: &str) -> Result<(), Status> {
+    /// Whether the user may do this for the signer of the stored request.
+    fn check_right(&self, request: &AdmissionRequest, verb: &str) -> Result<(), Status> {
         let old = request.old.as_ref().unwrap_or(&Value::Null);
         let signer = old.path_str(&["spec", "signerName"]).unwrap_or_default();
+        if self.may(request, verb, signer) {
+            return Ok(());
+        }
+        Err(refuse(request, format!("user not permitted to {verb} requests with signerName {signer:?}")))
+    }
+
+    /// Whether the user may state whom the signer of a trust bundle trusts; bundles of no signer are for everybody.
+    fn check_attest(&self, request: &AdmissionRequest) -> Result<(), Status> {
+        let signer = request.object.path_str(&["spec", "signerName"]).unwrap_or_default();
+        if signer.is_empty() || self.may(request, "attest", signer) {
+            return Ok(());
+        }
+        Err(refuse(request, format!("user not permitted to attest for signerName {signer:?}")))
+    }
+
+    /// Whether the user may do this for a signer, or for all signers of its domain.
+    fn may(&self, request: &AdmissionRequest, verb: &str, signer: &str) -> bool {
         let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
         let may = |name: &str| {
             let attributes = Attributes {
@@ -60,10 +82,7 @@ impl Certificates {
             };
             self.authorizer.authorize(&request.user, &attributes).is_allowed()
         };
-        if may(signer) || may(&format!("{domain}/*")) {
-            return Ok(());
-        }
-        Err(refuse(request, format!("user not permitted to {told} requests with signerName {signer:?}")))
+        may(signer) || may(&format!("{domain}/*"))
     }
 }
 

@@ -104,3 +104,24 @@ async fn a_cluster_starts_with_its_own_objects() {
     assert_eq!(class["value"], 2_000_000_000);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trust_bundle_of_a_signer_needs_the_right_to_attest() {
+    let server = TestServer::start().await;
+    let admin = server.admin();
+    let bundles = json!({"verbs": ["create"], "apiGroups": ["certificates.k8s.io"], "resources": ["clustertrustbundles"]});
+    super::grant(&admin, "jane", json!([bundles])).await;
+    let attests = json!({"verbs": ["attest"], "apiGroups": ["certificates.k8s.io"], "resources": ["signers"],
+        "resourceNames": ["example.com/*"]});
+    super::grant(&admin, "joe", json!([bundles, attests])).await;
+    let bundle = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle", "metadata": {"name": "example.com:any:a"},
+        "spec": {"signerName": "example.com/any", "trustBundle": server.ca.certificate_pem()}});
+    let path = "/apis/certificates.k8s.io/v1/clustertrustbundles";
+    let refused = server.user("jane", &[]).post(path, &bundle).await.expect(403);
+    assert_eq!(
+        refused["message"],
+        "clustertrustbundles.certificates.k8s.io \"example.com:any:a\" is forbidden: user not permitted to attest for signerName \"example.com/any\""
+    );
+    server.user("joe", &[]).post(path, &bundle).await.expect(201);
+    server.stop().await;
+}
