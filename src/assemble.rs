@@ -12,7 +12,8 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
-    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, FrontProxy, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys,
+    SystemRandomness,
 };
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::pki::Leaf;
@@ -173,6 +174,10 @@ fn server_config(
             identity: pem_pair(&identities.kubelet_client),
             ca_pem: identities.ca_pem.clone().into_bytes(),
         },
+        front_proxy: Some(FrontProxy {
+            identity: pem_pair(&identities.front_proxy),
+            ca_pem: identities.front_proxy_ca_pem.clone().into_bytes(),
+        }),
         service_cidr: IpNet::V4(config.cluster.service_cidr),
         cluster_cidr: Some(IpNet::V4(config.cluster.cluster_cidr)),
         node_ports: 30_000..=32_767,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use mainstay_apiserver_server::bootstrap::extension_trust::FRONT_PROXY_NAME;
 use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, covers, generate_key_pem, not_after};
 use time::OffsetDateTime;
 
@@ -29,6 +30,10 @@ pub(crate) struct Identities {
     pub(crate) apiserver: Leaf,
     /// What the API server shows to node agents.
     pub(crate) kubelet_client: Leaf,
+    /// The authority of the front proxy: nobody but extension servers trusts it.
+    pub(crate) front_proxy_ca_pem: String,
+    /// What the API server shows to extension servers.
+    pub(crate) front_proxy: Leaf,
     /// What the node agent's own server shows.
     pub(crate) kubelet_server: Leaf,
     /// `kubernetes-admin` in `system:masters`.
@@ -48,7 +53,9 @@ impl Identities {
     pub(crate) fn ensure(dir: &DataDir, config: &Config, now: OffsetDateTime) -> anyhow::Result<Self> {
         let folder = dir.join("pki");
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let ca = ensure_ca(&folder, now)?;
+        let ca = ensure_ca(&folder, "ca", now)?;
+        let front_proxy_ca = ensure_ca(&folder, "front-proxy-ca", now)?;
+        let front_proxy = Maker { folder: &folder, ca: &front_proxy_ca, now };
         let maker = Maker { folder: &folder, ca: &ca, now };
         let node_name = &config.cluster.node_name;
         let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
@@ -59,6 +66,8 @@ impl Identities {
             apiserver: maker.ensure("apiserver", &server("kube-apiserver", api_names(config)))?,
             kubelet_client: maker
                 .ensure("apiserver-kubelet-client", &client("kube-apiserver-kubelet-client", None))?,
+            front_proxy: front_proxy.ensure("front-proxy-client", &client(FRONT_PROXY_NAME, None))?,
+            front_proxy_ca_pem: front_proxy_ca.certificate_pem().to_owned(),
             kubelet_server: maker
                 .ensure("kubelet", &server(&format!("system:node:{node_name}"), node_names))?,
             admin: maker.ensure("admin", &client("kubernetes-admin", Some("system:masters")))?,
@@ -117,13 +126,14 @@ fn server(name: &str, names: Vec<SubjectName>) -> LeafRequest {
     }
 }
 
-fn ensure_ca(folder: &Path, now: OffsetDateTime) -> anyhow::Result<Ca> {
-    let (certificate, key) = (folder.join("ca.crt"), folder.join("ca.key"));
+fn ensure_ca(folder: &Path, name: &str, now: OffsetDateTime) -> anyhow::Result<Ca> {
+    let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
     if certificate.exists() {
         return Ca::from_pem(read(&certificate)?, read(&key)?)
             .with_context(|| format!("using the certificate authority in {}", folder.display()));
     }
-    let ca = Ca::generate("mainstay-ca", now, CA_VALIDITY).context("making the certificate authority")?;
+    let ca = Ca::generate(&format!("mainstay-{name}"), now, CA_VALIDITY)
+        .context("making the certificate authority")?;
     write_atomically(&key, ca.key_pem().as_bytes(), 0o600)?;
     write_atomically(&certificate, ca.certificate_pem().as_bytes(), 0o644)?; // last: it marks the pair as complete
     Ok(ca)
@@ -190,7 +200,7 @@ mod tests {
     fn a_leaf_is_kept_until_it_ends_soon() {
         let dir = tempfile::tempdir().unwrap();
         let start = OffsetDateTime::now_utc();
-        let ca = ensure_ca(dir.path(), start).unwrap();
+        let ca = ensure_ca(dir.path(), "ca", start).unwrap();
         let first = maker_in(dir.path(), &ca, start).certificate_pem;
         assert_eq!(maker_in(dir.path(), &ca, start + 100 * DAY).certificate_pem, first);
         assert_ne!(maker_in(dir.path(), &ca, start + 300 * DAY).certificate_pem, first);
@@ -200,7 +210,7 @@ mod tests {
     fn the_authority_is_made_once() {
         let dir = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
-        let first = ensure_ca(dir.path(), now).unwrap();
-        assert_eq!(ensure_ca(dir.path(), now).unwrap().certificate_pem(), first.certificate_pem());
+        let first = ensure_ca(dir.path(), "ca", now).unwrap();
+        assert_eq!(ensure_ca(dir.path(), "ca", now).unwrap().certificate_pem(), first.certificate_pem());
     }
 }

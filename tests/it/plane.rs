@@ -33,7 +33,7 @@ pub(crate) struct Plane {
     ca: Ca,
     url: String,
     _serving: watch::Sender<PemPair>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Plane {
@@ -55,7 +55,7 @@ impl Plane {
             .await
             .unwrap();
         let url = format!("https://{}", api.local_addr());
-        let plane = Self { store, api_tasks, agent_tasks, ca, url, _serving: serving, _dir: dir };
+        let plane = Self { store, api_tasks, agent_tasks, ca, url, _serving: serving, dir };
         plane.start_agents(nodes).await;
         plane
     }
@@ -103,6 +103,33 @@ impl Plane {
         self.client("admin", Some("system:masters"))
     }
 
+    /// What kubectl says as an administrator; it must succeed.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
+        let leaf = leaf(&self.ca, "admin", Some("system:masters"), Usage::Client);
+        let config = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {
+                "server": self.url, "certificate-authority-data": base64(self.ca.certificate_pem())}}],
+            "users": [{"name": "u", "user": {
+                "client-certificate-data": base64(&leaf.certificate_pem),
+                "client-key-data": base64(&leaf.key_pem)}}],
+        });
+        let file = self.dir.path().join("kubeconfig");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let output = tokio::process::Command::new("kubectl")
+            .args(arguments)
+            .env("KUBECONFIG", &file)
+            .env("HOME", self.dir.path())
+            .kill_on_drop(true)
+            .output();
+        let output =
+            tokio::time::timeout(2 * DEADLINE, output).await.expect("in time").expect("kubectl is installed");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
     /// Ends everything and checks that every task ended.
     pub(crate) async fn stop(self) {
         self.agent_tasks.close_and_join(Duration::from_secs(10)).await.unwrap();
@@ -146,6 +173,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
             audiences: vec![ISSUER.to_owned()],
             expiration_max: Duration::from_secs(3600),
         },
+        front_proxy: None,
         kubelet: KubeletClient { identity: pair(&leaf(ca, "kubelet-client", None, Usage::Client)), ca_pem },
         service_cidr: "10.96.0.0/16".parse().unwrap(),
         cluster_cidr: None,

@@ -58,6 +58,15 @@ pub struct KubeletClient {
     pub ca_pem: Vec<u8>,
 }
 
+/// How the server speaks to extension servers: in the name of its users, whom they believe by this certificate.
+#[derive(Debug, Clone)]
+pub struct FrontProxy {
+    /// The client certificate shown to extension servers.
+    pub identity: PemPair,
+    /// The CA that signed it, PEM; extension servers find it in the cluster.
+    pub ca_pem: Vec<u8>,
+}
+
 /// Bounds of the server; the defaults are upstream's.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -164,6 +173,8 @@ pub struct ServerConfig {
     pub service_account: ServiceAccountKeys,
     /// Access to node agents.
     pub kubelet: KubeletClient,
+    /// Access to extension servers; none of them is available without.
+    pub front_proxy: Option<FrontProxy>,
     /// Addresses of Services.
     pub service_cidr: IpNet,
     /// Addresses of pods, where the server must know them.

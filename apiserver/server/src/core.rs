@@ -88,7 +88,7 @@ impl Core {
             clock,
             randomness,
             metrics,
-            documents: Documents::new(registry.served().clone()),
+            documents: Documents::new(registry.served().clone(), registry.aggregated().clone()),
             flow: Flow {
                 reads: Arc::new(Semaphore::new(limits.inflight_reads_max)),
                 writes: Arc::new(Semaphore::new(limits.inflight_writes_max)),

@@ -12,6 +12,7 @@
 )]
 
 pub mod admission;
+pub mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;

@@ -72,6 +72,7 @@ impl Server {
                 issuer,
                 expiration_max: HOUR,
             },
+            front_proxy: None,
             kubelet: KubeletClient {
                 identity: leaf(&ca, "kubelet-client", &[], Usage::Client),
                 ca_pem: ca_pem.clone(),

@@ -12,6 +12,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::extension_trust::ExtensionTrust;
 use super::kubernetes_service::KubernetesService;
 use super::policy::{default_policy, node_rules};
 use super::policy_text::PolicyTextError;
@@ -35,6 +36,7 @@ use crate::admission::service_account::ServiceAccountStep;
 use crate::admission::signing_requests::SigningRequests;
 use crate::admission::webhook::{MutatingWebhooks, ValidatingWebhooks};
 use crate::admission::{Chain, Step};
+use crate::aggregation::{AGGREGATOR, Availability, FrontDoor};
 use crate::authn::anonymous::Anonymous;
 use crate::authn::certificate::{CertificateAuthenticator, VerifierError};
 use crate::authn::discovery::{CONFIGURATION_PATH, IssuerDocument, JWKS_PATH};
@@ -113,6 +115,8 @@ pub struct Gates {
     seeder: Seeder,
     documents: Arc<IssuerDocument>,
     custom_kinds: CustomKinds,
+    availability: Availability,
+    trust: ExtensionTrust,
 }
 
 /// Makes the gates and endpoints over `registry`. Nothing is read or written yet.
@@ -160,13 +164,17 @@ pub fn assemble(
         Arc::new(authorizer.clone()),
         tasks.clone(),
     )?));
+    let door = FrontDoor::new(config, registry, tasks.clone())?;
+    endpoints.push((EndpointKey::new(AGGREGATOR, "", ""), Arc::new(door.clone())));
     for path in [CONFIGURATION_PATH, JWKS_PATH] {
         endpoints.push((EndpointKey::new("", path, ""), Arc::clone(&documents) as Arc<dyn Endpoint>));
     }
     let assembly = Assembly { authenticator, authorizer: Arc::new(authorizer.clone()), admission, endpoints };
     let seeder = Seeder::new(writer);
     let custom_kinds = CustomKinds::new(seeder.clone(), Arc::clone(&config.clock));
-    Ok((assembly, Gates { authorizer, allocator, seeder, documents, custom_kinds }))
+    let availability = Availability::new(seeder.clone(), &door, Arc::clone(&config.clock));
+    let trust = ExtensionTrust::of(config);
+    Ok((assembly, Gates { authorizer, allocator, seeder, documents, custom_kinds, availability, trust }))
 }
 
 impl Gates {
@@ -184,6 +192,7 @@ impl Gates {
         self.seeder.priority_classes().await?;
         self.seeder.flow_control().await?;
         self.kubernetes(server).reconcile(&self.seeder).await?;
+        self.trust.publish(&self.seeder).await?;
         self.seeder.registry().fresh().await;
         self.custom_kinds.load().await?;
         Ok(PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?)
@@ -212,6 +221,7 @@ impl Gates {
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
         tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
         tasks.spawn("custom-resources", self.custom_kinds.run(stop.clone()));
+        tasks.spawn("api-services", logged(self.availability.run(stop.clone())));
         tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));
     }
 }

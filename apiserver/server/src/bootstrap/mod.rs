@@ -1,6 +1,7 @@
 //! Objects every cluster starts with, and the assembly of the gates and endpoints.
 
 pub mod assembly;
+pub mod extension_trust;
 pub mod kubernetes_service;
 pub mod policy;
 pub mod policy_text;

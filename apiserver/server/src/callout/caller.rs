@@ -9,7 +9,6 @@ use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use mainstay_apiserver_kinds::{ENDPOINT_SLICE, SERVICE};
 use mainstay_base::lifecycle::Tasks;
 use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::callee::{Callee, Place};
+use super::service::service_address;
 use crate::registry::Registry;
-use crate::stream::proxy_target::{ProxyName, service_target};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -211,25 +210,10 @@ impl Caller {
         let host = format!("{name}.{namespace}.svc");
         let path = format!("/{}?timeout={seconds}s", path.trim_start_matches('/'));
         let url = format!("https://{host}:{port}{path}");
-        let failed = |why: String| ClientError::Call { url: url.clone(), why };
-        let service = self.registry.get(&SERVICE, namespace, name);
-        let service = service.ok_or_else(|| failed(format!("service {name:?} not found")))?;
-        let service =
-            self.registry.decode_served(&SERVICE, &service).map_err(|status| failed(status.message))?;
-        let snapshot = self.registry.snapshot(&ENDPOINT_SLICE);
-        let slices: Result<Vec<_>, _> = snapshot
-            .iter()
-            .flat_map(|snapshot| snapshot.namespace(namespace))
-            .filter(|slice| slice.header.label("kubernetes.io/service-name") == Some(name))
-            .map(|slice| self.registry.decode_served(&ENDPOINT_SLICE, slice))
-            .collect();
-        let slices = slices.map_err(|status| failed(status.message))?;
-        let port_text = port.to_string();
-        let wanted = ProxyName { https: true, name, port: &port_text };
         // Which endpoint matters little: a connection is kept and used again.
-        let target = service_target(&service, &slices, &wanted, path.len());
-        let target = target.map_err(|status| failed(status.message))?;
-        Ok(Destination { url, host: target.host, port: target.port, name: host, path })
+        let found = service_address(&self.registry, (namespace, name), port, path.len());
+        let (at, at_port) = found.map_err(|why| ClientError::Call { url: url.clone(), why })?;
+        Ok(Destination { url, host: at, port: at_port, name: host, path })
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod callee;
 mod caller;
+mod service;
 
 pub use callee::{Callee, CalleeError};
 pub use caller::{Caller, ClientError};
+pub(crate) use service::service_address;

@@ -1,14 +1,66 @@
 //! Aggregated discovery (`apidiscovery.k8s.io`): everything in two documents. Pure.
 
+use std::sync::Arc;
+
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
 
 use super::plain::{Group, strings};
+use crate::aggregation::RemoteVersion;
+
+/// The kinds of this server, and what other servers answer.
+pub(super) type Served<'a> = (&'a [&'static Kind], &'a [Arc<RemoteVersion>]);
+
+/// A version of another server, made of its plain discovery.
+fn remote_version(remote: &RemoteVersion) -> Value {
+    let listed = remote.resources.path_list(&["resources"]);
+    let name = |one: &Value| one.path_str(&["name"]).unwrap_or_default().to_owned();
+    let response_kind = |one: &Value| {
+        let text = |field: &str, usual: &str| {
+            one.path_str(&[field]).filter(|text| !text.is_empty()).unwrap_or(usual).to_owned()
+        };
+        response_kind(&text("group", remote.group), &text("version", remote.version), &text("kind", ""))
+    };
+    let resources = listed.iter().filter(|one| !name(one).contains('/')).map(|one| {
+        let mut out = Value::map();
+        out.set_path(&["resource"], name(one));
+        out.set_path(&["responseKind"], response_kind(one));
+        let is_namespaced = one.path_bool(&["namespaced"]) == Some(true);
+        out.set_path(&["scope"], if is_namespaced { "Namespaced" } else { "Cluster" });
+        out.set_path(&["singularResource"], one.path_str(&["singularName"]).unwrap_or_default());
+        for field in ["verbs", "shortNames", "categories"] {
+            if let Some(list) = one.get(field) {
+                out.set_path(&[field], list.clone());
+            }
+        }
+        let prefix = format!("{}/", name(one));
+        let subresources: Vec<Value> = listed
+            .iter()
+            .filter_map(|sub| {
+                let called = name(sub);
+                let mut out = Value::map();
+                out.set_path(&["subresource"], called.strip_prefix(&prefix)?);
+                out.set_path(&["responseKind"], response_kind(sub));
+                out.set_path(&["verbs"], sub.get("verbs").cloned().unwrap_or_default());
+                Some(out)
+            })
+            .collect();
+        if !subresources.is_empty() {
+            out.set_path(&["subresources"], Value::List(subresources));
+        }
+        out
+    });
+    let mut out = Value::map();
+    out.set_path(&["version"], remote.version);
+    out.set_path(&["resources"], Value::List(resources.collect()));
+    out.set_path(&["freshness"], if remote.is_available { "Current" } else { "Stale" });
+    out
+}
 
 /// The `APIGroupDiscoveryList` of the core group (`/api`) or of all others (`/apis`).
-pub(super) fn document(kinds: &[&'static Kind], groups: &[Group], core: bool, version: &str) -> Value {
+pub(super) fn document(served: Served<'_>, groups: &[Group], core: bool, version: &str) -> Value {
     let items: Vec<Value> =
-        groups.iter().filter(|g| g.name.is_empty() == core).map(|group| group_item(kinds, group)).collect();
+        groups.iter().filter(|g| g.name.is_empty() == core).map(|group| group_item(served, group)).collect();
     let mut out = Value::map();
     out.set_path(&["kind"], "APIGroupDiscoveryList");
     out.set_path(&["apiVersion"], format!("apidiscovery.k8s.io/{version}"));
@@ -17,8 +69,11 @@ pub(super) fn document(kinds: &[&'static Kind], groups: &[Group], core: bool, ve
     out
 }
 
-fn group_item(kinds: &[&'static Kind], group: &Group) -> Value {
+fn group_item((kinds, remotes): Served<'_>, group: &Group) -> Value {
     let versions = group.versions.iter().map(|version| {
+        if let Some(remote) = remotes.iter().find(|one| one.group == group.name && one.version == *version) {
+            return remote_version(remote);
+        }
         let resources = kinds
             .iter()
             .filter(|kind| kind.group == group.name && kind.version == *version)

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::openapi::OpenApi;
 use super::plain::{Group, groups};
 use super::{aggregated, plain};
+use crate::aggregation::{RemoteVersion, Routes, Table};
 use crate::encoding::{self, Allow, raw_response, value_response};
 use crate::failure::to_status;
 use crate::registry::{Kinds, ServedKinds};
@@ -27,14 +28,15 @@ use crate::types::{Response, empty_body};
 /// Discovery and OpenAPI documents of the kinds that are served at the moment of the question.
 pub struct Documents {
     served: ServedKinds,
+    aggregated: Routes,
     current: ArcSwap<Edition>,
 }
 
 impl Documents {
     /// Documents about `served`; nothing is made yet.
-    pub fn new(served: ServedKinds) -> Self {
-        let current = ArcSwap::from_pointee(Edition::new(&served.current(), None));
-        Self { served, current }
+    pub fn new(served: ServedKinds, aggregated: Routes) -> Self {
+        let first = Edition::new(&served.current(), &aggregated.current(), None);
+        Self { served, aggregated, current: ArcSwap::from_pointee(first) }
     }
 
     /// The answer to a path, `None` for paths that are no document.
@@ -43,13 +45,13 @@ impl Documents {
     }
 
     fn edition(&self) -> Arc<Edition> {
-        let kinds = self.served.current();
+        let (kinds, remotes) = (self.served.current(), self.aggregated.current());
         let edition = self.current.load_full();
-        if edition.generation == kinds.generation {
+        if edition.generations == (kinds.generation, remotes.generation) {
             return edition;
         }
         // Two requests may both make the new one: nothing in it is made before it is asked for.
-        let newer = Arc::new(Edition::new(&kinds, Some(&edition)));
+        let newer = Arc::new(Edition::new(&kinds, &remotes, Some(&edition)));
         self.current.store(Arc::clone(&newer));
         newer
     }
@@ -57,7 +59,9 @@ impl Documents {
 
 /// The documents about one set of kinds.
 struct Edition {
-    generation: u64,
+    /// Those of the kinds and of the remote versions.
+    generations: (u64, u64),
+    remotes: Vec<Arc<RemoteVersion>>,
     kinds: Vec<&'static Kind>,
     groups: Vec<Group>,
     aggregated: OnceLock<HashMap<(bool, &'static str), Tagged>>,
@@ -74,11 +78,12 @@ struct Tagged {
 const AGGREGATED: [&str; 2] = ["v2", "v2beta1"];
 
 impl Edition {
-    fn new(kinds: &Kinds, older: Option<&Self>) -> Self {
+    fn new(kinds: &Kinds, remotes: &Table, older: Option<&Self>) -> Self {
         Self {
-            generation: kinds.generation,
-            groups: groups(kinds.all()),
-            openapi: OpenApi::new(kinds.all(), older.map(|older| &older.openapi)),
+            generations: (kinds.generation, remotes.generation),
+            groups: groups(kinds.all(), &remotes.versions),
+            openapi: OpenApi::new(kinds.all(), &remotes.versions, older.map(|older| &older.openapi)),
+            remotes: remotes.versions.clone(),
             kinds: kinds.all().to_vec(),
             aggregated: OnceLock::new(),
         }
@@ -172,7 +177,8 @@ impl Edition {
         for core in [true, false] {
             for version in AGGREGATED {
                 let mut bytes = Vec::new();
-                json::encode(&aggregated::document(&self.kinds, &self.groups, core, version), &mut bytes);
+                let served = (self.kinds.as_slice(), self.remotes.as_slice());
+                json::encode(&aggregated::document(served, &self.groups, core, version), &mut bytes);
                 let etag = content_tag(&bytes);
                 documents.insert((core, version), Tagged { bytes: bytes.into(), etag });
             }

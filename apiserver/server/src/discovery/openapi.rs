@@ -20,6 +20,7 @@ use mainstay_proto_api::Status;
 use parking_lot::Mutex;
 
 use super::documents::{content_hash, content_tag};
+use crate::aggregation::RemoteVersion;
 use crate::encoding::{gzip_wanted, raw_response};
 use crate::request::RequestContext;
 use crate::types::{Response, empty_body, full_body};
@@ -33,6 +34,8 @@ pub(super) struct OpenApi {
     v2: OnceLock<Compressed>,
     v2_protobuf: OnceLock<Compressed>,
     v3: BTreeMap<String, Arc<OnceLock<Compressed>>>,
+    /// Entries of the index that lead to other servers.
+    remote: Vec<(String, Value)>,
 }
 
 /// A document as it is kept.
@@ -84,7 +87,7 @@ impl AsRef<[u8]> for Shared {
 
 impl OpenApi {
     /// Documents about `kinds`. Those of groups without custom kinds are taken over from an older edition.
-    pub(super) fn new(kinds: &[&'static Kind], older: Option<&Self>) -> Self {
+    pub(super) fn new(kinds: &[&'static Kind], remotes: &[Arc<RemoteVersion>], older: Option<&Self>) -> Self {
         let changing: BTreeSet<String> =
             kinds.iter().filter(|kind| kind.is_custom).map(|kind| path_of(kind)).collect();
         let v3 = kinds
@@ -96,7 +99,12 @@ impl OpenApi {
                 (path, document)
             })
             .collect();
-        Self { kinds: kinds.to_vec(), v2: OnceLock::new(), v2_protobuf: OnceLock::new(), v3 }
+        let remote = remotes
+            .iter()
+            .filter(|remote| !remote.openapi.is_null())
+            .map(|remote| (format!("apis/{}/{}", remote.group, remote.version), remote.openapi.clone()))
+            .collect();
+        Self { kinds: kinds.to_vec(), v2: OnceLock::new(), v2_protobuf: OnceLock::new(), v3, remote }
     }
 
     /// The answer to what follows `/openapi/`.
@@ -136,6 +144,9 @@ impl OpenApi {
             let document = document.get_or_init(|| self.make_v3(path));
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
             paths.set_path(&[path, "serverRelativeURL"], url);
+        }
+        for (path, entry) in &self.remote {
+            paths.set_path(&[path], entry.clone());
         }
         let mut out = Value::map();
         out.set_path(&["paths"], paths);

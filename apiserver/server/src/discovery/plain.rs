@@ -1,5 +1,7 @@
 //! Plain discovery: `/api`, `/apis`, `/apis/{group}`, and the resources of each version. Pure.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mainstay_apiserver_machinery::kind::Kind;
@@ -7,6 +9,7 @@ use mainstay_apiserver_machinery::value::Value;
 use sha2::{Digest, Sha256};
 
 use super::versions_order::priority;
+use crate::aggregation::RemoteVersion;
 
 /// A group with its versions, preferred first.
 pub(super) struct Group {
@@ -14,14 +17,15 @@ pub(super) struct Group {
     pub(super) versions: Vec<&'static str>,
 }
 
-/// The groups of `kinds` in the order of first appearance; the core group has the empty name.
-pub(super) fn groups(kinds: &[&'static Kind]) -> Vec<Group> {
+/// The groups of `kinds` in the order of first appearance, then those of other servers; the core group has the empty name.
+pub(super) fn groups(kinds: &[&'static Kind], remotes: &[Arc<RemoteVersion>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for kind in kinds {
-        match groups.iter_mut().find(|group| group.name == kind.group) {
-            Some(group) if group.versions.contains(&kind.version) => {}
-            Some(group) => group.versions.push(kind.version),
-            None => groups.push(Group { name: kind.group, versions: vec![kind.version] }),
+    let own = kinds.iter().map(|kind| (kind.group, kind.version));
+    for (name, version) in own.chain(remotes.iter().map(|remote| (remote.group, remote.version))) {
+        match groups.iter_mut().find(|group| group.name == name) {
+            Some(group) if group.versions.contains(&version) => {}
+            Some(group) => group.versions.push(version),
+            None => groups.push(Group { name, versions: vec![version] }),
         }
     }
     for group in &mut groups {

@@ -16,6 +16,7 @@ use super::audit::{AUDIT_ID, audit_id};
 use super::permit::{Permit, admit};
 use super::trail_slot::TrailSlot;
 use super::{nonresource, record, resource};
+use crate::aggregation::AGGREGATOR;
 use crate::audit;
 use crate::authn::{bearer, impersonation};
 use crate::authz::forbidden;
@@ -205,6 +206,11 @@ fn seconds(text: &str) -> Option<std::time::Duration> {
 }
 
 async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -> Result<Response, Status> {
+    if core.registry.aggregated().find(&context.info.path).is_some()
+        && let Some(aggregator) = core.endpoint(AGGREGATOR, "", "")
+    {
+        return aggregator.call(context, request).await;
+    }
     if context.info.resource_request {
         resource::answer(core, context, request).await
     } else {

@@ -9,11 +9,17 @@ use crate::handlers::{self, Call};
 use crate::request::{RequestContext, RequestInfo};
 use crate::types::{Endpoint, Request, Response};
 
+/// Subresources that stay open, as upstream tells them by name.
+const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+
 /// Whether the path names something that is served (only then may its words become metric labels), and whether the
 /// request stays open.
 pub(super) fn classify(core: &Core, info: &RequestInfo) -> (bool, bool) {
     let Some(kind) = core.kind(&info.api_group, &info.api_version, &info.resource) else {
-        return (false, false);
+        // Of another server's resources only the verb tells; they are counted as unknown.
+        let is_remote = info.resource_request && core.registry.aggregated().find(&info.path).is_some();
+        let stays_open = info.verb == "watch" || STREAMS.contains(&info.subresource.as_str());
+        return (false, is_remote && stays_open);
     };
     let endpoint = endpoint(core, info);
     let known =

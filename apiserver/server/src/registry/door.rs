@@ -12,6 +12,7 @@ use super::converted::Converted;
 use super::event_leases::EventLeases;
 use super::forms::Convert;
 use super::served::ServedKinds;
+use crate::aggregation::Routes;
 use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
 use crate::encryption::Vault;
 use crate::failure::{Failure, to_status};
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     caches: Caches,
     feed: FeedDoor,
     served: ServedKinds,
+    aggregated: Routes,
     progress: Progress,
 }
 
@@ -57,6 +59,7 @@ impl Registry {
             caches: feed.caches().clone(),
             feed: feed.door().clone(),
             served: ServedKinds::new(kinds),
+            aggregated: Routes::default(),
             progress: feed.progress().clone(),
         };
         Self { inner: Arc::new(inner) }
@@ -86,6 +89,11 @@ impl Registry {
     /// The kinds that are served now.
     pub fn served(&self) -> &ServedKinds {
         &self.inner.served
+    }
+
+    /// The groups and versions that other servers answer now.
+    pub fn aggregated(&self) -> &Routes {
+        &self.inner.aggregated
     }
 
     /// The way to open and close caches of kinds that come and go.

@@ -140,6 +140,29 @@ impl Backend {
         }
     }
 
+    /// A fresh HTTP/1.1 connection to `host:port` by `connector`, whose other end must prove to be `name`. It ends with
+    /// its only request.
+    pub(crate) async fn connect_by(
+        &self,
+        connector: &TlsConnector,
+        target: &Target,
+        name: &str,
+    ) -> Result<SendRequest<Body>, BackendError> {
+        let address = target.authority();
+        let dial = |source| BackendError::Dial { address: address.clone(), source };
+        let opened = async {
+            let name =
+                ServerName::try_from(name.to_owned()).map_err(|_name| BackendError::Host(name.to_owned()))?;
+            let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(dial)?;
+            tcp.set_nodelay(true).map_err(dial)?;
+            self.speak(connector.connect(name, tcp).await.map_err(dial)?, &address).await
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, opened).await {
+            Ok(opened) => opened,
+            Err(_elapsed) => Err(BackendError::Timeout(address.clone())),
+        }
+    }
+
     async fn open(&self, target: &Target) -> Result<SendRequest<Body>, BackendError> {
         let address = target.authority();
         let dial = |source| BackendError::Dial { address: address.clone(), source };
@@ -187,8 +210,8 @@ impl std::fmt::Debug for Backend {
 
 /// Takes any server certificate: pods and services have none that this server could check.
 #[derive(Debug)]
-struct AnyServer {
-    provider: Arc<CryptoProvider>,
+pub(crate) struct AnyServer {
+    pub(crate) provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for AnyServer {

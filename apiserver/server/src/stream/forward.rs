@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
+use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use mainstay_base::lifecycle::Tasks;
 use mainstay_proto_api::Status;
 use tracing::debug;
 
-use super::backend::{Backend, Target, Trust};
+use super::backend::{Backend, BackendError, Target, Trust};
 use crate::types::{Body, BodyError, Request, Response, empty_body};
 
 /// Headers that speak of one connection only (RFC 9110, section 7.6.1).
@@ -66,19 +68,33 @@ pub async fn forward(
     backend: &Backend,
     target: &Target,
     path_and_query: &str,
+    request: Request,
+) -> Result<Response, Status> {
+    forward_over(backend.tasks(), target, backend.connect(target), path_and_query, request).await
+}
+
+/// As [`forward`], over a connection that the caller makes.
+///
+/// # Errors
+/// As [`forward`].
+pub(crate) async fn forward_over(
+    tasks: &Tasks,
+    target: &Target,
+    connection: impl Future<Output = Result<SendRequest<Body>, BackendError>>,
+    path_and_query: &str,
     mut request: Request,
 ) -> Result<Response, Status> {
     let upgrade = wanted_upgrade(request.headers());
     let place = request.extensions().get::<Place>().cloned();
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let outgoing = outgoing(target, path_and_query, request, upgrade.as_ref())?;
-    let mut sender = backend.connect(target).await.map_err(|error| unreachable(target, &error))?;
+    let mut sender = connection.await.map_err(|error| unreachable(target, &error))?;
     let response = sender.send_request(outgoing).await.map_err(|error| unreachable(target, &error))?;
     let response =
         response.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
     match client {
         Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Ok(joined(backend, client, response, place))
+            Ok(joined(tasks, client, response, place))
         }
         Some(_) => Ok(refused(response)),
         None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -118,14 +134,14 @@ fn outgoing(
 
 /// Answers 101 and copies between both ends until one of them is done.
 fn joined(
-    backend: &Backend,
+    tasks: &Tasks,
     client: OnUpgrade,
     mut response: http::Response<Body>,
     place: Option<Place>,
 ) -> Response {
     let server = hyper::upgrade::on(&mut response);
-    let stop = backend.tasks().token();
-    backend.tasks().spawn("proxy-stream", async move {
+    let stop = tasks.token();
+    tasks.spawn("proxy-stream", async move {
         let _held = place;
         tokio::select! {
             biased;

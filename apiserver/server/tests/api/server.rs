@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_apiserver_server::config::{
-    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, FrontProxy, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys,
+    SystemRandomness,
 };
 use mainstay_apiserver_server::registry::Registry;
 use mainstay_apiserver_server::types::Assembly;
@@ -125,6 +126,10 @@ impl TestServer {
                 audiences: vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
                 expiration_max: Duration::from_secs(3600),
             },
+            front_proxy: Some(FrontProxy {
+                identity: leaf(&ca, "front-proxy-client", &[], Usage::Client),
+                ca_pem: ca_pem.clone(),
+            }),
             kubelet: KubeletClient { identity: leaf(&ca, "kubelet-client", &[], Usage::Client), ca_pem },
             service_cidr: "10.96.0.0/16".parse().unwrap(),
             cluster_cidr: None,

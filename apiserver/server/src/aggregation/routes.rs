@@ -1,0 +1,64 @@
+//! [`Routes`]: which groups and versions other servers answer, as of the last look at them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mainstay_apiserver_machinery::value::Value;
+
+use super::remote::Remote;
+
+/// A group and version that another server answers.
+#[derive(Debug)]
+pub struct RemoteVersion {
+    /// The group.
+    pub group: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// Whether requests go there now.
+    pub is_available: bool,
+    /// Its `APIResourceList` when it was last available; null before.
+    pub resources: Value,
+    /// The entry of its OpenAPI v3 index; null when it has none.
+    pub openapi: Value,
+    /// Where it is.
+    pub(super) remote: Arc<Remote>,
+}
+
+/// The versions at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// Counts the changes.
+    pub(crate) generation: u64,
+    pub(crate) versions: Vec<Arc<RemoteVersion>>,
+}
+
+/// The present versions. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Routes {
+    table: Arc<ArcSwap<Table>>,
+}
+
+impl Routes {
+    /// The version that answers a path below `/apis/{group}/{version}` or its OpenAPI document.
+    pub fn find(&self, path: &str) -> Option<Arc<RemoteVersion>> {
+        let table = self.table.load();
+        if table.versions.is_empty() {
+            return None;
+        }
+        let rest = path.strip_prefix("/openapi/v3").unwrap_or(path).strip_prefix("/apis/")?;
+        let mut segments = rest.split('/');
+        let (group, version) = (segments.next()?, segments.next()?);
+        let mut versions = table.versions.iter();
+        versions.find(|one| one.group == group && one.version == version).cloned()
+    }
+
+    pub(crate) fn current(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Takes over what a look has found. One task calls this.
+    pub(super) fn set(&self, versions: Vec<Arc<RemoteVersion>>) {
+        let generation = self.table.load().generation + 1;
+        self.table.store(Arc::new(Table { generation, versions }));
+    }
+}

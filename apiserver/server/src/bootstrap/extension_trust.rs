@@ -1,0 +1,58 @@
+//! What extension servers need to believe this server: the ConfigMap `kube-system/extension-apiserver-authentication`.
+
+use mainstay_apiserver_kinds::CONFIG_MAP;
+use mainstay_apiserver_machinery::json;
+use mainstay_apiserver_machinery::value;
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_proto_api::Status;
+
+use super::seed::Seeder;
+use crate::config::ServerConfig;
+
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "extension-apiserver-authentication";
+/// The name in the front proxy's certificate, which extension servers ask for.
+pub const FRONT_PROXY_NAME: &str = "front-proxy-client";
+
+/// The data of the ConfigMap.
+pub(super) struct ExtensionTrust {
+    data: Vec<(&'static str, String)>,
+}
+
+impl ExtensionTrust {
+    pub(super) fn of(config: &ServerConfig) -> Self {
+        let text = |pem: &[u8]| String::from_utf8_lossy(pem).into_owned();
+        let list = |names: &[&str]| json::to_string(&Value::from(names.to_vec()));
+        let mut data = vec![("client-ca-file", text(&config.client_ca_pem))];
+        if let Some(front_proxy) = &config.front_proxy {
+            data.push(("requestheader-client-ca-file", text(&front_proxy.ca_pem)));
+            data.push(("requestheader-allowed-names", list(&[FRONT_PROXY_NAME])));
+            data.push(("requestheader-username-headers", list(&["X-Remote-User"])));
+            data.push(("requestheader-uid-headers", list(&["X-Remote-Uid"])));
+            data.push(("requestheader-group-headers", list(&["X-Remote-Group"])));
+            data.push(("requestheader-extra-headers-prefix", list(&["X-Remote-Extra-"])));
+        }
+        Self { data }
+    }
+
+    /// Makes the ConfigMap, or brings it up to date.
+    pub(super) async fn publish(&self, seeder: &Seeder) -> Result<(), Status> {
+        let mut data = Value::map();
+        for (key, text) in &self.data {
+            data.set_path(&[key], text.as_str());
+        }
+        let object = value!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": data.clone()});
+        if seeder.ensure(&CONFIG_MAP, &object).await? {
+            return Ok(());
+        }
+        let change = |mut present: Value| {
+            if present.get("data") == Some(&data) {
+                return Ok(None);
+            }
+            present.set_path(&["data"], data.clone());
+            Ok(Some(present))
+        };
+        seeder.registry().update_with(&CONFIG_MAP, NAMESPACE, NAME, change).await.map(drop)
+    }
+}
