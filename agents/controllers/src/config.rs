@@ -12,6 +12,7 @@ use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use crate::certificates::{Approver, Authority, Cleaner, Signer};
 use crate::cluster_role_aggregation::ClusterRoleAggregation;
 use crate::deployment::DeploymentController;
+use crate::disruption::DisruptionController;
 use crate::endpoint_slice::EndpointSliceController;
 use crate::garbage_collector;
 use crate::namespace::NamespaceController;
@@ -87,6 +88,7 @@ pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
         drive(Signer::new(&informers, authority), quiet.clone(), tasks);
     }
     drive(NodeLifecycle::new(&informers, config.node_grace), plain("node-controller"), tasks);
+    drive(DisruptionController::new(&informers), plain("controllermanager"), tasks);
     drive(TaintEviction::new(&informers), plain("taint-eviction-controller"), tasks);
     garbage_collector::start(&informers, quiet.concurrency(20), tasks);
 }

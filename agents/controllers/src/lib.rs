@@ -14,6 +14,7 @@
 //! | `endpoint_slice` | a service's ready pods can be found |
 //! | `node_lifecycle`, `taint_eviction`, `pod_gc` | silent nodes are marked, their pods move |
 //! | `certificates` | nodes get their certificates, approved requests are signed, old ones go |
+//! | `disruption` | budgets say how many of their pods may be evicted |
 //! | `cluster_role_aggregation` | aggregated roles hold the rules of their parts |
 
 #![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "test builders read better with literals"))]
@@ -24,6 +25,7 @@ mod config;
 mod counts;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoint_slice;
 mod garbage_collector;
 #[cfg(test)]
