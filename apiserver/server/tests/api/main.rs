@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
 #![allow(clippy::indexing_slicing, reason = "a missing field in an answer is a failed test")]
 
+mod aggregation;
 mod bad_inputs;
 mod client;
 mod custom;
@@ -13,6 +14,7 @@ mod kubectl;
 mod lists;
 mod negotiation;
 mod objects;
+mod other_clients;
 mod ownership;
 mod protection;
 mod security;
