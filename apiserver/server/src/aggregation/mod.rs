@@ -11,9 +11,6 @@ mod remote;
 mod routes;
 
 pub use availability::Availability;
-pub use proxy::FrontDoor;
+pub use proxy::{AGGREGATOR, FrontDoor};
 pub(crate) use routes::Table;
 pub use routes::{RemoteVersion, Routes};
-
-/// The resource under which the aggregator stands among the endpoints.
-pub const AGGREGATOR: &str = "apiregistration.k8s.io";

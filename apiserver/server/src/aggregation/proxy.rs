@@ -16,6 +16,9 @@ use crate::stream::backend::{Backend, BackendError};
 use crate::stream::forward::forward_over;
 use crate::types::{Endpoint, Request, Response, full_body};
 
+/// The group under which the front door stands among the endpoints.
+pub const AGGREGATOR: &str = "apiregistration.k8s.io";
+
 /// Answers requests of groups and versions that other servers have. They are authenticated, authorized and audited here.
 #[derive(Clone)]
 pub struct FrontDoor {
