@@ -33,7 +33,7 @@ pub(crate) struct Plane {
     ca: Ca,
     url: String,
     _serving: watch::Sender<PemPair>,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Plane {
@@ -55,7 +55,7 @@ impl Plane {
             .await
             .unwrap();
         let url = format!("https://{}", api.local_addr());
-        let plane = Self { store, api_tasks, agent_tasks, ca, url, _serving: serving, dir };
+        let plane = Self { store, api_tasks, agent_tasks, ca, url, _serving: serving, _dir: dir };
         plane.start_agents(nodes).await;
         plane
     }
@@ -101,33 +101,6 @@ impl Plane {
     /// A client with all rights.
     pub(crate) fn admin(&self) -> Client {
         self.client("admin", Some("system:masters"))
-    }
-
-    /// What kubectl says as an administrator; it must succeed.
-    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
-        let leaf = leaf(&self.ca, "admin", Some("system:masters"), Usage::Client);
-        let config = serde_json::json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {
-                "server": self.url, "certificate-authority-data": base64(self.ca.certificate_pem())}}],
-            "users": [{"name": "u", "user": {
-                "client-certificate-data": base64(&leaf.certificate_pem),
-                "client-key-data": base64(&leaf.key_pem)}}],
-        });
-        let file = self.dir.path().join("kubeconfig");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let output = tokio::process::Command::new("kubectl")
-            .args(arguments)
-            .env("KUBECONFIG", &file)
-            .env("HOME", self.dir.path())
-            .kill_on_drop(true)
-            .output();
-        let output =
-            tokio::time::timeout(2 * DEADLINE, output).await.expect("in time").expect("kubectl is installed");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
     }
 
     /// Ends everything and checks that every task ended.
