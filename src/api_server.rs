@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 use mainstay_apiserver_server::audit::{AuditConfig, BatchBounds, LogFile, Policy};
+use mainstay_apiserver_server::authn::front_proxy::FrontProxyConfig;
+use mainstay_apiserver_server::authn::jwt::AuthenticationConfig;
+use mainstay_apiserver_server::authn::static_tokens::StaticTokens;
+use mainstay_apiserver_server::config::AuthenticationSettings;
 use mainstay_apiserver_server::encryption::EncryptionConfig;
 use mainstay_apiserver_server::outbound::{Remote, parse_kubeconfig};
 
@@ -22,6 +26,36 @@ pub(crate) struct ApiServerFlags {
     /// [default: DIR/encryption.yaml, made at the first start: Secrets, with a key of their own].
     #[arg(long, value_name = "FILE")]
     pub(crate) encryption_provider_config: Option<PathBuf>,
+    /// File with tokens: token,user,uid[,"group1,group2"] a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
+    /// File that says which issuers' tokens are accepted (apiserver.config.k8s.io/v1 AuthenticationConfiguration).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    /// Kubeconfig file of the webhook that knows tokens.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_token_webhook_config_file: Option<PathBuf>,
+    /// Seconds that the webhook's answers are remembered.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) authentication_token_webhook_cache_ttl: u64,
+    /// File with the authorities of front proxies, whose headers name users.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of front proxies, comma-separated; none means any that the authority signed.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "requestheader_client_ca_file")]
+    pub(crate) requestheader_allowed_names: Vec<String>,
+    /// Headers with the user's name.
+    #[arg(long, value_name = "HEADERS", value_delimiter = ',', default_value = "X-Remote-User")]
+    pub(crate) requestheader_username_headers: Vec<String>,
+    /// Headers with the user's uid.
+    #[arg(long, value_name = "HEADERS", value_delimiter = ',')]
+    pub(crate) requestheader_uid_headers: Vec<String>,
+    /// Headers with the user's groups.
+    #[arg(long, value_name = "HEADERS", value_delimiter = ',', default_value = "X-Remote-Group")]
+    pub(crate) requestheader_group_headers: Vec<String>,
+    /// Beginnings of headers with more about the user.
+    #[arg(long, value_name = "PREFIXES", value_delimiter = ',', default_value = "X-Remote-Extra-")]
+    pub(crate) requestheader_extra_headers_prefix: Vec<String>,
     /// File with the audit policy (audit.k8s.io/v1); without it nothing is audited.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_policy_file: Option<PathBuf>,
@@ -57,6 +91,8 @@ pub(crate) struct ApiServerFlags {
 /// What the flags say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ApiServerSettings {
+    /// How callers are known.
+    pub(crate) authentication: AuthenticationSettings,
     /// What is encrypted at rest, where a flag says so.
     pub(crate) encryption: Option<EncryptionConfig>,
     /// What is audited.
@@ -72,7 +108,38 @@ impl ApiServerFlags {
         let encryption = self.encryption_provider_config.as_ref();
         let encryption =
             encryption.map(|file| encryption_config("--encryption-provider-config", file)).transpose()?;
-        Ok(ApiServerSettings { encryption, audit: self.audit()? })
+        Ok(ApiServerSettings { authentication: self.authentication()?, encryption, audit: self.audit()? })
+    }
+
+    fn authentication(&self) -> anyhow::Result<AuthenticationSettings> {
+        let mut settings =
+            AuthenticationSettings { bootstrap_tokens: true, ..AuthenticationSettings::default() };
+        if let Some(file) = &self.token_auth_file {
+            settings.static_tokens = StaticTokens::parse(&read("--token-auth-file", file)?)
+                .map_err(|error| refuse(format!("--token-auth-file: {}: {error}", file.display())))?;
+        }
+        if let Some(file) = &self.authentication_config {
+            let own = [crate::assemble::ISSUER.to_owned()];
+            settings.configuration =
+                AuthenticationConfig::parse(&read("--authentication-config", file)?, &own).map_err(
+                    |error| refuse(format!("--authentication-config: {}: {error}", file.display())),
+                )?;
+        }
+        if let Some(file) = &self.authentication_token_webhook_config_file {
+            let lifetime = Duration::from_secs(self.authentication_token_webhook_cache_ttl);
+            settings.webhook = Some((remote("--authentication-token-webhook-config-file", file)?, lifetime));
+        }
+        if let Some(file) = &self.requestheader_client_ca_file {
+            settings.front_proxy = Some(FrontProxyConfig {
+                ca_pem: read("--requestheader-client-ca-file", file)?.into_bytes(),
+                allowed_names: self.requestheader_allowed_names.clone(),
+                username_headers: lowercase(&self.requestheader_username_headers),
+                uid_headers: lowercase(&self.requestheader_uid_headers),
+                group_headers: lowercase(&self.requestheader_group_headers),
+                extra_prefixes: lowercase(&self.requestheader_extra_headers_prefix),
+            });
+        }
+        Ok(settings)
     }
 
     fn audit(&self) -> anyhow::Result<Option<AuditConfig>> {
@@ -116,6 +183,11 @@ impl ApiServerFlags {
 pub(crate) fn encryption_config(what: &str, file: &Path) -> anyhow::Result<EncryptionConfig> {
     EncryptionConfig::parse(&read(what, file)?)
         .map_err(|error| refuse(format!("{what}: {}: {error}", file.display())))
+}
+
+/// Header names as requests hold them.
+fn lowercase(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| name.to_lowercase()).collect()
 }
 
 fn positive(text: &str) -> Result<usize, String> {

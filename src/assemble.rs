@@ -31,6 +31,8 @@ use crate::encryption;
 use crate::identities::Identities;
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Who issues service account tokens.
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(365 * 86_400);
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The Kubernetes version whose behaviour the node agent follows.
@@ -154,7 +156,6 @@ fn server_config(
     dir: &DataDir,
     serving: watch::Receiver<PemPair>,
 ) -> anyhow::Result<ServerConfig> {
-    let issuer = format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}");
     let metrics = prometheus::Registry::new();
     mainstay_base::telemetry::process_metrics(&metrics).context("registering process metrics")?;
     Ok(ServerConfig {
@@ -166,8 +167,8 @@ fn server_config(
         service_account: ServiceAccountKeys {
             signing_key_pem: identities.service_account_key_pem.clone().into_bytes(),
             verification_keys_pem: Vec::new(),
-            issuer: issuer.clone(),
-            audiences: vec![issuer],
+            issuer: ISSUER.to_owned(),
+            audiences: vec![ISSUER.to_owned()],
             expiration_max: TOKEN_LIFETIME_MAX,
         },
         kubelet: KubeletClient {
@@ -184,6 +185,7 @@ fn server_config(
         anonymous: true, // upstream's default; RBAC gives it health and version only
         admission: AdmissionConfig::default(),
         encryption: Some(encryption::configured(config, dir)?),
+        authentication: config.api_server.authentication.clone(),
         audit: config.api_server.audit.clone(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),

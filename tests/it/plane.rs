@@ -8,7 +8,8 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use mainstay_apiserver_server::config::{
-    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, AuthenticationSettings, KubeletClient, Limits, PemPair, ServerConfig,
+    ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_base::lifecycle::{SystemClock, Tasks};
 use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, generate_key_pem};
@@ -154,6 +155,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
         anonymous: true,
         admission: AdmissionConfig::default(),
         audit: None,
+        authentication: AuthenticationSettings::default(),
         encryption: None,
         limits: Limits::default(),
         clock: Arc::new(SystemClock),

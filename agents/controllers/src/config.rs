@@ -9,6 +9,7 @@ use mainstay_agents_kit::reconcile::{Drive, drive};
 use mainstay_agents_kit::step::Actor;
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 
+use crate::bootstrap_token::TokenCleaner;
 use crate::certificates::{Approver, Authority, Cleaner, Signer};
 use crate::cluster_role_aggregation::ClusterRoleAggregation;
 use crate::deployment::DeploymentController;
@@ -84,6 +85,7 @@ pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
     drive(PodGc::new(&informers, config.gone_node_grace, config.terminated_pods_max), quiet.clone(), tasks);
     drive(Approver::new(&informers), quiet.clone(), tasks);
     drive(Cleaner::new(&informers), quiet.clone(), tasks);
+    drive(TokenCleaner::new(&informers), quiet.clone(), tasks);
     if let Some(authority) = config.signing {
         drive(Signer::new(&informers, authority), quiet.clone(), tasks);
     }

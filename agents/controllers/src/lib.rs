@@ -13,12 +13,14 @@
 //! | `service_account`, `root_ca` | each namespace has its default account and the cluster's CA |
 //! | `endpoint_slice` | a service's ready pods can be found |
 //! | `node_lifecycle`, `taint_eviction`, `pod_gc` | silent nodes are marked, their pods move |
+//! | `bootstrap_token` | tokens of new nodes go when their time is over |
 //! | `certificates` | nodes get their certificates, approved requests are signed, old ones go |
 //! | `disruption` | budgets say how many of their pods may be evicted |
 //! | `cluster_role_aggregation` | aggregated roles hold the rules of their parts |
 
 #![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "test builders read better with literals"))]
 
+mod bootstrap_token;
 mod certificates;
 mod cluster_role_aggregation;
 mod config;

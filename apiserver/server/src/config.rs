@@ -11,7 +11,11 @@ use tokio::sync::watch;
 
 use crate::admission::pod_security::Exemptions;
 use crate::audit::AuditConfig;
+use crate::authn::front_proxy::FrontProxyConfig;
+use crate::authn::jwt::AuthenticationConfig;
+use crate::authn::static_tokens::StaticTokens;
 use crate::encryption::EncryptionConfig;
+use crate::outbound::Remote;
 
 /// A certificate chain and its key, PEM, as read from disk.
 #[derive(Clone, PartialEq, Eq)]
@@ -149,6 +153,21 @@ impl Randomness for SystemRandomness {
     }
 }
 
+/// How callers are known besides their certificates and service account tokens.
+#[derive(Debug, Clone, Default)]
+pub struct AuthenticationSettings {
+    /// Whether Secrets of type `bootstrap.kubernetes.io/token` in kube-system are tokens.
+    pub bootstrap_tokens: bool,
+    /// Tokens of a file.
+    pub static_tokens: StaticTokens,
+    /// Whose headers are believed.
+    pub front_proxy: Option<FrontProxyConfig>,
+    /// Other issuers, and requests without credentials.
+    pub configuration: AuthenticationConfig,
+    /// A webhook that knows tokens, and how long its answers are remembered.
+    pub webhook: Option<(Remote, Duration)>,
+}
+
 /// Settings of admission steps.
 #[derive(Debug, Clone, Default)]
 pub struct AdmissionConfig {
@@ -183,6 +202,8 @@ pub struct ServerConfig {
     pub node_ports: RangeInclusive<u16>,
     /// Whether requests without credentials run as `system:anonymous`.
     pub anonymous: bool,
+    /// How callers are known besides certificates and service account tokens.
+    pub authentication: AuthenticationSettings,
     /// Settings of admission steps.
     pub admission: AdmissionConfig,
     /// How the store's values are sealed; not at all where it is none.

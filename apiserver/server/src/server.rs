@@ -139,7 +139,10 @@ impl Base {
         listener: Listener,
         tasks: &Tasks,
     ) -> Result<ApiServer, StartError> {
-        let (acceptor, reload) = http_face::acceptor(config.serving, &config.client_ca_pem, tasks.token())?;
+        let proxies = config.authentication.front_proxy.as_ref().map(|proxy| proxy.ca_pem.as_slice());
+        let client_authorities =
+            [&config.client_ca_pem, b"\n".as_slice(), proxies.unwrap_or_default()].concat();
+        let (acceptor, reload) = http_face::acceptor(config.serving, &client_authorities, tasks.token())?;
         let addr = listener.local_addr();
         let kinds = self.registry.served().clone();
         let (clock, audit) = (Arc::clone(&config.clock), self.metrics.audit.clone());

@@ -10,7 +10,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use mainstay_apiserver_server::config::{
-    AdmissionConfig, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys, SystemRandomness,
+    AdmissionConfig, AuthenticationSettings, KubeletClient, Limits, PemPair, ServerConfig,
+    ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_apiserver_server::{ApiServer, start};
 use mainstay_base::lifecycle::{SystemClock, Tasks};
@@ -83,6 +84,7 @@ impl Server {
             anonymous: true,
             admission: AdmissionConfig::default(),
             audit: None,
+            authentication: AuthenticationSettings::default(),
             encryption: None,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),

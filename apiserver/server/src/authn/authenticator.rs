@@ -1,4 +1,4 @@
-//! The order of the authenticators: certificate, bearer token, anonymous.
+//! The order of the authenticators: front proxy, certificate, bearer token, anonymous.
 //!
 //! As upstream, the first that recognises the caller wins; a credential that is presented and does not hold
 //! is 401 even where anonymous callers are let in.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use http::request::Parts;
 use mainstay_base::lifecycle::Clock;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -14,10 +14,16 @@ use time::OffsetDateTime;
 
 use super::anonymous::Anonymous;
 use super::bearer::{self, Bearer};
+use super::bootstrap_token;
 use super::certificate::{CertificateAuthenticator, CertificateError};
+use super::front_proxy::FrontProxy;
+use super::jwt::{JwtAuthenticator, JwtError};
 use super::service_account::{self, BindingError, LiveObjects};
-use super::token::{TokenError, TokenIssuer};
-use crate::types::{Authenticate, AuthnError, Identity};
+use super::static_tokens::StaticTokens;
+use super::token::{TokenError, TokenIssuer, unverified_issuer};
+use super::webhook_token::WebhookTokens;
+use crate::registry::Registry;
+use crate::types::{Authenticate, AuthnError, Identity, UserInfo};
 
 /// Why a presented credential does not hold. All of them answer 401 `Unauthorized`; the reason is only logged.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,15 @@ pub enum CredentialError {
     /// The bearer token does not hold.
     #[error("authenticating the bearer token")]
     Token(#[from] TokenError),
+    /// Another issuer's token does not hold.
+    #[error("authenticating the token of an issuer")]
+    Jwt(#[from] JwtError),
+    /// The webhook that knows tokens.
+    #[error("asking the token webhook: {0}")]
+    Webhook(String),
+    /// The token is good, but not for the audiences that are wanted.
+    #[error("the token is not for the target audiences {0:?}")]
+    Audience(Vec<String>),
     /// The token holds, but what it is bound to is gone.
     #[error("authenticating the service account token")]
     Binding(#[from] BindingError),
@@ -44,6 +59,16 @@ pub struct AuthenticatorConfig {
     pub tokens: Arc<TokenIssuer>,
     /// Live objects that tokens are bound to.
     pub live: Arc<dyn LiveObjects>,
+    /// Believes the headers of a proxy.
+    pub front_proxy: Option<FrontProxy>,
+    /// Tokens of a file.
+    pub static_tokens: StaticTokens,
+    /// Where bootstrap tokens are kept, if they count.
+    pub bootstrap: Option<Registry>,
+    /// Other issuers.
+    pub jwt: Vec<JwtAuthenticator>,
+    /// A webhook that knows tokens.
+    pub webhook: Option<WebhookTokens>,
     /// Callers without credentials.
     pub anonymous: Anonymous,
     /// The time.
@@ -68,17 +93,23 @@ impl Authenticator {
     }
 
     /// Who sent the request. `peer_certs` is the chain of the TLS connection, leaf first.
-    pub fn identify(
+    pub async fn identify(
         &self,
         request: &Parts,
         peer_certs: &[CertificateDer<'_>],
     ) -> Result<Identity, AuthnError> {
+        match self.by_front_proxy(request, peer_certs) {
+            Ok(Some(identity)) => return Ok(identity),
+            Ok(None) => {}
+            // Whoever is no proxy may be somebody else.
+            Err(error) => tracing::debug!(%error, "a front proxy's headers are not believed"),
+        }
         let by_certificate = self.by_certificate(peer_certs);
         if let Ok(Some(identity)) = by_certificate {
             return Ok(identity);
         }
         match bearer::find(&request.headers) {
-            Bearer::Token(token) => self.by_token(&token, &[]).map_err(|error| invalid(&error)),
+            Bearer::Token(token) => self.by_token(&token, &[]).await.map_err(|error| invalid(&error)),
             Bearer::Malformed => Err(invalid(&CredentialError::MalformedToken)),
             Bearer::Absent => {
                 by_certificate.map_err(|error| invalid(&error))?;
@@ -90,10 +121,91 @@ impl Authenticator {
     }
 
     /// Who the bearer of a token is, for the wanted audiences or else this server's.
-    pub fn by_token(&self, token: &str, audiences: &[String]) -> Result<Identity, CredentialError> {
+    pub async fn by_token(&self, token: &str, audiences: &[String]) -> Result<Identity, CredentialError> {
         if token.len() > bearer::TOKEN_BYTES_MAX {
             return Err(CredentialError::MalformedToken);
         }
+        if let Some(user) = self.config.static_tokens.find(token) {
+            return self.for_audiences(user, audiences);
+        }
+        let failed = match self.by_service_account(token, audiences) {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        if let Some(registry) = &self.config.bootstrap
+            && let Some(user) = bootstrap_token::find(registry, token, self.now())
+        {
+            return self.for_audiences(user, audiences);
+        }
+        self.by_others(token, audiences, failed).await
+    }
+
+    /// Issuers and services outside of the cluster; `failed` is what the cluster's own say.
+    async fn by_others(
+        &self,
+        token: &str,
+        audiences: &[String],
+        mut failed: CredentialError,
+    ) -> Result<Identity, CredentialError> {
+        let issuer = if self.config.jwt.is_empty() { None } else { unverified_issuer(token) };
+        let of_issuer =
+            self.config.jwt.iter().find(|one| issuer.as_deref().is_some_and(|name| one.is_issuer(name)));
+        if let Some(jwt) = of_issuer {
+            match jwt.authenticate(token, self.now().unix_timestamp()).await {
+                Ok(user) => return self.for_audiences(user, audiences),
+                Err(error) => failed = error.into(),
+            }
+        }
+        let Some(webhook) = &self.config.webhook else { return Err(failed) };
+        let wanted = if audiences.is_empty() { &self.config.tokens.audiences } else { audiences };
+        match webhook.find(token, wanted, self.config.clock.now()).await {
+            Ok(None) => Err(failed),
+            // A webhook that knows no audiences speaks for this server's.
+            Ok(Some((user, held))) if held.is_empty() => self.for_audiences(user, audiences),
+            Ok(Some((mut user, held))) => {
+                let held: Vec<_> =
+                    held.into_iter().filter(|one| wanted.iter().any(|wanted| wanted == one)).collect();
+                if held.is_empty() {
+                    return Err(CredentialError::Audience(wanted.to_vec()));
+                }
+                user.mark_authenticated();
+                Ok(Identity { user, impersonator: None, audiences: held })
+            }
+            Err(why) => Err(CredentialError::Webhook(why)),
+        }
+    }
+
+    /// The bearer of a token that says nothing of audiences: it is for this server's.
+    fn for_audiences(&self, mut user: UserInfo, wanted: &[String]) -> Result<Identity, CredentialError> {
+        let own = &self.config.tokens.audiences;
+        let held: Vec<_> = own.iter().filter(|one| wanted.is_empty() || wanted.contains(one)).collect();
+        if held.is_empty() && !wanted.is_empty() {
+            return Err(CredentialError::Audience(wanted.to_vec()));
+        }
+        user.mark_authenticated();
+        Ok(Identity { user, impersonator: None, audiences: held.into_iter().map(Into::into).collect() })
+    }
+
+    fn by_front_proxy(
+        &self,
+        request: &Parts,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Option<Identity>, CertificateError> {
+        let Some(proxy) = &self.config.front_proxy else { return Ok(None) };
+        let user = proxy.authenticate(&request.headers, chain, self.unix_now())?;
+        Ok(user.map(|mut user| {
+            user.mark_authenticated();
+            Identity { user, ..Identity::default() }
+        }))
+    }
+
+    fn unix_now(&self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(
+            u64::try_from(self.now().unix_timestamp()).unwrap_or(0),
+        ))
+    }
+
+    fn by_service_account(&self, token: &str, audiences: &[String]) -> Result<Identity, CredentialError> {
         let now = self.now();
         let (claims, audiences) = self.config.tokens.verify(token, audiences, now.unix_timestamp())?;
         let mut user = service_account::resolve(&claims, self.config.live.as_ref(), now)?;
@@ -103,9 +215,7 @@ impl Authenticator {
     }
 
     fn by_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Option<Identity>, CredentialError> {
-        let secs = u64::try_from(self.now().unix_timestamp()).unwrap_or(0);
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(secs));
-        let user = self.config.certificates.authenticate(chain, now)?;
+        let user = self.config.certificates.authenticate(chain, self.unix_now())?;
         Ok(user.map(|mut user| {
             user.mark_authenticated();
             Identity { user, ..Identity::default() }
@@ -123,7 +233,7 @@ impl Authenticate for Authenticator {
         parts: &'a Parts,
         peer_certs: &'a [CertificateDer<'static>],
     ) -> BoxFuture<'a, Result<Identity, AuthnError>> {
-        Box::pin(ready(self.identify(parts, peer_certs)))
+        Box::pin(self.identify(parts, peer_certs))
     }
 }
 

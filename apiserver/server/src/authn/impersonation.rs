@@ -175,7 +175,7 @@ pub fn act_as(
 
 /// Undoes percent-encoding in an extra's key, which header names cannot hold as it is, and lowers its case.
 /// A key with a broken escape is kept as it came.
-fn unescape(key: &str) -> String {
+pub(super) fn unescape(key: &str) -> String {
     let bytes = key.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

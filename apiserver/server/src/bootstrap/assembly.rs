@@ -40,8 +40,11 @@ use crate::aggregation::{AGGREGATOR, Availability, FrontDoor};
 use crate::authn::anonymous::Anonymous;
 use crate::authn::certificate::{CertificateAuthenticator, VerifierError};
 use crate::authn::discovery::{CONFIGURATION_PATH, IssuerDocument, JWKS_PATH};
+use crate::authn::front_proxy::FrontProxy;
+use crate::authn::jwt::JwtAuthenticator;
 use crate::authn::service_account::CachedObjects;
 use crate::authn::token::KeyError;
+use crate::authn::webhook_token::WebhookTokens;
 use crate::authn::{Authenticator, AuthenticatorConfig, SigningKeys, TokenIssuer};
 use crate::authz::Authorizer;
 use crate::authz::aggregator::Aggregator;
@@ -51,6 +54,7 @@ use crate::callout::Caller;
 use crate::config::ServerConfig;
 use crate::extensions::{CustomKinds, WebhookConverter};
 use crate::handlers::Writer;
+use crate::outbound;
 use crate::registry::Registry;
 use crate::reviews::{AccessReview, RulesReview, SelfSubjectReview, TokenReview};
 use crate::services::release::ClaimRelease;
@@ -130,7 +134,7 @@ pub fn assemble(
 ) -> Result<(Assembly, Gates), AssembleError> {
     let authorizer = Authorizer::with_nodes(NodeAuthorizer::new(registry.clone(), node_rules()?));
     let tokens = Arc::new(issuer(config)?);
-    let authenticator = Arc::new(authenticator(config, registry, &tokens)?);
+    let authenticator = Arc::new(authenticator(config, registry, &tokens, tasks)?);
     let allocator = Arc::new(ServiceAllocator::new(AllocatorConfig {
         registry: registry.clone(),
         cidr: config.service_cidr,
@@ -364,14 +368,32 @@ fn authenticator(
     config: &ServerConfig,
     registry: &Registry,
     tokens: &Arc<TokenIssuer>,
+    tasks: &Tasks,
 ) -> Result<Authenticator, AssembleError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificates = CertificateAuthenticator::new(client_roots(&config.client_ca_pem)?, provider)?;
+    let signed_below = |ca_pem: &[u8]| -> Result<CertificateAuthenticator, AssembleError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(CertificateAuthenticator::new(client_roots(ca_pem)?, provider)?)
+    };
+    let certificates = signed_below(&config.client_ca_pem)?;
+    let settings = &config.authentication;
+    let front_proxy = match &settings.front_proxy {
+        Some(proxy) => Some(FrontProxy::new(signed_below(&proxy.ca_pem)?, proxy.clone())),
+        None => None,
+    };
+    let webhook = settings.webhook.clone();
+    let webhook = webhook
+        .map(|(remote, lifetime)| WebhookTokens::new(outbound::Caller::new(remote, tasks.clone()), lifetime));
+    let anonymous = if config.anonymous { Anonymous::Enabled } else { Anonymous::Disabled };
     Ok(Authenticator::new(AuthenticatorConfig {
         certificates,
         tokens: Arc::clone(tokens),
         live: Arc::new(CachedObjects::new(registry.clone())),
-        anonymous: if config.anonymous { Anonymous::Enabled } else { Anonymous::Disabled },
+        front_proxy,
+        static_tokens: settings.static_tokens.clone(),
+        bootstrap: settings.bootstrap_tokens.then(|| registry.clone()),
+        jwt: JwtAuthenticator::all(&settings.configuration, tasks, &config.clock),
+        webhook,
+        anonymous: settings.configuration.anonymous.clone().unwrap_or(anonymous),
         clock: Arc::clone(&config.clock),
     }))
 }

@@ -29,7 +29,7 @@ impl TokenReview {
         }
         let audiences = review.path_list(&["spec", "audiences"]).iter();
         let audiences: Vec<String> = audiences.filter_map(Value::as_str).map(str::to_owned).collect();
-        let status = status(self.authenticator.by_token(token, &audiences))?;
+        let status = status(self.authenticator.by_token(token, &audiences).await)?;
         review.set_path(&["status"], status);
         created(&context, &TOKEN_REVIEW, &review)
     }

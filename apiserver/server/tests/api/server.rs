@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_apiserver_server::config::{
-    AdmissionConfig, FrontProxy, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys,
-    SystemRandomness,
+    AdmissionConfig, AuthenticationSettings, FrontProxy, KubeletClient, Limits, PemPair, ServerConfig,
+    ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_apiserver_server::registry::Registry;
 use mainstay_apiserver_server::types::Assembly;
@@ -137,6 +137,7 @@ impl TestServer {
             anonymous: true,
             admission: AdmissionConfig::default(),
             audit: None,
+            authentication: AuthenticationSettings::default(),
             encryption: None,
             limits: limits(),
             clock: Arc::new(SystemClock),

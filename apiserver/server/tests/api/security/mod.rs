@@ -7,6 +7,7 @@ mod audit;
 mod bad_inputs;
 mod credentials;
 mod encryption;
+mod identities;
 mod kms_plugin;
 mod kubelet;
 mod mutating_policies;
