@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{INGRESS, INGRESS_CLASS, PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::Meta;
@@ -58,22 +58,23 @@ impl DefaultClass {
         Self { registry }
     }
 
-    fn set(&self, request: &mut AdmissionRequest) -> Result<(), Status> {
+    async fn set(&self, request: &mut AdmissionRequest) -> Result<(), Status> {
         if request.operation != Operation::Create || !request.subresource.is_empty() {
             return Ok(());
         }
         let Some(rule) = DEFAULTED.iter().find(|rule| rule.kind == request.kind) else { return Ok(()) };
         let named = request.object.path(&["spec", rule.field]).is_some()
             || Meta(&request.object).annotation(rule.annotation).is_some();
-        if !named && let Some(class) = self.default_class(rule)? {
+        if !named && let Some(class) = self.default_class(rule).await? {
             request.object.set_path(&["spec", rule.field], class);
         }
         Ok(())
     }
 
-    fn default_class(&self, rule: &Defaulted) -> Result<Option<String>, Status> {
+    /// The class that is marked; of several the newest. One that was written before the request counts.
+    async fn default_class(&self, rule: &Defaulted) -> Result<Option<String>, Status> {
         let mut marked = Vec::new();
-        for cached in self.registry.cache(rule.class)?.snapshot().iter() {
+        for cached in self.registry.snapshot_fresh(rule.class).await?.iter() {
             let class = self.registry.decode_served(rule.class, cached)?;
             let meta = Meta(&class);
             if rule.markers.iter().any(|marker| meta.annotation(marker) == Some("true")) {
@@ -87,6 +88,6 @@ impl DefaultClass {
 
 impl Step for DefaultClass {
     fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(self.set(request)))
+        Box::pin(self.set(request))
     }
 }
