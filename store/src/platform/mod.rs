@@ -18,10 +18,11 @@ pub use platform::Platform;
 #[cfg(feature = "sim")]
 pub use random::seed_randomness;
 pub(crate) use random::{RandomHash, random, unix_seconds};
-pub use seeded_bug::SeededBug;
+#[cfg(not(feature = "sim"))]
+pub(crate) use seeded_bug::SeededBug;
 pub(crate) use seeded_bug::is_seeded;
 #[cfg(feature = "sim")]
-pub use seeded_bug::seed_bug;
+pub use seeded_bug::{SeededBug, seed_bug};
 #[cfg(feature = "sim")]
 pub(crate) use seeded_tokio::SeededTokio;
 pub(crate) use told::{Hearer, Teller};

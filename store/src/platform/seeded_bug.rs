@@ -1,6 +1,7 @@
 //! Mistakes that a simulation can ask for, to see that it would notice them. Without the feature `sim` they are not compiled in.
 
 /// A mistake in the store.
+#[cfg_attr(not(feature = "sim"), allow(unreachable_pub, reason = "only simulations see it"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SeededBug {
     /// A vote is granted without being written.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A file system. Every call may block.
+#[cfg_attr(not(feature = "sim"), allow(unreachable_pub, reason = "only simulations see it"))]
 pub trait Disk: Debug + Send + Sync {
     /// The paths in a directory.
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
@@ -37,6 +38,7 @@ pub trait Disk: Debug + Send + Sync {
 }
 
 /// An open file. What was written is durable after the next sync that succeeds; after one that failed nobody knows.
+#[cfg_attr(not(feature = "sim"), allow(unreachable_pub, reason = "only simulations see it"))]
 pub trait DiskFile: Debug + Send + Sync {
     /// Writes all bytes at an offset.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;

@@ -11,7 +11,12 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+#[cfg(not(feature = "sim"))]
+pub(crate) use disk::Disk;
+#[cfg(all(test, not(feature = "sim")))]
+pub(crate) use disk::DiskFile;
 pub(crate) use disk::OsDisk;
+#[cfg(feature = "sim")]
 pub use disk::{Disk, DiskFile};
 pub(crate) use flusher::{LogConfig, LogFiles};
 pub(crate) use log_store::LogStore;
