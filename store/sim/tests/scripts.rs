@@ -14,8 +14,8 @@ fn goes_well(plan: Plan) {
     assert!(problems.is_empty(), "{plan:?}:\n{problems}\ntrace:\n{trace}");
 }
 
-/// What a partition held up arrives all at once. A member once handed such appends to consensus in another order than they came in: the next
-/// one was refused for want of the one before it, and then both were acknowledged.
+/// What a partition held up arrives all at once. The simulated network once let a frame overtake those that a cut link had held up: consensus
+/// refused an append for want of the one before it, and its leader took that for a log that had gone back.
 #[test]
 fn appends_that_arrive_in_a_burst_are_taken_in_their_order() {
     const LONG: Duration = ms(4600);
