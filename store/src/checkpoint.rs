@@ -20,17 +20,12 @@ pub(crate) struct CheckpointParts {
     pub(crate) stop: Arc<StopState>,
     /// Notified when the log has grown.
     pub(crate) grown: Arc<Notify>,
-    /// Whether the tables held something before the log began.
-    pub(crate) restored: bool,
 }
 
 /// Runs until the store stops.
 pub(crate) async fn run(parts: CheckpointParts) {
     let stop = parts.stop.token().clone();
     let work = async {
-        if parts.restored {
-            parts.begin_the_log_anew().await;
-        }
         loop {
             parts.grown.notified().await;
             if !parts.flush().await {
@@ -47,13 +42,6 @@ pub(crate) async fn run(parts: CheckpointParts) {
 }
 
 impl CheckpointParts {
-    /// What was restored is in no entry of the log: members that come later must be sent a snapshot, so the first entries go.
-    async fn begin_the_log_anew(&self) {
-        if self.member.has_applied().await && self.flush().await {
-            self.member.purge_applied().await;
-        }
-    }
-
     /// Flushes the tables, waiting for space if there is none. False if there is no point in going on.
     async fn flush(&self) -> bool {
         loop {

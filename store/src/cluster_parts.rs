@@ -72,6 +72,22 @@ pub(crate) fn initial_members(
     }
 }
 
+/// The members that a restored cluster begins with; this one must be among them.
+pub(crate) fn founders_of_restored(
+    config: &Config,
+    dir: &DataDir,
+) -> Result<Vec<(u64, MemberNode)>, OpenError> {
+    let founders = initial_members(config, dir)?.unwrap_or_default();
+    if founders.iter().any(|(id, _)| *id == dir.member_id) {
+        return Ok(founders);
+    }
+    Err(OpenError::Config(format!(
+        "data directory {} was restored as member {:016x}, which is none of the initial members: restore it with its name and them",
+        config.dir.display(),
+        dir.member_id
+    )))
+}
+
 /// A directory of a cluster with several members is not opened without the way to them.
 pub(crate) fn check_alone(config: &Config, dir: &DataDir, tables: &Tables) -> Result<(), OpenError> {
     if config.cluster.is_some() {

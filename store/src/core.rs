@@ -20,7 +20,7 @@ use crate::mvcc::{Applied, Command};
 use crate::platform::{Loop, Platform};
 use crate::quota::Quota;
 use crate::raft::log::{LogConfig, LogFiles};
-use crate::raft::{Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals};
+use crate::raft::{Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals, restored};
 use crate::stop::{StopState, Stopped};
 use crate::watch::Hub;
 use crate::worker_pool::WorkerPool;
@@ -212,7 +212,6 @@ impl Core {
             pool: self.pool.clone(),
             stop: Arc::clone(&self.stop),
             grown: Arc::clone(grown),
-            restored: self.resources.lock().as_ref().is_some_and(|resources| resources.dir.restored),
         });
         self.tasks.spawn_on(checkpoints, &self.runtime);
         self.tasks.close();
@@ -400,7 +399,7 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
     let engine = |what| {
         move |error: crate::engine::EngineError| OpenError::Engine { what, message: error.to_string() }
     };
-    let (tables, mark) = Tables::open(&dir.tables(), config).map_err(engine("opening the tables"))?;
+    let (tables, mut mark) = Tables::open(&dir.tables(), config).map_err(engine("opening the tables"))?;
     let leases = tables.load_leases().map_err(engine("loading the leases"))?;
     let log_config = LogConfig {
         platform: config.platform.clone(),
@@ -415,6 +414,17 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
     };
     let log = LogFiles::open(log_config, parts.stop)?;
     cluster_parts::check_alone(config, &dir, &tables)?;
+    if dir.restored && log.is_pristine() && restored::is_as_restored(&mark) {
+        let founders = cluster_parts::founders_of_restored(config, &dir)?;
+        mark = restored::begin(&tables, mark, founders).map_err(engine("beginning the log anew"))?;
+    } else {
+        check_log(config, &dir, &log, &mark)?;
+    }
+    Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases)), log })
+}
+
+/// Tables and log must meet.
+fn check_log(config: &Config, dir: &DataDir, log: &LogFiles, mark: &AppliedMark) -> Result<(), OpenError> {
     // A member that is alone applies only what its own log has on disk. Others may apply what a quorum has.
     if let Some(applied) = mark.index
         && config.cluster.is_none()
@@ -435,5 +445,5 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
             what: format!("the tables end before entry {purged}, and the log begins after it"),
         });
     }
-    Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases)), log })
+    Ok(())
 }

@@ -33,6 +33,8 @@ mod platform;
 mod quota;
 mod raft;
 mod read;
+#[cfg(test)]
+mod restored_tests;
 mod snapshot;
 mod stop;
 mod store;

@@ -107,3 +107,30 @@ async fn a_restored_cluster_is_formed_by_its_founders_and_takes_on_others() {
         in_time(store.close()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_founder_that_was_not_restored_is_sent_what_the_others_have() {
+    let (snapshot, before) = snapshot().await;
+    let network = MemoryNetwork::new();
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    for (member, dir) in dirs.iter().take(2).enumerate() {
+        let place =
+            RestoredPlace { name: format!("m{member}"), initial: initial(0..3), token: "restored".into() };
+        let options = RestoreOptions { place: Some(place), ..RestoreOptions::default() };
+        restore(&snapshot[..], dir.path(), &options).unwrap();
+    }
+    // The empty one first: it has formed its part of the cluster before it hears of the others.
+    let mut stores = Vec::new();
+    for member in [2, 0, 1] {
+        let mut config = config(&network, dirs[member].path(), member, initial(0..3));
+        config.cluster.as_mut().unwrap().token = "restored".into();
+        stores.push(Store::open(config).await.unwrap());
+    }
+    for store in &stores {
+        in_time(store.ready()).await.unwrap();
+        assert_eq!(in_time(store.range(RangeRequest::all())).await.unwrap(), before);
+    }
+    for store in stores {
+        in_time(store.close()).await.unwrap();
+    }
+}

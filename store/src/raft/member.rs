@@ -16,7 +16,7 @@ use super::machine::Machine;
 use super::peers::{Network, Peers};
 use super::proposals::Proposals;
 use super::reads::{Asker, WAITING_MAX};
-use super::types::{LogId, MemberNode, TypeConfig};
+use super::types::{MemberNode, TypeConfig};
 use crate::api::{self, Leadership, OpenError};
 use crate::disk_space::DiskSpace;
 use crate::lease::LeaseTable;
@@ -26,8 +26,6 @@ use crate::stop::StopState;
 
 pub(super) type Raft = openraft::Raft<TypeConfig, Machine>;
 
-/// So long a purge may take.
-const PURGE_WAIT: Duration = Duration::from_secs(30);
 /// A member alone elects itself at once; this bounds how long that may take with a slow disk.
 const ELECTION_WAIT: Duration = Duration::from_secs(30);
 /// The log that is kept for members that lag is no larger, however few entries that is.
@@ -148,30 +146,6 @@ impl Member {
             && let Err(error) = self.raft.trigger().purge_log(upto).await
         {
             tracing::debug!(%error, "the log was not purged");
-        }
-    }
-
-    /// Resolves when the first entry of the log has been applied; false if that will not be.
-    pub(crate) async fn has_applied(&self) -> bool {
-        self.raft.wait(None).applied_index_at_least(Some(0), "the first entry").await.is_ok()
-            && self.queue.drained().await.is_ok()
-    }
-
-    /// Has the log purged of all that is applied, whoever lags: the tables were flushed just now.
-    pub(crate) async fn purge_applied(&self) {
-        let Some(applied) = self.queue.applied_index() else { return };
-        let purge = async {
-            self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
-            let reached = |id: Option<&LogId>| id.is_some_and(|id| id.index >= applied);
-            let wait = self.raft.wait(Some(PURGE_WAIT));
-            let snapshot = wait.metrics(|now| reached(now.snapshot.as_ref()), "a snapshot").await;
-            snapshot.map_err(|error| error.to_string())?;
-            self.raft.trigger().purge_log(applied).await.map_err(|error| error.to_string())?;
-            let purged = wait.metrics(|now| reached(now.purged.as_ref()), "a purge").await;
-            purged.map_err(|error| error.to_string()).map(drop)
-        };
-        if let Err(error) = purge.await {
-            tracing::warn!(error, "the log of a restored member still begins at its start");
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod peers;
 mod proposals;
 mod propose;
 mod reads;
+pub(crate) mod restored;
 mod types;
 mod watchdog;
 mod wire;
