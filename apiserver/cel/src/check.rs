@@ -155,6 +155,13 @@ impl Checker {
                 (member.shape.ty(), Some(Arc::clone(&member.shape)))
             }
             Type::Map(pair) => (pair.1.clone(), operand.place.as_ref().and_then(|place| place.item.clone())),
+            Type::Made(name) => {
+                let Some(found) = made::field_type(name, field) else {
+                    self.fault(at, format!("undefined field '{field}'"));
+                    return (Type::Dyn, None);
+                };
+                (found, None)
+            }
             Type::Dyn => (Type::Dyn, None),
             other => {
                 self.fault(at, format!("type '{other}' does not support field selection"));
