@@ -1,49 +1,26 @@
 //! Members over TCP with mutual TLS: they replicate, strangers stay out, and a renewed certificate is taken up without a restart.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-use std::path::{Path, PathBuf};
+mod authority;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use authority::Authority;
 use mainstay_store::{ClusterConfig, Config, InitialMember, PeerTls, Store, TcpTransport, Transport};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A certificate authority with the files that it has given out.
-struct Authority {
-    dir: tempfile::TempDir,
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).unwrap();
-        Self { dir, issuer: rcgen::Issuer::new(params, key) }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Writes (or renews) a member's certificate and key.
-    fn issue(&self, name: &str) -> PeerTls {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        std::fs::write(self.file(&format!("{name}.pem")), certificate.pem()).unwrap();
-        PeerTls::load(
-            self.file(&format!("{name}.pem")),
-            self.file(&format!("{name}.key")),
-            self.file("ca.pem"),
-        )
-        .unwrap()
-    }
+/// Writes (or renews) a member's certificate and key.
+fn issue(authority: &Authority, name: &str) -> PeerTls {
+    authority.issue(name);
+    PeerTls::load(
+        authority.file(&format!("{name}.pem")),
+        authority.file(&format!("{name}.key")),
+        authority.file("ca.pem"),
+    )
+    .unwrap()
 }
 
 async fn listen(tls: PeerTls) -> TcpTransport {
@@ -66,7 +43,7 @@ async fn three_members_replicate_over_tls_and_strangers_stay_out() {
     let authority = Authority::new();
     let mut transports = Vec::new();
     for member in 0..3 {
-        transports.push(Arc::new(listen(authority.issue(&format!("m{member}"))).await));
+        transports.push(Arc::new(listen(issue(&authority, &format!("m{member}"))).await));
     }
     let url = |transport: &TcpTransport| format!("https://localhost:{}", transport.addresses()[0].port());
     let initial: Vec<InitialMember> = transports
@@ -92,7 +69,7 @@ async fn three_members_replicate_over_tls_and_strangers_stay_out() {
     }
 
     // One with a certificate of another authority gets no link.
-    let stranger = listen(Authority::new().issue("stranger")).await;
+    let stranger = listen(issue(&Authority::new(), "stranger")).await;
     let link = stranger.dial(&initial[0].peer_urls[0]).await;
     let refused = match link {
         Err(_) => true,
@@ -102,8 +79,8 @@ async fn three_members_replicate_over_tls_and_strangers_stay_out() {
     assert!(refused, "a stranger was let in");
 
     // A renewed certificate serves new links.
-    authority.issue("m1");
-    let again = listen(authority.issue("m9")).await;
+    issue(&authority, "m1");
+    let again = listen(issue(&authority, "m9")).await;
     in_time(again.dial(&initial[1].peer_urls[0])).await.unwrap();
     in_time(stores[0].put("k0", "after")).await.unwrap();
     for store in stores {

@@ -8,6 +8,8 @@
 )]
 
 mod auth;
+#[path = "../authority/mod.rs"]
+mod authority;
 mod concurrency;
 mod etcdctl;
 mod etcdctl_users;
