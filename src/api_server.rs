@@ -26,6 +26,9 @@ pub(crate) struct ApiServerFlags {
     /// [default: DIR/encryption.yaml, made at the first start: Secrets, with a key of their own].
     #[arg(long, value_name = "FILE")]
     pub(crate) encryption_provider_config: Option<PathBuf>,
+    /// Seconds that the API server serves on after SIGTERM while /readyz says that it is not ready.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) shutdown_delay_duration: u64,
     /// File with tokens: token,user,uid[,"group1,group2"] a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
@@ -97,6 +100,8 @@ pub(crate) struct ApiServerSettings {
     pub(crate) encryption: Option<EncryptionConfig>,
     /// What is audited.
     pub(crate) audit: Option<AuditConfig>,
+    /// How long it serves on, not ready, after it was told to end.
+    pub(crate) shutdown_delay: Duration,
 }
 
 impl ApiServerFlags {
@@ -108,7 +113,9 @@ impl ApiServerFlags {
         let encryption = self.encryption_provider_config.as_ref();
         let encryption =
             encryption.map(|file| encryption_config("--encryption-provider-config", file)).transpose()?;
-        Ok(ApiServerSettings { authentication: self.authentication()?, encryption, audit: self.audit()? })
+        let shutdown_delay = Duration::from_secs(self.shutdown_delay_duration);
+        let (authentication, audit) = (self.authentication()?, self.audit()?);
+        Ok(ApiServerSettings { authentication, encryption, audit, shutdown_delay })
     }
 
     fn authentication(&self) -> anyhow::Result<AuthenticationSettings> {

@@ -45,6 +45,8 @@ pub(crate) struct Node {
     api_tasks: Tasks,
     agent_tasks: Tasks,
     nodes: Reader<NodeObject>,
+    /// How long the API server serves on after it was told to end.
+    shutdown_delay: Duration,
     /// Kept so that the API server's certificate channel stays open.
     _serving: watch::Sender<PemPair>,
 }
@@ -90,6 +92,8 @@ impl Node {
     /// # Errors
     /// The store could not be closed cleanly.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.api.announce_shutdown();
+        tokio::time::sleep(self.shutdown_delay).await;
         end(&[&self.agent_tasks, &self.api_tasks]).await;
         self.store.close().await.context("closing the store")
     }
@@ -115,7 +119,8 @@ impl Parts<'_> {
             .context("starting the API server")?;
         let nodes = start_agents(config, identities, dir, agent_tasks, runtime).await?;
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
-        Ok(Node { store, api, api_tasks, agent_tasks, nodes, _serving: serving })
+        let shutdown_delay = config.api_server.shutdown_delay;
+        Ok(Node { store, api, api_tasks, agent_tasks, nodes, shutdown_delay, _serving: serving })
     }
 
     async fn end(&self) {

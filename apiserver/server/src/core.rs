@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Auditor;
 use crate::config::{Limits, Randomness};
 use crate::discovery::Documents;
+use crate::flow::FlowControl;
 use crate::handlers::Writer;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -40,6 +41,8 @@ pub struct Core {
     pub documents: Documents,
     /// Room for requests.
     pub flow: Flow,
+    /// Cancelled when the server is about to drain: it serves on, but says that it is not ready.
+    pub leaving: CancellationToken,
     /// Cancelled when the server drains.
     pub stop: CancellationToken,
     endpoints: HashMap<EndpointKey, Arc<dyn Endpoint>>,
@@ -47,10 +50,8 @@ pub struct Core {
 
 /// Room for requests, by what they cost.
 pub struct Flow {
-    /// Requests that change nothing.
-    pub reads: Arc<Semaphore>,
-    /// Requests that change something.
-    pub writes: Arc<Semaphore>,
+    /// Requests that are answered at once, by priority.
+    pub(crate) control: FlowControl,
     /// Watches and streams.
     pub long_running: Arc<Semaphore>,
 }
@@ -77,6 +78,7 @@ impl Core {
     /// The request path over `assembly`, serving the registry's kinds.
     pub fn new(foundation: Foundation, assembly: Assembly) -> Self {
         let Foundation { registry, limits, clock, randomness, metrics, auditor, stop } = foundation;
+        let seats = (limits.inflight_reads_max + limits.inflight_writes_max) as u64;
         let admission: Arc<dyn Admit> = assembly.admission;
         let writer = Writer::new(registry.clone(), admission, Arc::clone(&clock), Arc::clone(&randomness));
         let endpoints: HashMap<_, _> = assembly.endpoints.into_iter().collect();
@@ -87,15 +89,15 @@ impl Core {
             auditor,
             clock,
             randomness,
-            metrics,
             documents: Documents::new(registry.served().clone(), registry.aggregated().clone()),
             flow: Flow {
-                reads: Arc::new(Semaphore::new(limits.inflight_reads_max)),
-                writes: Arc::new(Semaphore::new(limits.inflight_writes_max)),
+                control: FlowControl::new(seats, metrics.flow.clone()),
                 long_running: Arc::new(Semaphore::new(limits.long_running_max)),
             },
+            metrics,
             registry,
             limits,
+            leaving: CancellationToken::new(),
             stop,
             endpoints,
         }

@@ -27,6 +27,7 @@ pub mod encoding;
 pub mod encryption;
 pub mod extensions;
 pub mod failure;
+mod flow;
 mod front;
 pub mod handlers;
 pub mod http_face;

@@ -3,6 +3,7 @@
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::audit::AuditMetrics;
+use crate::flow::FlowMetrics;
 
 /// Upstream's buckets for request durations, in seconds.
 const DURATION_BUCKETS: &[f64] = &[
@@ -29,6 +30,8 @@ pub struct Metrics {
     pub handshake_errors: prometheus::IntCounter,
     /// `apiserver_storage_decode_errors_total`.
     pub undecodable: IntCounterVec,
+    /// `apiserver_flowcontrol_*`.
+    pub(crate) flow: FlowMetrics,
     /// `apiserver_audit_*`.
     pub(crate) audit: AuditMetrics,
     /// `apiserver_open_connections`.
@@ -93,6 +96,7 @@ impl Metrics {
                 &["resource"],
             )?,
             connections: IntGauge::new("apiserver_open_connections", "Client connections open now.")?,
+            flow: FlowMetrics::register(registry)?,
             audit: AuditMetrics::register(registry)?,
             registry: registry.clone(),
         };

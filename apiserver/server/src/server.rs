@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_base::lifecycle::Tasks;
+use mainstay_proto_api::Status;
 use mainstay_store::Store;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 use crate::audit::{Auditor, LogError};
@@ -15,6 +17,7 @@ use crate::compactor;
 use crate::config::ServerConfig;
 use crate::core::{Core, Foundation};
 use crate::encryption::Vault;
+use crate::flow::keeper;
 use crate::http_face::{self, BindError, Listener, TlsError};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -58,6 +61,12 @@ impl ApiServer {
         self.addr
     }
 
+    /// Says from now on that it is not ready, and serves on: load balancers get time to look elsewhere before the tasks
+    /// it was started under end.
+    pub fn announce_shutdown(&self) {
+        self.core.leaving.cancel();
+    }
+
     /// The stored objects.
     pub fn registry(&self) -> &Registry {
         &self.core.registry
@@ -95,10 +104,17 @@ pub async fn start_with(
     base.serve(config, gates, listener, &tasks)
 }
 
+/// A refusal as an error that tasks can report.
+async fn logged(run: impl Future<Output = Result<(), Status>>) -> Result<(), String> {
+    run.await.map_err(|status| status.message)
+}
+
 /// The server up to its caches.
 struct Base {
     registry: Registry,
     metrics: Metrics,
+    /// Ends the cache when it is dropped.
+    drained: DropGuard,
 }
 
 impl Base {
@@ -116,7 +132,9 @@ impl Base {
         let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone(), vault);
         let bounds = (limits.object_bytes_max, limits.event_ttl);
         let registry = Registry::new(store, &feed, kinds, bounds);
-        let stop = tasks.token();
+        // The cache goes on until the last request is answered, or the start fails.
+        let drained = CancellationToken::new();
+        let stop = drained.clone();
         let ended = stop.child_token();
         let guard = ended.clone().drop_guard();
         tasks.spawn("cache", async move {
@@ -129,7 +147,7 @@ impl Base {
             () = ended.cancelled() => return Err(StartError::CacheEnded),
         }
         tasks.spawn("compactor", compactor::run(registry.store().clone(), limits.history, tasks.token()));
-        Ok(Self { registry, metrics })
+        Ok(Self { registry, metrics, drained: drained.drop_guard() })
     }
 
     fn serve(
@@ -157,8 +175,15 @@ impl Base {
             stop: tasks.token(),
         };
         let core = Arc::new(Core::new(foundation, assembly));
+        let (control, registry) = (core.flow.control.clone(), core.registry.clone());
+        keeper::load(&control, &registry);
+        tasks.spawn("flow-control", logged(keeper::keep(control, registry, tasks.token())));
         tasks.spawn("serving certificate", reload);
-        tasks.spawn("http", listener.run(Arc::clone(&core), acceptor));
+        let (serving, drained) = (listener.run(Arc::clone(&core), acceptor), self.drained);
+        tasks.spawn("http", async move {
+            serving.await;
+            drop(drained);
+        });
         info!(%addr, "API server listens");
         Ok(ApiServer { core, addr })
     }

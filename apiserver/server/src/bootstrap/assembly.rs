@@ -6,13 +6,14 @@ use std::sync::Arc;
 use mainstay_apiserver_kinds::{
     LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, by_gvr,
 };
-use mainstay_base::lifecycle::Tasks;
+use mainstay_base::lifecycle::{Clock, Tasks};
 use mainstay_proto_api::Status;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::extension_trust::ExtensionTrust;
+use super::flow_objects::FlowObjects;
 use super::kubernetes_service::KubernetesService;
 use super::policy::{default_policy, node_rules};
 use super::policy_text::PolicyTextError;
@@ -121,6 +122,7 @@ pub struct Gates {
     custom_kinds: CustomKinds,
     availability: Availability,
     trust: ExtensionTrust,
+    clock: Arc<dyn Clock>,
 }
 
 /// Makes the gates and endpoints over `registry`. Nothing is read or written yet.
@@ -178,7 +180,9 @@ pub fn assemble(
     let custom_kinds = CustomKinds::new(seeder.clone(), Arc::clone(&config.clock));
     let availability = Availability::new(seeder.clone(), &door, Arc::clone(&config.clock));
     let trust = ExtensionTrust::of(config);
-    Ok((assembly, Gates { authorizer, allocator, seeder, documents, custom_kinds, availability, trust }))
+    let clock = Arc::clone(&config.clock);
+    let gates = Gates { authorizer, allocator, seeder, documents, custom_kinds, availability, trust, clock };
+    Ok((assembly, gates))
 }
 
 impl Gates {
@@ -194,7 +198,7 @@ impl Gates {
         reconcile(&self.seeder, default_policy()?).await?;
         self.aggregate().await?;
         self.seeder.priority_classes().await?;
-        self.seeder.flow_control().await?;
+        self.flow_objects().ensure().await?;
         self.kubernetes(server).reconcile(&self.seeder).await?;
         self.trust.publish(&self.seeder).await?;
         self.seeder.registry().fresh().await;
@@ -213,6 +217,10 @@ impl Gates {
         Ok(())
     }
 
+    fn flow_objects(&self) -> FlowObjects {
+        FlowObjects::new(self.seeder.clone(), Arc::clone(&self.clock))
+    }
+
     fn kubernetes(&self, server: SocketAddr) -> KubernetesService {
         KubernetesService { cluster_ip: self.allocator.first_address(), server }
     }
@@ -224,6 +232,7 @@ impl Gates {
         tasks.spawn("authz-policy", feed.run(stop.clone()));
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
         tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
+        tasks.spawn("flow-objects", logged(self.flow_objects().keep(stop.clone())));
         tasks.spawn("custom-resources", self.custom_kinds.run(stop.clone()));
         tasks.spawn("api-services", logged(self.availability.run(stop.clone())));
         tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));

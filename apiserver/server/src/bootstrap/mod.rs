@@ -2,6 +2,7 @@
 
 pub mod assembly;
 pub mod extension_trust;
+pub mod flow_objects;
 pub mod kubernetes_service;
 pub mod policy;
 pub mod policy_text;

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstay_apiserver_kinds::{
-    FLOW_SCHEMA, NAMESPACE, PRIORITY_CLASS, PRIORITY_LEVEL_CONFIGURATION, SYSTEM_CLASSES,
-    bootstrap_flow_schemas, bootstrap_priority_levels,
-};
+use mainstay_apiserver_kinds::{NAMESPACE, PRIORITY_CLASS, SYSTEM_CLASSES};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value;
@@ -109,21 +106,6 @@ impl Seeder {
             });
             self.ensure(&PRIORITY_CLASS, &object).await?;
         }
-        Ok(())
-    }
-
-    /// Creates the flow schemas and priority levels that are missing.
-    ///
-    /// # Errors
-    /// The first refusal.
-    pub async fn flow_control(&self) -> Result<(), Status> {
-        let levels = bootstrap_priority_levels();
-        let schemas = bootstrap_flow_schemas();
-        // At once, so that the store can write them with one sync.
-        let levels = levels.iter().map(|object| self.ensure(&PRIORITY_LEVEL_CONFIGURATION, object));
-        let schemas = schemas.iter().map(|object| self.ensure(&FLOW_SCHEMA, object));
-        futures::future::try_join_all(levels).await?;
-        futures::future::try_join_all(schemas).await?;
         Ok(())
     }
 

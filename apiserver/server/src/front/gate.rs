@@ -8,12 +8,13 @@ use futures::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 use tracing::{Instrument, debug, debug_span, error};
 
 use super::audit::{AUDIT_ID, audit_id};
-use super::permit::{Permit, admit};
+use super::permit::{Asking, NoRoom, Permit, turned_away};
 use super::trail_slot::TrailSlot;
 use super::{nonresource, record, resource};
 use crate::aggregation::AGGREGATOR;
@@ -23,7 +24,7 @@ use crate::authz::forbidden;
 use crate::core::Core;
 use crate::request::{PathError, Peer, Query, RequestContext, RequestInfo, normalise_path, respond_status};
 use crate::stream::forward::Place;
-use crate::types::{Body, BodyError, Decision, Identity, Request, Response, empty_body};
+use crate::types::{Attributes, Body, BodyError, Decision, Identity, Request, Response, empty_body};
 
 /// Methods that some path may have.
 const METHODS: [Method; 7] =
@@ -66,6 +67,7 @@ pub(crate) async fn serve(
         }
     };
     finish_headers(&mut response, &id);
+    slot.name_flow(&mut response);
     response
 }
 
@@ -155,10 +157,19 @@ async fn permitted(
         // The event holds the answer as it is, not as it is compressed.
         request.headers_mut().remove(http::header::ACCEPT_ENCODING);
     }
-    let mut permit = admit(core, &identity.user, info, long_running)?;
-    let allowed = async { authorize(core, &identity, info) };
-    audit::with_trail(trail.clone(), allowed).await?;
     let (query, id) = (head.query, head.id);
+    let attributes = info.attributes();
+    let limit = time_limit(core, query);
+    let user = &identity.user;
+    let asking = Asking { core, user, info, attributes: &attributes, query, limit };
+    let mut permit = match asking.permit(head.slot, long_running).await {
+        Ok(permit) => permit,
+        Err(NoRoom::Level(seconds)) => return Ok(turned_away(seconds)),
+        Err(NoRoom::Refused(status)) => return Err(status),
+    };
+    let allowed = async { authorize(core, &identity, info, &attributes) };
+    audit::with_trail(trail.clone(), allowed).await?;
+    let seat = if long_running { permit.seat.take().map(Arc::new) } else { None };
     let context = RequestContext {
         headers: Arc::new(request.headers().clone()),
         identity: Arc::new(identity),
@@ -170,6 +181,7 @@ async fn permitted(
         body_bytes_max: core.limits.body_bytes_max,
         audit_id: id.clone(),
         deadline: (!long_running).then(|| core.clock.now() + core.limits.request_timeout),
+        seat,
     };
     if long_running {
         // An upgraded stream outlives its response, and keeps the place (and with it the trail) for itself.
@@ -179,18 +191,25 @@ async fn permitted(
         let response = audit::with_trail(trail, dispatch(core, context, request)).await?;
         return Ok(response.map(|body| held(body, permit)));
     }
-    let limit = query
-        .non_empty("timeout")
-        .and_then(seconds)
-        .map_or(core.limits.request_timeout, |asked| asked.min(core.limits.request_timeout));
     let answer = audit::with_trail(trail, dispatch(core, context, request));
     match tokio::time::timeout(limit, answer).await {
+        // A streamed list takes its seats until it is read; others are made by now.
+        Ok(Ok(response)) if response.body().size_hint().exact().is_none() => {
+            let permit = Arc::new(permit);
+            Ok(response.map(|body| held(body, permit)))
+        }
         Ok(result) => result,
         Err(_elapsed) => {
             core.metrics.terminations.with_label_values(&["504"]).inc();
             Err(Status::timeout("request did not complete within the allotted timeout", 0))
         }
     }
+}
+
+/// The time that an answer may take.
+fn time_limit(core: &Core, query: &Query) -> std::time::Duration {
+    let asked = query.non_empty("timeout").and_then(seconds);
+    asked.map_or(core.limits.request_timeout, |asked| asked.min(core.limits.request_timeout))
 }
 
 /// `30s`, `500ms` or plain seconds.
@@ -218,9 +237,13 @@ async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -
     }
 }
 
-fn authorize(core: &Core, identity: &Identity, info: &RequestInfo) -> Result<(), Status> {
-    let attributes = info.attributes();
-    match core.authorizer.authorize(&identity.user, &attributes) {
+fn authorize(
+    core: &Core,
+    identity: &Identity,
+    info: &RequestInfo,
+    attributes: &Attributes,
+) -> Result<(), Status> {
+    match core.authorizer.authorize(&identity.user, attributes) {
         Decision::Allow(reason) => {
             audit::annotate(DECISION, || "allow".to_owned());
             audit::annotate(REASON, || reason);
@@ -229,7 +252,7 @@ fn authorize(core: &Core, identity: &Identity, info: &RequestInfo) -> Result<(),
         Decision::Deny(reason) | Decision::NoOpinion(reason) => {
             audit::annotate(DECISION, || "forbid".to_owned());
             audit::annotate(REASON, || reason.clone());
-            let why = forbidden::message(&identity.user, &attributes, &reason);
+            let why = forbidden::message(&identity.user, attributes, &reason);
             Err(Status::forbidden(&info.api_group, &info.resource, &info.name, why))
         }
     }
@@ -241,7 +264,7 @@ fn strip_credentials(headers: &mut HeaderMap) {
     impersonation::strip(headers);
 }
 
-/// A body that keeps its place among the long-running requests.
+/// A body that keeps its request's place until it ends.
 fn held(body: Body, permit: Arc<Permit>) -> Body {
     body.map_frame(move |frame: hyper::body::Frame<Bytes>| {
         let _held = &permit;

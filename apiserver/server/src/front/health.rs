@@ -35,7 +35,7 @@ pub(super) async fn answer(core: &Core, path: &str, query: &Query) -> Option<Res
     let excluded: Vec<&str> = query.all("exclude").collect();
     let mut lines = String::new();
     let mut failed = Vec::new();
-    for name in checks {
+    for &name in &checks {
         if excluded.contains(&name) {
             line(&mut lines, format_args!("[+]{name} excluded: ok"));
             continue;
@@ -48,6 +48,12 @@ pub(super) async fn answer(core: &Core, path: &str, query: &Query) -> Option<Res
                 failed.push(name);
             }
         }
+    }
+    let unknown: Vec<String> =
+        excluded.iter().filter(|one| !checks.contains(one)).map(|one| format!("{one:?}")).collect();
+    if !unknown.is_empty() {
+        let names = unknown.join(",");
+        line(&mut lines, format_args!("warn: some health checks cannot be excluded: no matches for {names}"));
     }
     if !failed.is_empty() {
         line(&mut lines, format_args!("{endpoint} check failed"));
@@ -78,7 +84,9 @@ async fn check(core: &Core, name: &str) -> Result<(), &'static str> {
             let reached = tokio::time::timeout(CHECK_TIMEOUT, core.registry.fresh()).await;
             reached.map_err(|_elapsed| "the cache is behind the store")
         }
-        "shutdown" if core.stop.is_cancelled() => Err("process is shutting down"),
+        "shutdown" if core.leaving.is_cancelled() || core.stop.is_cancelled() => {
+            Err("process is shutting down")
+        }
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! The place of a request's trail while the gate works on it, so that a panic and an early refusal are told too.
+//! The place of a request's trail and of its flow while the gate works on it, so that a panic and an early refusal are
+//! told too.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,11 +9,16 @@ use mainstay_proto_api::Status;
 
 use crate::audit::{Asked, Trail, observed};
 use crate::core::Core;
+use crate::flow::Flow;
 use crate::types::{Identity, Response};
 
 /// Empty until the caller is known, and where nothing is audited.
 #[derive(Default)]
-pub(super) struct TrailSlot(OnceLock<Arc<Trail>>);
+pub(super) struct TrailSlot {
+    trail: OnceLock<Arc<Trail>>,
+    /// The flow that every answer names, a refusal too.
+    flow: OnceLock<Arc<Flow>>,
+}
 
 impl TrailSlot {
     /// Begins the trail, where one is wanted.
@@ -32,7 +38,19 @@ impl TrailSlot {
         };
         trail.received().await?;
         // Empty until here, so this sets it.
-        Ok(Some(Arc::clone(self.0.get_or_init(|| trail))))
+        Ok(Some(Arc::clone(self.trail.get_or_init(|| trail))))
+    }
+
+    /// Notes how the request was classified.
+    pub(super) fn classified(&self, flow: &Arc<Flow>) {
+        self.flow.get_or_init(|| Arc::clone(flow));
+    }
+
+    /// Names the flow in the answer.
+    pub(super) fn name_flow(&self, response: &mut Response) {
+        if let Some(flow) = self.flow.get() {
+            flow.name_in(response.headers_mut());
+        }
     }
 
     /// Tells of a caller whom nothing authenticates.
@@ -44,7 +62,7 @@ impl TrailSlot {
 
     /// Tells of the answer; a stream's trail goes on until it ends.
     pub(super) async fn answered(&self, response: Response, status: Option<&Status>) -> Response {
-        let Some(trail) = self.0.get() else { return response };
+        let Some(trail) = self.trail.get() else { return response };
         trail.answered(response.status().as_u16(), status).await;
         if !trail.wants_response() {
             trail.ends_unless_open().await;
@@ -59,7 +77,7 @@ impl TrailSlot {
 
     /// Tells of a handler's panic.
     pub(super) async fn panicked(&self, text: &str) {
-        if let Some(trail) = self.0.get() {
+        if let Some(trail) = self.trail.get() {
             trail.panicked(text).await;
         }
     }

@@ -31,7 +31,8 @@ pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
     let lifetime = lifetime(call, &options);
     let stream = WatchStream::new(call.core, encoder, selection, start)
         .with_bookmarks(options.bookmarks)
-        .ending_after(lifetime);
+        .ending_after(lifetime)
+        .beginning_in(call.context.seat.clone());
     let mut response = http::Response::new(StreamBody::new(stream.frames()).boxed_unsync());
     let content_type = match media {
         WatchMedia::Json => "application/json",

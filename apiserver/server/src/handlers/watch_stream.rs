@@ -18,6 +18,7 @@ use crate::cache::{ChangeKind, Cursor, CursorEnd, Event};
 use crate::core::Core;
 use crate::encoding::{FrameEncoder, ListSource};
 use crate::failure::{Failure, to_status};
+use crate::flow::Seat;
 use crate::selection::Selection;
 use crate::types::BodyError;
 
@@ -58,6 +59,8 @@ pub(super) struct WatchStream {
     next_bookmark: Instant,
     end: Instant,
     sent: IntCounter,
+    /// The seats that it takes until its initial events are told.
+    seat: Option<Arc<Seat>>,
 }
 
 enum Phase {
@@ -91,6 +94,7 @@ impl WatchStream {
             timer: Box::pin(sleep_until(now)),
             next_bookmark: now + core.limits.bookmark_interval,
             end: now + core.limits.watch_timeout_min,
+            seat: None,
         }
     }
 
@@ -103,6 +107,12 @@ impl WatchStream {
     /// Ends after `lifetime`.
     pub(super) fn ending_after(mut self, lifetime: Duration) -> Self {
         self.end = Instant::now() + lifetime;
+        self
+    }
+
+    /// Holds these seats until its initial events are told.
+    pub(super) fn beginning_in(mut self, seat: Option<Arc<Seat>>) -> Self {
+        self.seat = seat.filter(|_| matches!(self.phase, Phase::Initial { .. }));
         self
     }
 
@@ -150,6 +160,7 @@ impl WatchStream {
                 self.ready.push_back(self.encoder.bookmark(*revision, true)?);
             }
             self.phase = Phase::Events;
+            self.seat = None;
             return Ok(());
         };
         if let Some(conversion) = &self.conversion {

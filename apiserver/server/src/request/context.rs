@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::{Query, RequestInfo};
+use crate::flow::Seat;
 use crate::handlers::Writer;
 use crate::types::Identity;
 
@@ -44,6 +45,8 @@ pub struct RequestContext {
     pub audit_id: SmolStr,
     /// When the request must be answered; long-running requests have none.
     pub deadline: Option<Instant>,
+    /// The seats that a watch takes until its first events are told; none for other requests.
+    pub(crate) seat: Option<Arc<Seat>>,
 }
 
 impl RequestContext {

@@ -85,11 +85,17 @@ async fn a_panic_is_500_and_the_server_lives() {
 async fn a_full_server_says_429_and_when_to_come_back() {
     let mut limits = limits();
     limits.inflight_reads_max = 0;
+    limits.inflight_writes_max = 0;
     limits.long_running_max = 1;
+    limits.request_timeout = Duration::from_secs(8);
     let server = TestServer::with(limits).await;
-    let turned_away = server.anonymous().get("/version").await;
+    let turned_away = server.anonymous().get("/version?timeout=400ms").await;
     assert_eq!((turned_away.code, turned_away.header("retry-after")), (429, "1"));
-    assert_eq!(turned_away.reason(), "TooManyRequests");
+    assert_eq!(
+        &*turned_away.bytes, b"Too many requests, please try again later.\n",
+        "as upstream: plain text"
+    );
+    assert!(!turned_away.header("x-kubernetes-pf-flowschema-uid").is_empty());
     let admin = server.admin();
     assert_eq!(admin.get("/version").await.code, 200, "administrators are never turned away");
     let path = "/api/v1/namespaces?watch=1&resourceVersion=0";
