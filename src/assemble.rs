@@ -218,7 +218,7 @@ async fn start_agents(
     let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    let node = connect(&endpoint, "node", &identities.node).await?;
+    let node = connect(&endpoint, "kubelet", &identities.node).await?;
     let informers = Informers::new(node.clone(), tasks.clone(), Arc::clone(&clock));
     let own = Filter::fields(format!("metadata.name={}", config.cluster.node_name));
     let nodes = informers.filtered::<NodeObject>(own);
@@ -233,9 +233,9 @@ async fn start_agents(
     .await
     .context("starting the node agent")?;
 
-    let scheduler = connect(&endpoint, "scheduler", &identities.scheduler).await?;
+    let scheduler = connect(&endpoint, "kube-scheduler", &identities.scheduler).await?;
     mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), scheduler, tasks);
-    let controllers = connect(&endpoint, "controller-manager", &identities.controllers).await?;
+    let controllers = connect(&endpoint, "kube-controller-manager", &identities.controllers).await?;
     mainstay_agents_controllers::run(
         mainstay_agents_controllers::Config {
             signing: Some(mainstay_agents_controllers::Authority {
@@ -247,9 +247,9 @@ async fn start_agents(
         controllers,
         tasks,
     );
-    let admin = connect(&endpoint, "admin", &identities.admin).await?;
+    let admin = connect(&endpoint, "mainstay", &identities.admin).await?;
     cluster_objects::ensure(&admin, &config.cluster).await?;
-    let proxy = connect(&endpoint, "proxy", &identities.proxy).await?;
+    let proxy = connect(&endpoint, "kube-proxy", &identities.proxy).await?;
     mainstay_agents_proxy::run(&proxy_config(config, clock), proxy, tasks).context("starting the proxy")?;
     Ok(nodes)
 }

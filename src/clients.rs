@@ -14,17 +14,24 @@ pub(crate) struct ApiEndpoint<'a> {
     pub(crate) ca_pem: &'a str,
 }
 
-/// A client that authenticates with `leaf`.
+/// A client that authenticates with `leaf` and calls itself `component`, which audit logs and `managedFields` show.
 pub(crate) async fn connect(
     endpoint: &ApiEndpoint<'_>,
-    user: &str,
+    component: &str,
     leaf: &Leaf,
 ) -> anyhow::Result<kube::Client> {
-    let doing = || format!("making the API client of {user}");
-    let text = kubeconfig::render(endpoint.url, endpoint.ca_pem, user, leaf);
+    let doing = || format!("making the API client of {component}");
+    let text = kubeconfig::render(endpoint.url, endpoint.ca_pem, component, leaf);
     let parsed = Kubeconfig::from_yaml(&text).with_context(doing)?;
-    let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+    let mut config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
         .await
         .with_context(doing)?;
+    let agent = format!(
+        "{component}/{} ({}/{})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    config.headers.push((http::header::USER_AGENT, agent.parse().with_context(doing)?));
     kube::Client::try_from(config).with_context(doing)
 }

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -161,7 +160,10 @@ impl Cluster {
     /// Imports the demo image.
     #[track_caller]
     pub(crate) fn import_image(&self) {
-        self.mainstay(&["image", "import", image_archive().to_str().unwrap()]).ok();
+        let archive = self.dir.path().join("image.tar");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/image");
+        run(Command::new(script).arg(&archive).arg(IMAGE), "").ok();
+        self.mainstay(&["image", "import", archive.to_str().unwrap()]).ok();
     }
 
     /// The cluster's data directory.
@@ -200,15 +202,4 @@ pub(crate) fn binary() -> &'static Path {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// The demo image's archive, made once per test program.
-fn image_archive() -> &'static Path {
-    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
-    ARCHIVE.get_or_init(|| {
-        let archive = std::env::temp_dir().join(format!("mainstay-e2e-{}.tar", std::process::id()));
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/image");
-        run(Command::new(script).arg(&archive).arg(IMAGE), "").ok();
-        archive
-    })
 }

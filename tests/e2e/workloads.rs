@@ -32,6 +32,16 @@ fn the_demo_serves_through_its_service_and_rolls_out_changes() {
     let diff = cluster.kubectl(&["diff", "-f", manifest.to_str().unwrap()]);
     assert_eq!((diff.code, diff.stdout.as_str()), (0, ""), "{diff:?}");
 
+    let managers = |of: &str| {
+        let named = "jsonpath={range .items[*].metadata.managedFields[*]}{.manager}{'\\n'}{end}";
+        k(&["get", of, "-l", "app=hello", "--show-managed-fields", "-o", named])
+    };
+    for (of, manager) in [("replicasets", "kube-controller-manager"), ("pods", "kubelet")] {
+        let managers = managers(of);
+        assert!(managers.lines().any(|line| line == manager), "{of}: {managers}");
+        assert!(!managers.contains("unknown"), "{of}: {managers}");
+    }
+
     k(&["scale", "deployment/hello", "--replicas=5"]);
     k(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
     assert_eq!(k(&["get", "deployment", "hello", "-o", "jsonpath={.status.readyReplicas}"]), "5");

@@ -1,6 +1,7 @@
 //! Definitions of types: every type that the kinds reach.
 
 use super::custom;
+use super::descriptions::{Descriptions, Index};
 use super::document::Dialect;
 use crate::kind::Kind;
 use crate::schema::{self, Base, Container, Field, Type};
@@ -45,12 +46,13 @@ pub(super) fn all(kinds: &[&'static Kind], dialect: Dialect) -> Value {
         definitions.push((custom::name(kind).into(), custom::definition(kind, dialect)));
         definitions.push((custom::list_name(kind).into(), custom::list_definition(kind, dialect)));
     }
+    let descriptions = Descriptions::unpack();
+    let texts = descriptions.index();
     while let Some(ty) = wanted.pop() {
         if !seen.insert(ty.name) {
             continue;
         }
-        definitions.push((ty.openapi_name.into(), definition(ty, &served, dialect)));
-        wanted.extend(ty.fields().iter().filter_map(referenced));
+        definitions.push((ty.openapi_name.into(), definition(ty, &served, &texts, dialect)));
         wanted.extend(ty.json_fields().filter_map(referenced));
     }
     let patch = value!({"type": "object", "description": "A change to an object, in the form that the content type says."});
@@ -113,8 +115,12 @@ fn served(kinds: &[&'static Kind]) -> Served {
     served
 }
 
-fn definition(ty: &'static Type, served: &Served, dialect: Dialect) -> Value {
-    let mut out = special(ty, dialect).unwrap_or_else(|| structure(ty, dialect));
+fn definition(ty: &'static Type, served: &Served, texts: &Index<'_>, dialect: Dialect) -> Value {
+    let mut out = special(ty, dialect).unwrap_or_else(|| structure(ty, texts, dialect));
+    let text = texts.of_type(ty.openapi_name).or_else(|| list_text(ty, ""));
+    if let Some(text) = text {
+        out.set_path(&["description"], text);
+    }
     if let Some(names) = served.get(ty.name) {
         let names: Value = names
             .iter()
@@ -147,7 +153,18 @@ fn special(ty: &'static Type, dialect: Dialect) -> Option<Value> {
     })
 }
 
-fn structure(ty: &'static Type, dialect: Dialect) -> Value {
+/// Lists are one generic type where the descriptions come from: they are described here.
+fn list_text(ty: &Type, field: &str) -> Option<String> {
+    let items = ty.short_name().strip_suffix("List")?;
+    Some(match field {
+        "" => format!("{} is a list of {items} objects.", ty.short_name()),
+        "items" => format!("The {items} objects."),
+        "metadata" => "Where the list stands in time, and how to read on.".to_owned(),
+        _ => return None,
+    })
+}
+
+fn structure(ty: &'static Type, texts: &Index<'_>, dialect: Dialect) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     if ty.has_type_meta {
@@ -156,7 +173,8 @@ fn structure(ty: &'static Type, dialect: Dialect) -> Value {
         }
     }
     for field in ty.json_fields() {
-        properties.insert(field.name, property(field, dialect));
+        let text = texts.of_field(ty.openapi_name, field.name).or_else(|| list_text(ty, field.name));
+        properties.insert(field.name, property(field, text, dialect));
         if field.is_required() {
             required.push(field.name);
         }
@@ -172,7 +190,7 @@ fn structure(ty: &'static Type, dialect: Dialect) -> Value {
     out
 }
 
-fn property(field: &'static Field, dialect: Dialect) -> Value {
+fn property(field: &'static Field, text: Option<String>, dialect: Dialect) -> Value {
     let mut out = match field.container {
         Container::One => element(field, dialect, true),
         Container::List => value!({"type": "array", "items": element(field, dialect, false)}),
@@ -181,6 +199,9 @@ fn property(field: &'static Field, dialect: Dialect) -> Value {
         }
         Container::Map => value!({"type": "object", "additionalProperties": element(field, dialect, false)}),
     };
+    if let Some(text) = text {
+        out.set_path(&["description"], text);
+    }
     if let Some(default) = &field.default {
         out.set_path(&["default"], default);
     } else if dialect == Dialect::V3

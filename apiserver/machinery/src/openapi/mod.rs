@@ -1,8 +1,9 @@
 //! OpenAPI documents, made from the schema tables and the kinds: what `kubectl explain`, client-side merges and the
-//! probes for query parameters read. Descriptions of fields are left out.
+//! probes for query parameters read. Descriptions are those of the `k8s-openapi` crate (build.rs).
 
 mod custom;
 mod definitions;
+mod descriptions;
 mod document;
 mod gnostic;
 mod operations;

@@ -37,6 +37,39 @@ static DEPLOYMENT: Kind = Kind {
     is_custom: false,
 };
 
+#[test]
+fn types_and_fields_are_described() {
+    for (document, at) in
+        [(v2(&[&DEPLOYMENT]), &["definitions"][..]), (v3(&[&DEPLOYMENT]), &["components", "schemas"])]
+    {
+        let document = decode_free(&document).unwrap();
+        let definitions = document.path_map(at).unwrap();
+        let text = |path: &[&str]| {
+            let found = definitions.get(path[0]).and_then(|ty| ty.path(&path[1..]));
+            found.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let spec = "io.k8s.api.apps.v1.DeploymentSpec";
+        assert!(text(&[spec, "description"]).starts_with("DeploymentSpec is"));
+        assert!(text(&[spec, "properties", "minReadySeconds", "description"]).contains("should be ready"));
+        // One that refers to another type, and one whose name is a word of Rust.
+        assert!(text(&[spec, "properties", "template", "description"]).contains("Template describes"));
+        assert!(
+            text(&["io.k8s.api.apps.v1.DeploymentCondition", "properties", "type", "description"])
+                .contains("Type of")
+        );
+        let bare: Vec<_> = definitions
+            .iter()
+            .filter(|(name, _)| name.starts_with("io.k8s.api."))
+            .flat_map(|(name, ty)| {
+                ty.path_map(&["properties"]).into_iter().flatten().map(move |(field, of)| (name, field, of))
+            })
+            .filter(|(_, _, of)| of.path_str(&["description"]).is_none())
+            .map(|(name, field, _)| format!("{name}.{field}"))
+            .collect();
+        assert_eq!(bare, Vec::<String>::new(), "fields without a word");
+    }
+}
+
 /// Every `$ref` in a document.
 fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
     match value {
