@@ -297,11 +297,15 @@ impl Core {
         self.resources.lock().as_ref().map_or(0, |resources| resources.log.size_bytes())
     }
 
-    /// Ends everything in order. Only the first call does anything.
-    pub(crate) async fn close(&self) -> Result<(), CloseError> {
+    pub(crate) async fn hand_over(&self) {
         if !self.stop.is_stopped() {
             self.member.hand_over(HAND_OVER_MAX).await;
         }
+    }
+
+    /// Ends everything in order. Only the first call does anything.
+    pub(crate) async fn close(&self) -> Result<(), CloseError> {
+        self.hand_over().await;
         self.stop.close();
         let Some(resources) = self.resources.lock().take() else { return Ok(()) };
         self.hub.close();
