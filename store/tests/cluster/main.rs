@@ -285,6 +285,19 @@ async fn leadership_moves_without_a_failed_write() {
 }
 
 #[tokio::test]
+async fn a_leader_that_hands_over_goes_on_as_a_follower() {
+    let members = Members::start(3).await;
+    let before = members.leader().await;
+    in_time(members.store(before).hand_over()).await;
+    let after = members.leader().await;
+    assert_ne!(before, after);
+    in_time(members.store(before).put("k", "through a follower")).await.unwrap();
+    in_time(members.store(before).hand_over()).await;
+    assert_eq!(members.leader().await, after, "who does not lead has nothing to hand over");
+    members.close().await;
+}
+
+#[tokio::test]
 async fn a_lease_outlives_its_leader_by_no_more_than_its_time() {
     let mut members = Members::start(3).await;
     let leader = members.leader().await;
