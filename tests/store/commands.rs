@@ -61,7 +61,8 @@ impl Line {
             }
             rest = after;
         }
-        if let Some((before, name)) = rest.rsplit_once(" > ") {
+        let is_name = |name: &str| name.bytes().all(|letter| letter.is_ascii_uppercase());
+        if let Some((before, name)) = rest.rsplit_once(" > ").filter(|(_, name)| is_name(name)) {
             (rest, parsed.keeps) = (before, Some(name.to_owned()));
         }
         if let Some((before, input)) = rest.split_once(" < ") {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mainstay_store::{
-    ClusterError, Config, EventKind, InitialState, Link, MemoryNetwork, MemoryTransport, PutRequest,
+    ClusterError, Config, EventKind, InitialState, Link, MemoryTransport, PutRequest,
     RangeRequest, Revision, Store, Transport, WatchRequest, WriteError,
 };
-use members::{Members, in_time, until, url};
+use members::{Members, in_time, initial, until, url};
 use tokio::time::Instant;
 
 #[tokio::test]

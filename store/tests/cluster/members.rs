@@ -12,7 +12,8 @@ pub(crate) struct Members {
     pub(crate) network: MemoryNetwork,
     pub(crate) dirs: Vec<tempfile::TempDir>,
     pub(crate) stores: Vec<Option<Store>>,
-    initial: usize,
+    /// So many members form the cluster.
+    pub(crate) initial: usize,
 }
 
 pub(crate) fn url(member: usize) -> String {
