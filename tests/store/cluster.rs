@@ -54,7 +54,6 @@ impl Version {
 pub(crate) struct Cluster {
     members: Vec<Child>,
     pub(crate) urls: Vec<String>,
-    pub(crate) peers: Vec<String>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -138,8 +137,7 @@ impl Cluster {
             prepare(&mut flags, &data);
             spawn(kind, &flags, &dir.path().join(format!("m{member}.log")))
         });
-        let members = members.collect();
-        let cluster = Self { members, urls: urls.clone(), peers, dir };
+        let cluster = Self { members: members.collect(), urls: urls.clone(), dir };
         for url in &urls {
             until(&format!("{url} is healthy"), || is_healthy(url));
         }
@@ -162,7 +160,7 @@ impl Cluster {
             flags.push(format!("--listen-peer-urls=http://127.0.0.1:{}", ports[1]));
         }
         let member = spawn(kind, &flags, &dir.path().join("m.log"));
-        let cluster = Self { members: vec![member], urls: vec![url.clone()], peers: Vec::new(), dir };
+        let cluster = Self { members: vec![member], urls: vec![url.clone()], dir };
         until(&format!("{url} is healthy"), || is_healthy(&url));
         cluster
     }

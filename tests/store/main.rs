@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod cluster;
-mod commands;
 mod interop;
 
 use std::io::{BufRead, BufReader, Read};

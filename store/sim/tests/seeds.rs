@@ -12,16 +12,13 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs so many of a hundred seeds.
 fn check(test: &str, of_hundred: u64, plan: impl Fn(u64) -> Plan) {
-    let seeds = match number("MAINSTAY_SIM_SEED") {
-        Some(seed) => {
-            log();
-            seed..seed + 1
-        }
-        None => {
-            let share = |seeds: u64| (seeds * of_hundred).div_ceil(100);
-            let skipped = number("MAINSTAY_SIM_SKIP").unwrap_or(0);
-            share(skipped)..share(skipped + number("MAINSTAY_SIM_SEEDS").unwrap_or(SEEDS))
-        }
+    let seeds = if let Some(seed) = number("MAINSTAY_SIM_SEED") {
+        log();
+        seed..seed + 1
+    } else {
+        let share = |seeds: u64| (seeds * of_hundred).div_ceil(100);
+        let skipped = number("MAINSTAY_SIM_SKIP").unwrap_or(0);
+        share(skipped)..share(skipped + number("MAINSTAY_SIM_SEEDS").unwrap_or(SEEDS))
     };
     match campaign(seeds.map(plan)) {
         Ok(total) => println!("{test}: {total}"),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mainstay_store::{
-    ClusterError, Config, EventKind, InitialState, Link, MemoryTransport, PutRequest,
-    RangeRequest, Revision, Store, Transport, WatchRequest, WriteError,
+    ClusterError, Config, EventKind, InitialState, Link, MemoryTransport, PutRequest, RangeRequest, Revision,
+    Store, Transport, WatchRequest, WriteError,
 };
 use members::{Members, in_time, initial, until, url};
 use tokio::time::Instant;
