@@ -9,6 +9,9 @@ use mainstay_apiserver_server::audit::{AuditConfig, BatchBounds, LogFile, Policy
 use mainstay_apiserver_server::authn::front_proxy::FrontProxyConfig;
 use mainstay_apiserver_server::authn::jwt::AuthenticationConfig;
 use mainstay_apiserver_server::authn::static_tokens::StaticTokens;
+use mainstay_apiserver_server::authz::webhook::{
+    AuthorizationConfig, Conditions, Mode, ReviewVersion, WebhookConfig,
+};
 use mainstay_apiserver_server::config::AuthenticationSettings;
 use mainstay_apiserver_server::encryption::EncryptionConfig;
 use mainstay_apiserver_server::outbound::{Remote, parse_kubeconfig};
@@ -17,6 +20,20 @@ use crate::refusal::refuse;
 
 /// Upstream's size of an audit log for `--audit-log-maxsize 0`, in MiB.
 const AUDIT_LOG_MIB: u64 = 100;
+/// Upstream's bounds of an event and of a batch of events that are cut, in bytes.
+const AUDIT_EVENT_BYTES: usize = 100 * 1024;
+const AUDIT_BATCH_BYTES: usize = 10 * 1024 * 1024;
+
+/// What `--authorization-config` says in its file.
+const AUTHORIZATION_FLAGS: [&str; 5] = [
+    "authorization_mode",
+    "authorization_webhook_config_file",
+    "authorization_webhook_version",
+    "authorization_webhook_cache_authorized_ttl",
+    "authorization_webhook_cache_unauthorized_ttl",
+];
+/// The time that the authorization webhook of flags has, as upstream.
+const AUTHORIZATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Flags of the API server.
 #[derive(Debug, Args)]
@@ -29,6 +46,26 @@ pub(crate) struct ApiServerFlags {
     /// Seconds that the API server serves on after SIGTERM while /readyz says that it is not ready.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) shutdown_delay_duration: u64,
+    /// Authorizers in the order in which they are asked: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny.
+    #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
+    #[arg(value_parser = ["Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny"])]
+    pub(crate) authorization_mode: Vec<String>,
+    /// File that says which authorizers are asked (apiserver.config.k8s.io/v1 AuthorizationConfiguration), in place of
+    /// --authorization-mode.
+    #[arg(long, value_name = "FILE", conflicts_with_all = AUTHORIZATION_FLAGS)]
+    pub(crate) authorization_config: Option<PathBuf>,
+    /// Kubeconfig file of the webhook that authorizes; for mode Webhook.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_webhook_config_file: Option<PathBuf>,
+    /// Version of the SubjectAccessReviews that the webhook is sent.
+    #[arg(long, value_name = "VERSION", default_value = "v1beta1", value_parser = ["v1", "v1beta1"])]
+    pub(crate) authorization_webhook_version: String,
+    /// How long the webhook's yes is remembered.
+    #[arg(long, value_name = "DURATION", default_value = "5m0s", value_parser = duration)]
+    pub(crate) authorization_webhook_cache_authorized_ttl: Duration,
+    /// How long anything else that the webhook says is remembered.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(crate) authorization_webhook_cache_unauthorized_ttl: Duration,
     /// File with tokens: token,user,uid[,"group1,group2"] a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
@@ -77,6 +114,21 @@ pub(crate) struct ApiServerFlags {
     /// Format of audit events.
     #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
     pub(crate) audit_log_format: String,
+    /// Whether events in the audit log that are too large lose the objects of request and answer.
+    #[arg(long)]
+    pub(crate) audit_log_truncate_enabled: bool,
+    /// Bytes that an event in the audit log may take.
+    #[arg(long, value_name = "BYTES", default_value_t = AUDIT_EVENT_BYTES, value_parser = positive)]
+    pub(crate) audit_log_truncate_max_event_size: usize,
+    /// Whether events for the webhook that are too large lose the objects of request and answer.
+    #[arg(long)]
+    pub(crate) audit_webhook_truncate_enabled: bool,
+    /// Bytes that an event for the webhook may take.
+    #[arg(long, value_name = "BYTES", default_value_t = AUDIT_EVENT_BYTES, value_parser = positive)]
+    pub(crate) audit_webhook_truncate_max_event_size: usize,
+    /// Bytes that a batch of events for the webhook may take.
+    #[arg(long, value_name = "BYTES", default_value_t = AUDIT_BATCH_BYTES, value_parser = positive)]
+    pub(crate) audit_webhook_truncate_max_batch_size: usize,
     /// Kubeconfig file of the webhook that audit events are sent to, in batches.
     #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
     pub(crate) audit_webhook_config_file: Option<PathBuf>,
@@ -96,6 +148,8 @@ pub(crate) struct ApiServerFlags {
 pub(crate) struct ApiServerSettings {
     /// How callers are known.
     pub(crate) authentication: AuthenticationSettings,
+    /// Who is asked what callers may do.
+    pub(crate) authorization: AuthorizationConfig,
     /// What is encrypted at rest, where a flag says so.
     pub(crate) encryption: Option<EncryptionConfig>,
     /// What is audited.
@@ -115,7 +169,54 @@ impl ApiServerFlags {
             encryption.map(|file| encryption_config("--encryption-provider-config", file)).transpose()?;
         let shutdown_delay = Duration::from_secs(self.shutdown_delay_duration);
         let (authentication, audit) = (self.authentication()?, self.audit()?);
-        Ok(ApiServerSettings { authentication, encryption, audit, shutdown_delay })
+        let authorization = self.authorization()?;
+        Ok(ApiServerSettings { authentication, authorization, encryption, audit, shutdown_delay })
+    }
+
+    fn authorization(&self) -> anyhow::Result<AuthorizationConfig> {
+        if let Some(file) = &self.authorization_config {
+            let text = read("--authorization-config", file)?;
+            return AuthorizationConfig::parse(&text, &|path| fs::read(path))
+                .map_err(|error| refuse(format!("--authorization-config: {}: {error}", file.display())));
+        }
+        let names = &self.authorization_mode;
+        if let Some(twice) =
+            names.iter().enumerate().find(|(at, one)| names.iter().take(*at).any(|other| other == *one))
+        {
+            return Err(refuse(format!("--authorization-mode: {:?} is given twice", twice.1)));
+        }
+        let asks_webhook = names.iter().any(|name| name == "Webhook");
+        let webhook = match &self.authorization_webhook_config_file {
+            Some(file) if asks_webhook => Some(remote("--authorization-webhook-config-file", file)?),
+            None if !asks_webhook => None,
+            None => {
+                return Err(refuse("--authorization-mode Webhook needs --authorization-webhook-config-file"));
+            }
+            Some(_) => {
+                return Err(refuse(
+                    "--authorization-webhook-config-file needs Webhook in --authorization-mode",
+                ));
+            }
+        };
+        let is_v1 = self.authorization_webhook_version == "v1";
+        let webhook = webhook.map(|remote| WebhookConfig {
+            name: "default".to_owned(),
+            remote,
+            version: if is_v1 { ReviewVersion::V1 } else { ReviewVersion::V1Beta1 },
+            authorized_ttl: Some(self.authorization_webhook_cache_authorized_ttl),
+            unauthorized_ttl: Some(self.authorization_webhook_cache_unauthorized_ttl),
+            timeout: AUTHORIZATION_TIMEOUT,
+            failure_denies: false,
+            conditions: Conditions::default(),
+        });
+        let mode = |name: &String| match (name.as_str(), &webhook) {
+            ("Node", _) => Some(Mode::Node),
+            ("RBAC", _) => Some(Mode::Rbac),
+            ("AlwaysAllow", _) => Some(Mode::AlwaysAllow),
+            ("AlwaysDeny", _) => Some(Mode::AlwaysDeny),
+            (_, webhook) => webhook.clone().map(|webhook| Mode::Webhook(Box::new(webhook))),
+        };
+        Ok(AuthorizationConfig { modes: names.iter().filter_map(mode).collect() })
     }
 
     fn authentication(&self) -> anyhow::Result<AuthenticationSettings> {
@@ -173,6 +274,9 @@ impl ApiServerFlags {
             buffer_size: self.audit_webhook_batch_buffer_size,
             size_max: self.audit_webhook_batch_max_size,
             wait_max: Duration::from_secs(self.audit_webhook_batch_max_wait),
+            bytes_max: self
+                .audit_webhook_truncate_enabled
+                .then_some(self.audit_webhook_truncate_max_batch_size),
             ..BatchBounds::default()
         };
         let webhook = self.audit_webhook_config_file.as_ref();
@@ -182,7 +286,15 @@ impl ApiServerFlags {
                 "--audit-policy-file needs a place for events: give --audit-log-path or --audit-webhook-config-file",
             ));
         }
-        Ok(Some(AuditConfig { policy, log, webhook: webhook.map(|remote| (remote, bounds)) }))
+        let (log_max, webhook_max) =
+            (self.audit_log_truncate_max_event_size, self.audit_webhook_truncate_max_event_size);
+        Ok(Some(AuditConfig {
+            policy,
+            log,
+            log_event_bytes_max: self.audit_log_truncate_enabled.then_some(log_max),
+            webhook: webhook.map(|remote| (remote, bounds)),
+            webhook_event_bytes_max: self.audit_webhook_truncate_enabled.then_some(webhook_max),
+        }))
     }
 }
 
@@ -204,6 +316,12 @@ fn positive(text: &str) -> Result<usize, String> {
 fn read(flag: &str, file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file)
         .map_err(|error| refuse(format!("{flag}: {} cannot be read: {error}", file.display())))
+}
+
+/// A duration as Go writes it: `5m0s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let nanos = mainstay_apiserver_machinery::scalar::parse_duration(text)?;
+    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_negative| "it must not be negative".to_owned())
 }
 
 /// The service that a kubeconfig names; files in it are found from its folder.

@@ -155,8 +155,7 @@ pub(crate) fn runtime_config(cluster: &Cluster, dir: &Path) -> mainstay_runtime:
     runtime
 }
 
-/// The API server's settings.
-pub(crate) fn server_config(
+fn server_config(
     config: &Config,
     identities: &Identities,
     dir: &DataDir,
@@ -188,6 +187,7 @@ pub(crate) fn server_config(
         service_cidr: IpNet::V4(config.cluster.service_cidr),
         cluster_cidr: Some(IpNet::V4(config.cluster.cluster_cidr)),
         node_ports: 30_000..=32_767,
+        authorization: config.api_server.authorization.clone(),
         anonymous: true, // upstream's default; RBAC gives it health and version only
         admission: AdmissionConfig::default(),
         encryption: Some(encryption::configured(config, dir)?),
@@ -200,7 +200,7 @@ pub(crate) fn server_config(
     })
 }
 
-pub(crate) fn pem_pair(leaf: &Leaf) -> PemPair {
+fn pem_pair(leaf: &Leaf) -> PemPair {
     PemPair {
         cert_pem: leaf.certificate_pem.clone().into_bytes(),
         key_pem: leaf.key_pem.clone().into_bytes(),

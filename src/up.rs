@@ -67,8 +67,7 @@ pub(crate) fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_already| anyhow::anyhow!("a TLS provider was installed before"))
 }
 
-/// What the flags and the data directory say together.
-pub(crate) fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
+fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
     let cluster = match DataDir::cluster(&flags.data_dir)? {
         Some(cluster) => {
             cluster.agrees(flags)?;
@@ -100,8 +99,7 @@ fn host_name() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-/// Writes the administrator's kubeconfig where it is missing or old.
-pub(crate) fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::Result<()> {
+fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::Result<()> {
     let text = kubeconfig::render(&config.api_url(), &identities.ca_pem, "admin", &identities.admin);
     // The data directory always holds one, where `mainstay status` looks; --kubeconfig names one more.
     for file in [&config.data_dir.join("admin.kubeconfig"), &config.kubeconfig] {
@@ -113,8 +111,7 @@ pub(crate) fn write_admin_kubeconfig(config: &Config, identities: &Identities) -
     Ok(())
 }
 
-/// Resolves at SIGTERM or SIGINT.
-pub(crate) async fn wait_for_stop() -> anyhow::Result<()> {
+async fn wait_for_stop() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     tokio::select! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
+use mainstay_apiserver_server::authz::webhook::AuthorizationConfig;
 use mainstay_apiserver_server::config::{
     AdmissionConfig, AuthenticationSettings, KubeletClient, Limits, PemPair, ServerConfig,
     ServiceAccountKeys, SystemRandomness,
@@ -153,6 +154,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
         cluster_cidr: None,
         node_ports: 30_000..=32_767,
         anonymous: true,
+        authorization: AuthorizationConfig::default(),
         admission: AdmissionConfig::default(),
         audit: None,
         authentication: AuthenticationSettings::default(),

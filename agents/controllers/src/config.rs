@@ -22,6 +22,7 @@ use crate::pod_gc::PodGc;
 use crate::replica_set::ReplicaSetController;
 use crate::root_ca::RootCaPublisher;
 use crate::service_account::ServiceAccountController;
+use crate::storage_protection::{ClaimProtection, VolumeProtection};
 use crate::taint_eviction::TaintEviction;
 
 /// Settings of the controllers; the default is upstream's, with an empty CA bundle.
@@ -86,6 +87,8 @@ pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
     drive(Approver::new(&informers), quiet.clone(), tasks);
     drive(Cleaner::new(&informers), quiet.clone(), tasks);
     drive(TokenCleaner::new(&informers), quiet.clone(), tasks);
+    drive(ClaimProtection::new(&informers), quiet.clone(), tasks);
+    drive(VolumeProtection::new(&informers), quiet.clone(), tasks);
     if let Some(authority) = config.signing {
         drive(Signer::new(&informers, authority), quiet.clone(), tasks);
     }

@@ -16,6 +16,7 @@
 //! | `bootstrap_token` | tokens of new nodes go when their time is over |
 //! | `certificates` | nodes get their certificates, approved requests are signed, old ones go |
 //! | `disruption` | budgets say how many of their pods may be evicted |
+//! | `storage_protection` | volumes and claims that are used stay |
 //! | `cluster_role_aggregation` | aggregated roles hold the rules of their parts |
 
 #![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "test builders read better with literals"))]
@@ -43,6 +44,7 @@ mod root_ca;
 mod service_account;
 #[cfg(test)]
 mod simulation;
+mod storage_protection;
 mod taint_eviction;
 
 pub use certificates::Authority;

@@ -2,8 +2,9 @@
 
 use crate::ast::{Binary, Comprehension, Expr, Literal, Made, Node, OptionalMap, Walk};
 use crate::made;
+use crate::program::Environment;
 use crate::shape::{Shape, ShapeKind};
-use crate::signatures::{P, SIGNATURES};
+use crate::signatures::{AUTHORIZER, P, RESOURCE_CHECK, SIGNATURES};
 use crate::types::Type;
 use smol_str::SmolStr;
 use std::sync::Arc;
@@ -31,8 +32,9 @@ pub(crate) const TYPE_NAMES: [&str; 11] =
     ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
 
 /// Sets the types of all parts.
-pub(crate) fn check(expr: &mut Expr, known: Vec<Known>, makes: bool) -> Vec<TypeFault> {
-    let mut checker = Checker { known, faults: Vec::new(), takes_mixed: false, makes };
+pub(crate) fn check(expr: &mut Expr, known: Vec<Known>, environment: &Environment) -> Vec<TypeFault> {
+    let (makes, variables) = (environment.makes_objects, environment.fields.clone());
+    let mut checker = Checker { known, faults: Vec::new(), takes_mixed: false, makes, variables };
     checker.visit(expr);
     checker.faults
 }
@@ -44,6 +46,8 @@ struct Checker {
     takes_mixed: bool,
     /// Whether objects may be made.
     makes: bool,
+    /// The types of the fields of `variables`, where they are known.
+    variables: Option<Vec<(SmolStr, Type)>>,
 }
 
 impl Checker {
@@ -162,13 +166,33 @@ impl Checker {
                 };
                 (found, None)
             }
-            Type::Dyn => (Type::Dyn, None),
+            // Upstream has the two names as one.
+            Type::Named(AUTHORIZER)
+                if field == "requestResource" && matches!(&operand.node, Node::Ident(_)) =>
+            {
+                (Type::Named(RESOURCE_CHECK), None)
+            }
+            Type::Dyn => (self.variable(operand, field, at), None),
             other => {
                 self.fault(at, format!("type '{other}' does not support field selection"));
                 (Type::Dyn, None)
             }
         };
         (if wraps { Type::optional(found) } else { found }, place)
+    }
+
+    /// The type of a field of what is not known before the run, except for the variables of a policy.
+    fn variable(&mut self, operand: &Expr, field: &str, at: usize) -> Type {
+        match (&operand.node, &self.variables) {
+            (Node::Ident(name), Some(known)) if name == "variables" => {
+                if let Some((_, ty)) = known.iter().find(|(name, _)| name == field) {
+                    return ty.clone();
+                }
+                self.fault(at, format!("undefined field '{field}'"));
+                Type::Dyn
+            }
+            _ => Type::Dyn,
+        }
     }
 
     fn index(

@@ -10,6 +10,14 @@ pub(crate) const MAP_COST: u64 = 30;
 /// What making an object costs.
 pub(crate) const OBJECT_COST: u64 = 40;
 
+/// What asking the authorizer costs: two questions fit into the budget of one expression.
+pub(crate) const CHECK_COST: u64 = 350_000;
+
+/// What reading a selector of so many characters costs.
+pub(crate) fn selector_cost(length: u64) -> u64 {
+    LIST_COST.saturating_add(tenth(length)).saturating_add(length.div_ceil(2))
+}
+
 /// A tenth of a size, at least one for what is not empty.
 pub(crate) fn tenth(size: u64) -> u64 {
     size.div_ceil(10)
@@ -86,6 +94,8 @@ fn call_cost(function: &str, args: &[&Expr]) -> u64 {
         Cost::Regex => tenth(size(0).saturating_add(1)).saturating_mul(quarter(size(1))).max(1),
         Cost::Items => size(0).max(1),
         Cost::Pairs => size(0).saturating_mul(size(1)).max(1),
+        Cost::Check => CHECK_COST,
+        Cost::Selector => selector_cost(size(1)),
     }
 }
 

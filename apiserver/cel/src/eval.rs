@@ -104,6 +104,9 @@ impl<'a> Run<'a, '_> {
             let found = inner.as_ref().and_then(|inner| inner.member(field)).transpose();
             return found.map(Val::optional).map_err(EvalError::Failed);
         }
+        if let Some(resource) = operand.request_resource().filter(|_| field == "requestResource") {
+            return Ok(resource);
+        }
         match operand.member(field) {
             Some(found) if is_optional => fit(found).map(|value| Val::optional(Some(value))),
             Some(found) => fit(found),

@@ -10,6 +10,7 @@
 )]
 
 mod ast;
+mod built_in;
 mod check;
 mod cost;
 mod eval;
@@ -24,6 +25,7 @@ mod types;
 mod value;
 
 pub use eval::{EvalError, Meter};
+pub use functions::{Access, AccessAnswer, AccessQuestion};
 pub use program::{CompileError, Environment, Program, Variable};
 pub use shape::{Field, Shape};
 pub use types::Type;

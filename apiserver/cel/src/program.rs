@@ -32,6 +32,8 @@ pub struct Environment {
     pub variables: Vec<Variable>,
     /// Whether expressions may make objects: `Object{…}`, `Object.spec{…}`, `JSONPatch{…}`.
     pub makes_objects: bool,
+    /// The types of the fields of the name `variables`; any field of any type where it is none.
+    pub fields: Option<Vec<(SmolStr, Type)>>,
 }
 
 /// Why a text is no program; the text is upstream's: each fault with the line that it is in.
@@ -50,13 +52,20 @@ pub struct Program {
 impl Environment {
     /// An environment of one name.
     pub fn of(variables: Vec<Variable>) -> Self {
-        Self { variables, makes_objects: false }
+        Self { variables, ..Self::default() }
     }
 
     /// The same environment, whose expressions may make objects.
     #[must_use]
     pub fn making_objects(mut self) -> Self {
         self.makes_objects = true;
+        self
+    }
+
+    /// The same environment, whose name `variables` has these fields.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<(SmolStr, Type)>) -> Self {
+        self.fields = Some(fields);
         self
     }
 
@@ -72,7 +81,7 @@ impl Environment {
             let ty = if variable.is_optional { Type::optional(ty) } else { ty };
             Known { name: variable.name.clone(), ty, place: Some(Arc::clone(&variable.shape)) }
         });
-        let faults = check(&mut expr, known.collect(), self.makes_objects);
+        let faults = check(&mut expr, known.collect(), self);
         if !faults.is_empty() {
             return Err(told(text, &faults));
         }

@@ -1,6 +1,7 @@
 //! What a schema says of values, as the checker and the cost estimate need it: types, members, and how large values can
 //! become. The rules for sizes are upstream's.
 
+use crate::signatures::AUTHORIZER;
 use crate::types::Type;
 use mainstay_apiserver_machinery::structural::{Additional, ListType, SchemaType, Structural};
 use mainstay_apiserver_machinery::value::Value;
@@ -26,6 +27,7 @@ pub(crate) enum ShapeKind {
     List,
     Map,
     Object,
+    Authorizer,
 }
 
 /// A member of an object.
@@ -77,6 +79,36 @@ impl Shape {
     /// Anything.
     pub fn any() -> Self {
         Self::of_kind(ShapeKind::Dyn, REQUEST_BYTES_MAX - PAIR_BYTES, 1)
+    }
+
+    /// The authorizer.
+    pub fn authorizer() -> Self {
+        Self::of_kind(ShapeKind::Authorizer, 1, 1)
+    }
+
+    /// A boolean.
+    pub fn flag() -> Self {
+        Self::of_kind(ShapeKind::Bool, 5, 4)
+    }
+
+    /// A signed whole number.
+    pub fn number() -> Self {
+        Self::of_kind(ShapeKind::Int, 20, 1)
+    }
+
+    /// A floating point number.
+    pub fn double() -> Self {
+        Self::of_kind(ShapeKind::Double, 20, 1)
+    }
+
+    /// Bytes, base64 in the object.
+    pub fn bytes() -> Self {
+        Self::of_kind(ShapeKind::Bytes, REQUEST_BYTES_MAX - PAIR_BYTES, PAIR_BYTES)
+    }
+
+    /// A point in time.
+    pub fn timestamp() -> Self {
+        Self::of_kind(ShapeKind::Timestamp, 32, PAIR_BYTES)
     }
 
     /// A string of at most so many characters.
@@ -201,6 +233,7 @@ impl Shape {
             ShapeKind::List => Type::list(item()),
             ShapeKind::Map => Type::map(Type::Str, item()),
             ShapeKind::Object => Type::Object(Arc::clone(self)),
+            ShapeKind::Authorizer => Type::Named(AUTHORIZER),
         }
     }
 

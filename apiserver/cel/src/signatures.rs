@@ -41,6 +41,10 @@ pub(crate) enum Cost {
     Items,
     /// The sizes of both values, multiplied.
     Pairs,
+    /// A question to the authorizer.
+    Check,
+    /// Reading the second value as a selector.
+    Selector,
 }
 
 /// One form of a function.
@@ -61,6 +65,12 @@ pub(crate) const CIDR: &str = "net.CIDR";
 pub(crate) const SEMVER: &str = "kubernetes.Semver";
 pub(crate) const FORMAT: &str = "kubernetes.NamedFormat";
 
+pub(crate) const AUTHORIZER: &str = "kubernetes.authorization.Authorizer";
+pub(crate) const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
+pub(crate) const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
+pub(crate) const RESOURCE_CHECK: &str = "kubernetes.authorization.ResourceCheck";
+pub(crate) const DECISION: &str = "kubernetes.authorization.Decision";
+
 const fn global(name: &'static str, params: &'static [P], result: P, cost: Cost) -> Signature {
     Signature { name, is_member: false, params, result, cost }
 }
@@ -69,6 +79,9 @@ const fn member(name: &'static str, params: &'static [P], result: P, cost: Cost)
     Signature { name, is_member: true, params, result, cost }
 }
 
+const Z: P = P::Named(AUTHORIZER);
+const R: P = P::Named(RESOURCE_CHECK);
+const D: P = P::Named(DECISION);
 const Q: P = P::Named(QUANTITY);
 const U: P = P::Named(URL);
 const I: P = P::Named(IP);
@@ -243,6 +256,22 @@ pub(crate) static SIGNATURES: &[Signature] = &[
     global("format.date", &[], F, Cost::Call),
     global("format.datetime", &[], F, Cost::Call),
     member("validate", &[F, P::Str], P::OptListStr, Cost::Walk),
+    // The authorizer.
+    member("path", &[Z, P::Str], P::Named(PATH_CHECK), Cost::Call),
+    member("group", &[Z, P::Str], P::Named(GROUP_CHECK), Cost::Call),
+    member("serviceAccount", &[Z, P::Str, P::Str], Z, Cost::Call),
+    member("resource", &[P::Named(GROUP_CHECK), P::Str], R, Cost::Call),
+    member("subresource", &[R, P::Str], R, Cost::Call),
+    member("namespace", &[R, P::Str], R, Cost::Call),
+    member("name", &[R, P::Str], R, Cost::Call),
+    member("fieldSelector", &[R, P::Str], R, Cost::Selector),
+    member("labelSelector", &[R, P::Str], R, Cost::Selector),
+    member("check", &[P::Named(PATH_CHECK), P::Str], D, Cost::Check),
+    member("check", &[R, P::Str], D, Cost::Check),
+    member("allowed", &[D], P::Bool, Cost::Call),
+    member("reason", &[D], P::Str, Cost::Call),
+    member("errored", &[D], P::Bool, Cost::Call),
+    member("error", &[D], P::Str, Cost::Call),
     // Optionals.
     global("optional.of", &[P::A], P::OptA, Cost::Call),
     global("optional.ofNonZeroValue", &[P::A], P::OptA, Cost::Call),

@@ -55,6 +55,8 @@ pub enum Val<'a> {
     Format(&'static str),
     /// An object that the expression made: the name of its type, and its members.
     Made(Arc<(SmolStr, Vec<(SmolStr, Val<'a>)>)>),
+    /// A question to the authorizer, or its answer.
+    Access(Arc<crate::functions::AccessVal<'a>>),
     /// A type.
     Type(&'static str),
 }
@@ -120,6 +122,7 @@ impl<'a> Val<'a> {
             Self::Semver(_) => crate::signatures::SEMVER,
             Self::Format(_) => crate::signatures::FORMAT,
             Self::Made(_) => "Object",
+            Self::Access(access) => access.type_name(),
             Self::Type(_) => "type",
         }
     }

@@ -14,6 +14,7 @@ use crate::audit::AuditConfig;
 use crate::authn::front_proxy::FrontProxyConfig;
 use crate::authn::jwt::AuthenticationConfig;
 use crate::authn::static_tokens::StaticTokens;
+use crate::authz::webhook::AuthorizationConfig;
 use crate::encryption::EncryptionConfig;
 use crate::outbound::Remote;
 
@@ -204,6 +205,8 @@ pub struct ServerConfig {
     pub anonymous: bool,
     /// How callers are known besides certificates and service account tokens.
     pub authentication: AuthenticationSettings,
+    /// Who is asked what callers may do.
+    pub authorization: AuthorizationConfig,
     /// Settings of admission steps.
     pub admission: AdmissionConfig,
     /// How the store's values are sealed; not at all where it is none.

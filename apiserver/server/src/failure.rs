@@ -5,7 +5,6 @@ use mainstay_proto_api::Status;
 use mainstay_store::{LeaseError, RangeError, Revision, WriteError};
 use tracing::error;
 
-use crate::backing::BackingError;
 use crate::cache::StoredDataError;
 use crate::encryption::VaultError;
 use crate::registry::KeyError;
@@ -13,9 +12,15 @@ use crate::registry::KeyError;
 /// Anything that can go wrong below a handler and is not a `Status` already.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A call on the store.
+    /// A write to the store.
     #[error(transparent)]
-    Store(#[from] BackingError),
+    Write(#[from] WriteError),
+    /// A read from the store.
+    #[error(transparent)]
+    Read(#[from] RangeError),
+    /// A lease for an object with a lifetime.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// Bytes in the store that are not the object they should be.
     #[error(transparent)]
     Stored(#[from] StoredDataError),
@@ -60,23 +65,10 @@ pub enum Failure {
 pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
     let (group, resource) = kind.map_or(("", ""), |k| (k.group, k.plural));
     match failure {
-        Failure::ObjectTooLarge { max, .. } => Status::request_entity_too_large(*max),
-        Failure::Store(error) => of_store(group, resource, error),
-        Failure::Answered(status) => status.clone(),
-        Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
-        Failure::Key(KeyError::Segment(name)) => Status::not_found(group, resource, name),
-        Failure::Key(KeyError::NotStored(_)) => Status::method_not_allowed(group, resource, "storage"),
-        other => {
-            error!(error = %other, "request failed inside the server");
-            Status::internal(other)
+        Failure::Write(WriteError::TooLarge { max, .. }) | Failure::ObjectTooLarge { max, .. } => {
+            Status::request_entity_too_large(*max)
         }
-    }
-}
-
-fn of_store(group: &str, resource: &str, error: &BackingError) -> Status {
-    match error {
-        BackingError::Write(WriteError::TooLarge { max, .. }) => Status::request_entity_too_large(*max),
-        BackingError::Write(
+        Failure::Write(
             WriteError::NoSpace { .. }
             | WriteError::NoSpaceAlarm
             | WriteError::CorruptAlarm
@@ -84,22 +76,23 @@ fn of_store(group: &str, resource: &str, error: &BackingError) -> Status {
             | WriteError::Closed
             | WriteError::Halted(_),
         )
-        | BackingError::Range(
+        | Failure::Read(
             RangeError::NoLeader | RangeError::Timeout | RangeError::Closed | RangeError::Halted(_),
-        )
-        | BackingError::Lease(LeaseError::Write(WriteError::NoLeader | WriteError::NoSpaceAlarm))
-        | BackingError::Unreachable(_) => Status::service_unavailable(error.to_string()),
-        BackingError::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
+        ) => Status::service_unavailable(failure.to_string()),
+        Failure::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
             Status::server_timeout(group, resource, "write", 1)
         }
-        BackingError::Range(RangeError::Compacted { wanted, floor })
-        | BackingError::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),
-        BackingError::Range(RangeError::FutureRevision { wanted, current })
-        | BackingError::Behind { wanted, current } => {
+        Failure::Answered(status) => status.clone(),
+        Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
+        Failure::Read(RangeError::Compacted { wanted, floor })
+        | Failure::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),
+        Failure::Read(RangeError::FutureRevision { wanted, current }) => {
             Status::too_large_resource_version(wanted.0.unsigned_abs(), current.0.unsigned_abs(), 1)
         }
+        Failure::Key(KeyError::Segment(name)) => Status::not_found(group, resource, name),
+        Failure::Key(KeyError::NotStored(_)) => Status::method_not_allowed(group, resource, "storage"),
         other => {
-            error!(error = %other, "the store failed a request");
+            error!(error = %other, "request failed inside the server");
             Status::internal(other)
         }
     }

@@ -139,6 +139,7 @@ pub(crate) fn shown(value: &Val<'_>) -> String {
         Val::Ip(address) => address.to_string(),
         Val::Cidr(address, bits) => format!("{address}/{bits}"),
         Val::Semver(version) => version.to_string(),
+        Val::Access(access) => access.type_name().to_owned(),
         Val::Format(name) | Val::Type(name) => (*name).to_owned(),
         Val::Made(made) => {
             let fields: Vec<String> =

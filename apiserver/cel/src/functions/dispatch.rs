@@ -1,7 +1,7 @@
 //! Calling a function by its name: its cost first, then the family that knows it.
 
-use super::{convert, formats, lists, network, quantity, semver, strings, times};
-use crate::cost::{quarter, tenth};
+use super::{access, convert, formats, lists, network, quantity, semver, strings, times};
+use crate::cost::{CHECK_COST, quarter, selector_cost, tenth};
 use crate::eval::{EvalError, Meter, failed};
 use crate::signatures::{Cost, SIGNATURES};
 use crate::value::Val;
@@ -36,6 +36,7 @@ pub(crate) fn call<'a>(
         quantity::call,
         semver::call,
         formats::call,
+        access::call,
         optionals,
     ];
     for family in families {
@@ -56,6 +57,8 @@ fn charge(function: &str, args: &[Val<'_>], meter: &mut Meter) -> Result<(), Eva
         Cost::Regex => tenth(size(0).saturating_add(1)).saturating_mul(quarter(size(1))),
         Cost::Items => size(0),
         Cost::Pairs => size(0).saturating_mul(size(1)),
+        Cost::Check => CHECK_COST,
+        Cost::Selector => selector_cost(size(1)),
     };
     meter.charge(cost.max(1))
 }

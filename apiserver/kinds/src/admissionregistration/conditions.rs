@@ -1,6 +1,6 @@
 //! The check of match conditions: named expressions that must all be true.
 
-use super::expressions::Expressions;
+use super::expressions::{AdmissionNames, Expressions};
 use mainstay_apiserver_cel::Type;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use std::collections::HashSet;
@@ -15,7 +15,8 @@ pub(super) fn validate(conditions: &At<'_>, has_params: bool, errors: &mut Error
     if conditions.len() > CONDITIONS_MAX {
         errors.too_many(&conditions.path, conditions.len(), CONDITIONS_MAX);
     }
-    let expressions = Expressions::new(has_params, false);
+    let names = AdmissionNames { params: has_params, authorizer: true, variables: false };
+    let expressions = Expressions::new(names);
     let mut seen = HashSet::new();
     for condition in conditions.items() {
         let name = condition.get("name");

@@ -1,7 +1,7 @@
 //! admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
 
 use super::conditions;
-use super::expressions::Expressions;
+use super::expressions::{AdmissionNames, Expressions};
 use super::resource_rules;
 use super::webhook_configuration::REGISTRATION;
 use crate::formats::validate_conditions;
@@ -11,6 +11,7 @@ use mainstay_apiserver_cel::Type;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
+use smol_str::SmolStr;
 use std::collections::HashSet;
 use time::OffsetDateTime;
 
@@ -73,14 +74,16 @@ impl Rules for Policy {
             errors.required(&constraints.path, "");
         }
         conditions::validate(&spec.get("matchConditions"), kind.is_set(), errors);
-        let expressions = Expressions::new(kind.is_set(), true);
+        let names = AdmissionNames { params: kind.is_set(), authorizer: true, variables: true };
+        let expressions = Expressions::new(names);
+        let expressions = if self.mutates { expressions.making_objects() } else { expressions };
+        let variables = validate_variables(&spec.get("variables"), &expressions, errors);
+        let expressions = expressions.with_variables(variables.clone());
         if self.mutates {
-            let expressions = expressions.making_objects();
-            validate_variables(&spec.get("variables"), &expressions, errors);
             validate_mutations(&spec, &expressions, errors);
         } else {
-            validate_variables(&spec.get("variables"), &expressions, errors);
-            validate_validations(&spec, &expressions, errors);
+            let messages = Expressions::new(AdmissionNames { authorizer: false, ..names });
+            validate_validations(&spec, (&expressions, &messages.with_variables(variables)), errors);
         }
     }
 
@@ -163,21 +166,35 @@ fn is_identifier(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn validate_variables(variables: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
+/// Checks the variables, each of which may use those before it; answers their types.
+fn validate_variables(
+    variables: &At<'_>,
+    expressions: &Expressions,
+    errors: &mut ErrorList,
+) -> Vec<(SmolStr, Type)> {
     let mut seen = HashSet::new();
+    let mut types: Vec<(SmolStr, Type)> = Vec::new();
     for variable in variables.items() {
         let name = variable.get("name");
         if name.require(errors, "") && !is_identifier(name.text()) {
             name.invalid(errors, "name is not a valid CEL identifier");
         }
-        expressions.check(&variable.get("expression"), None, errors);
+        let (expression, expressions) =
+            (variable.get("expression"), expressions.with_variables(types.clone()));
+        expressions.check(&expression, None, errors);
         if !name.is_empty() && !seen.insert(name.text()) {
             errors.duplicate(&name.path, name.text());
         }
+        types.push((name.text().into(), expressions.type_of(&expression)));
     }
+    types
 }
 
-fn validate_validations(spec: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
+fn validate_validations(
+    spec: &At<'_>,
+    (expressions, messages): (&Expressions, &Expressions),
+    errors: &mut ErrorList,
+) {
     let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         for list in [&validations, &annotations] {
@@ -204,7 +221,7 @@ fn validate_validations(spec: &At<'_>, expressions: &Expressions, errors: &mut E
         if computed.is_set() && !computed.is_empty() && computed.text().trim().is_empty() {
             computed.invalid(errors, "must be non-empty if specified");
         } else if !computed.is_empty() {
-            expressions.check(&computed, Some(&Type::Str), errors);
+            messages.check(&computed, Some(&Type::Str), errors);
         }
         let reason = validation.get("reason");
         if reason.is_set() {

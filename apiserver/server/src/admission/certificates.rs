@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 use x509_parser::pem::parse_x509_pem;
@@ -30,47 +30,49 @@ impl Certificates {
         Self { authorizer }
     }
 
-    fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
+    async fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
         if request.kind.group != GROUP {
             return Ok(());
         }
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         match request.kind.plural {
             "certificatesigningrequests" => {}
-            "clustertrustbundles" if writes => return self.check_attest(request),
+            "clustertrustbundles" if writes => return self.check_attest(request).await,
             _ => return Ok(()),
         }
         match (request.operation, request.subresource.as_str()) {
             (Operation::Create, "") => check_subject(request),
-            (Operation::Update, "approval") => self.check_right(request, "approve"),
-            (Operation::Update, "status") if changes_result(request) => self.check_right(request, "sign"),
+            (Operation::Update, "approval") => self.check_right(request, "approve").await,
+            (Operation::Update, "status") if changes_result(request) => {
+                self.check_right(request, "sign").await
+            }
             _ => Ok(()),
         }
     }
 
     /// Whether the user may do this for the signer of the stored request.
-    fn check_right(&self, request: &AdmissionRequest, verb: &str) -> Result<(), Status> {
+    async fn check_right(&self, request: &AdmissionRequest, verb: &str) -> Result<(), Status> {
         let old = request.old.as_ref().unwrap_or(&Value::Null);
         let signer = old.path_str(&["spec", "signerName"]).unwrap_or_default();
-        if self.may(request, verb, signer) {
+        if self.may(request, verb, signer).await {
             return Ok(());
         }
         Err(refuse(request, format!("user not permitted to {verb} requests with signerName {signer:?}")))
     }
 
     /// Whether the user may state whom the signer of a trust bundle trusts; bundles of no signer are for everybody.
-    fn check_attest(&self, request: &AdmissionRequest) -> Result<(), Status> {
+    async fn check_attest(&self, request: &AdmissionRequest) -> Result<(), Status> {
         let signer = request.object.path_str(&["spec", "signerName"]).unwrap_or_default();
-        if signer.is_empty() || self.may(request, "attest", signer) {
+        if signer.is_empty() || self.may(request, "attest", signer).await {
             return Ok(());
         }
         Err(refuse(request, format!("user not permitted to attest for signerName {signer:?}")))
     }
 
     /// Whether the user may do this for a signer, or for all signers of its domain.
-    fn may(&self, request: &AdmissionRequest, verb: &str, signer: &str) -> bool {
+    async fn may(&self, request: &AdmissionRequest, verb: &str, signer: &str) -> bool {
         let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
-        let may = |name: &str| {
+        let may = async |name: &str| {
             let attributes = Attributes {
                 verb: verb.into(),
                 api_group: GROUP.into(),
@@ -80,9 +82,9 @@ impl Certificates {
                 resource_request: true,
                 ..Attributes::default()
             };
-            self.authorizer.authorize(&request.user, &attributes).is_allowed()
+            self.authorizer.authorize(&request.user, &attributes).await.is_allowed()
         };
-        may(signer) || may(&format!("{domain}/*"))
+        may(signer).await || may(&format!("{domain}/*")).await
     }
 }
 
@@ -123,6 +125,6 @@ fn organizations(encoded: &str) -> Result<Vec<String>, String> {
 
 impl Step for Certificates {
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(self.check(request)))
+        Box::pin(self.check(request))
     }
 }

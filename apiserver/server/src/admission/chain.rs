@@ -1,26 +1,35 @@
-//! The chain: every step in turn, the first refusal ends it.
+//! The chain: every step in upstream's order, the first refusal ends it.
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use mainstay_proto_api::Status;
 
+use super::order::place;
 use super::step::Step;
 use crate::types::{AdmissionRequest, Admit};
 
+/// A step and the plugin of upstream's that it is; of several the first.
+pub type Named = (&'static str, Arc<dyn Step>);
+
 /// The steps in order.
 pub struct Chain {
-    steps: Vec<std::sync::Arc<dyn Step>>,
+    names: Vec<&'static str>,
+    steps: Vec<Arc<dyn Step>>,
 }
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Chain").field("steps", &self.steps.len()).finish()
+        out.debug_struct("Chain").field("steps", &self.names).finish()
     }
 }
 
 impl Chain {
-    /// A chain of these steps.
-    pub fn new(steps: Vec<std::sync::Arc<dyn Step>>) -> Self {
-        Self { steps }
+    /// A chain of these steps, each in its place. What is no plugin of upstream's comes last, as it stands here.
+    pub fn new(mut steps: Vec<Named>) -> Self {
+        steps.sort_by_key(|(plugin, _)| place(plugin));
+        let (names, steps) = steps.into_iter().unzip();
+        Self { names, steps }
     }
 }
 
@@ -55,5 +64,26 @@ impl Admit for Chain {
                 step.settled(request, stored).await;
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Step for Nothing {}
+
+    #[test]
+    fn steps_stand_in_upstreams_order_however_they_were_put_together() {
+        let steps =
+            ["own", "ResourceQuota", "PodSecurity", "MutatingAdmissionWebhook", "NamespaceLifecycle", "last"];
+        let chain =
+            Chain::new(steps.into_iter().map(|name| (name, Arc::new(Nothing) as Arc<dyn Step>)).collect());
+        assert_eq!(
+            chain.names,
+            ["NamespaceLifecycle", "PodSecurity", "MutatingAdmissionWebhook", "ResourceQuota", "own", "last"]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Steps between decoding and storing: mutating ones before the kind's preparation, validating ones after its checks.
 //!
-//! The order is upstream's. Of the steps that upstream has on by default, `StorageObjectInUseProtection` is not built: its
-//! finalizers need controllers that take them away again. Webhooks and policies are asked where their objects are served.
+//! The order is upstream's ([`order`]). Of the steps that upstream has on by default, `NodeDeclaredFeatureValidator` is not
+//! built. Webhooks and policies are asked where their objects are served.
 
 pub mod certificates;
 pub mod chain;
@@ -12,7 +12,9 @@ pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod node_taint;
+mod order;
 pub mod pod_amounts;
+pub mod pod_resize;
 pub mod pod_security;
 pub mod policy;
 pub mod priority;
@@ -23,6 +25,8 @@ pub mod runtime_class;
 pub mod service_account;
 pub mod signing_requests;
 pub mod step;
+pub mod storage_protection;
+pub mod topology_labels;
 pub mod webhook;
 
 pub use chain::Chain;

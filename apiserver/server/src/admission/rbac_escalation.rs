@@ -2,7 +2,7 @@
 //!
 //! Upstream has these in the storage of the RBAC kinds rather than in admission; they run last here as there.
 
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
@@ -30,7 +30,7 @@ impl RbacEscalation {
         Self { registry, authorizer }
     }
 
-    fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
+    async fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         if !writes || request.kind.group != GROUP || request.user.in_group(MASTERS) {
             return Ok(());
@@ -40,16 +40,16 @@ impl RbacEscalation {
         }
         let kind = request.kind;
         if *kind == ROLE || *kind == CLUSTER_ROLE {
-            self.check_role(request)
+            self.check_role(request).await
         } else if *kind == ROLE_BINDING || *kind == CLUSTER_ROLE_BINDING {
-            self.check_binding(request)
+            self.check_binding(request).await
         } else {
             Ok(())
         }
     }
 
-    fn check_role(&self, request: &AdmissionRequest) -> Result<(), Status> {
-        if self.may(request, "escalate", request.kind.plural, &request.name) {
+    async fn check_role(&self, request: &AdmissionRequest) -> Result<(), Status> {
+        if self.may(request, "escalate", request.kind.plural, &request.name).await {
             return Ok(());
         }
         let rules = PolicyRule::list_from(&request.object);
@@ -61,10 +61,10 @@ impl RbacEscalation {
         Ok(())
     }
 
-    fn check_binding(&self, request: &AdmissionRequest) -> Result<(), Status> {
+    async fn check_binding(&self, request: &AdmissionRequest) -> Result<(), Status> {
         let role = RoleRef::from_binding(&request.object);
         let resource = if role.cluster { "clusterroles" } else { "roles" };
-        if self.may(request, "bind", resource, &role.name) {
+        if self.may(request, "bind", resource, &role.name).await {
             return Ok(());
         }
         let kind = if role.cluster { &CLUSTER_ROLE } else { &ROLE };
@@ -76,7 +76,7 @@ impl RbacEscalation {
         self.confirm(request, &rules).map_err(|why| refuse(request, &why))
     }
 
-    fn may(&self, request: &AdmissionRequest, verb: &str, resource: &str, name: &str) -> bool {
+    async fn may(&self, request: &AdmissionRequest, verb: &str, resource: &str, name: &str) -> bool {
         let attributes = Attributes {
             verb: verb.into(),
             api_group: GROUP.into(),
@@ -87,7 +87,8 @@ impl RbacEscalation {
             resource_request: true,
             ..Attributes::default()
         };
-        self.authorizer.authorize(&request.user, &attributes).is_allowed()
+        let authorizer: &dyn Authorize = &self.authorizer;
+        authorizer.authorize(&request.user, &attributes).await.is_allowed()
     }
 
     fn confirm(&self, request: &AdmissionRequest, rules: &[PolicyRule]) -> Result<(), String> {
@@ -141,7 +142,7 @@ fn refuse(request: &AdmissionRequest, why: &str) -> Status {
 
 impl Step for RbacEscalation {
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(self.check(request)))
+        Box::pin(self.check(request))
     }
 }
 

@@ -30,8 +30,25 @@ pub struct AuditConfig {
     pub policy: Policy,
     /// The file.
     pub log: Option<LogFile>,
+    /// How large an event in the file may be, in bytes; any size where it is none.
+    pub log_event_bytes_max: Option<usize>,
     /// The webhook, with the bounds of its queue.
     pub webhook: Option<(Remote, BatchBounds)>,
+    /// How large an event for the webhook may be, in bytes; any size where it is none.
+    pub webhook_event_bytes_max: Option<usize>,
+}
+
+/// What of an event a backend takes.
+enum Fitting {
+    Full,
+    Short(Vec<u8>),
+    None,
+}
+
+/// An event that can be made shorter.
+pub(super) trait Tellable {
+    /// The event in full, or without the objects of request and answer.
+    fn event(&self, is_short: bool) -> Vec<u8>;
 }
 
 /// Makes events of requests.
@@ -39,6 +56,8 @@ pub struct Auditor {
     policy: Policy,
     log: Option<LogWriter>,
     webhook: Option<WebhookWriter>,
+    log_event_bytes_max: Option<usize>,
+    webhook_event_bytes_max: Option<usize>,
     metrics: AuditMetrics,
     kinds: ServedKinds,
     clock: Arc<dyn Clock>,
@@ -75,7 +94,16 @@ impl Auditor {
         let webhook = config.webhook.map(|(remote, bounds)| {
             WebhookWriter::start(remote, bounds, metrics.clone(), Arc::clone(&clock), tasks)
         });
-        Ok(Self { policy: config.policy, log, webhook, metrics, kinds, clock })
+        Ok(Self {
+            policy: config.policy,
+            log,
+            webhook,
+            log_event_bytes_max: config.log_event_bytes_max,
+            webhook_event_bytes_max: config.webhook_event_bytes_max,
+            metrics,
+            kinds,
+            clock,
+        })
     }
 
     /// Begins the trail of a request, where the policy wants one. `user` is the caller, none where nobody is
@@ -128,12 +156,8 @@ impl Auditor {
     ///
     /// # Errors
     /// 500 when the file does not take it.
-    pub(super) async fn tell(&self, event: Vec<u8>) -> Result<(), Status> {
-        self.metrics.events.inc();
-        if let Some(webhook) = &self.webhook {
-            webhook.tell(&event);
-        }
-        let Some(log) = &self.log else { return Ok(()) };
+    pub(super) async fn tell(&self, event: &impl Tellable) -> Result<(), Status> {
+        let Some((log, event)) = self.spread(event) else { return Ok(()) };
         log.tell(event).await.map_err(|_unwritten| {
             self.metrics.rejected.inc();
             Status::internal("failed to store audit event")
@@ -141,14 +165,49 @@ impl Auditor {
     }
 
     /// Hands over an event without waiting; what finds no room is counted as lost.
-    pub(super) fn tell_now(&self, event: Vec<u8>) {
-        self.metrics.events.inc();
-        if let Some(webhook) = &self.webhook {
-            webhook.tell(&event);
-        }
-        if let Some(log) = &self.log {
+    pub(super) fn tell_now(&self, event: &impl Tellable) {
+        if let Some((log, event)) = self.spread(event) {
             log.tell_now(event);
         }
+    }
+
+    /// Hands an event to the webhook; answers what the file is to get.
+    fn spread(&self, event: &impl Tellable) -> Option<(&LogWriter, Vec<u8>)> {
+        self.metrics.events.inc();
+        let full = event.event(false);
+        if let Some(webhook) = &self.webhook {
+            match self.fitting(&full, event, self.webhook_event_bytes_max, "webhook") {
+                Fitting::Full => webhook.tell(&full),
+                Fitting::Short(short) => webhook.tell(&short),
+                Fitting::None => {}
+            }
+        }
+        let log = self.log.as_ref()?;
+        match self.fitting(&full, event, self.log_event_bytes_max, "log") {
+            Fitting::Full => Some((log, full)),
+            Fitting::Short(short) => Some((log, short)),
+            Fitting::None => None,
+        }
+    }
+
+    /// As upstream: an event that is too large goes without its objects, and not at all where it still is.
+    fn fitting(
+        &self,
+        full: &[u8],
+        event: &impl Tellable,
+        bytes_max: Option<usize>,
+        backend: &str,
+    ) -> Fitting {
+        let fits = |text: &[u8]| bytes_max.is_none_or(|max| text.len() <= max);
+        if fits(full) {
+            return Fitting::Full;
+        }
+        let short = event.event(true);
+        if fits(&short) {
+            return Fitting::Short(short);
+        }
+        self.metrics.errors.with_label_values(&[backend]).inc();
+        Fitting::None
     }
 
     pub(super) fn kinds(&self) -> &ServedKinds {

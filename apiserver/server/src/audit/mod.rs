@@ -22,5 +22,5 @@ pub(crate) use body::{listened, observed};
 pub use log_file::{LogError, LogFile};
 pub(crate) use metrics::AuditMetrics;
 pub use policy::{Policy, PolicyError};
-pub(crate) use trail::{Trail, annotate, auditing, with_trail};
+pub(crate) use trail::{Trail, annotate, annotate_request, auditing, with_trail};
 pub use webhook::BatchBounds;

@@ -14,11 +14,14 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 use time::OffsetDateTime;
 
-use super::auditor::Auditor;
+use super::auditor::{Auditor, Tellable};
 use super::event::{Event, ObjectReference, ResponseStatus};
 use super::object;
 use super::policy::{Level, Stage, Told};
 use crate::types::UserInfo;
+
+/// Says that an event is not told in full.
+const TRUNCATED: &str = "audit.k8s.io/truncated";
 
 tokio::task_local! {
     static CURRENT: Arc<Trail>;
@@ -36,6 +39,18 @@ pub(crate) async fn with_trail<F: Future>(trail: Option<Arc<Trail>>, work: F) ->
 pub(crate) fn annotate(key: &str, value: impl FnOnce() -> String) {
     // Outside of an audited request there is nothing to note.
     CURRENT.try_with(|trail| trail.annotate(key, value())).unwrap_or_default();
+}
+
+/// As [`annotate`], for what is part of the request's body: only where that is told.
+pub(crate) fn annotate_request(key: &str, value: impl FnOnce() -> String) {
+    let tells = |trail: &Arc<Trail>| trail.told.level >= Level::Request;
+    CURRENT
+        .try_with(|trail| {
+            if tells(trail) {
+                trail.annotate(key, value());
+            }
+        })
+        .unwrap_or_default();
 }
 
 /// Whether the request that runs here is audited: for notes that are costly to find.
@@ -127,7 +142,7 @@ impl Trail {
     /// # Errors
     /// 500 when the event cannot be kept: then the request must not go on.
     pub(crate) async fn received(&self) -> Result<(), Status> {
-        self.send(Stage::RequestReceived, &mut Noted::default()).await
+        self.send(Stage::RequestReceived, &Noted::default()).await
     }
 
     /// The answer's head is known. For requests that are not long-running and whose answer is not told this is the end.
@@ -166,21 +181,27 @@ impl Trail {
 
     /// An event that nothing hangs on any more; a loss is counted.
     async fn stage(&self, stage: Stage) {
-        let mut noted = std::mem::take(&mut *self.noted.lock());
+        let noted = std::mem::take(&mut *self.noted.lock());
         // The log has told of a failure already.
-        drop(self.send(stage, &mut noted).await);
+        drop(self.send(stage, &noted).await);
         *self.noted.lock() = noted;
     }
 
-    async fn send(&self, stage: Stage, noted: &mut Noted) -> Result<(), Status> {
+    async fn send(&self, stage: Stage, noted: &Noted) -> Result<(), Status> {
         if self.told.omitted.has(stage) {
             return Ok(());
         }
-        self.auditor.tell(self.event(stage, noted)).await
+        let at = self.auditor.now();
+        self.auditor.tell(&Staged { trail: self, stage, noted, at }).await
     }
 
-    /// The event as JSON.
-    fn event(&self, stage: Stage, noted: &mut Noted) -> Vec<u8> {
+    /// The event as JSON; a short one has not the objects of request and answer.
+    fn event(&self, (stage, at): (Stage, OffsetDateTime), noted: &Noted, is_short: bool) -> Vec<u8> {
+        let mut cut = BTreeMap::new();
+        if is_short {
+            cut.clone_from(&noted.annotations);
+            cut.insert(TRUNCATED.into(), "true".to_owned());
+        }
         let mut reference = self.facts.object.clone();
         let sent = self.request_object(&noted.request_body);
         if let (Some(reference), Some(sent), Sent::Object) = (&mut reference, &sent, self.facts.body) {
@@ -202,11 +223,11 @@ impl Trail {
             user_agent: &self.facts.user_agent,
             object_ref: reference.as_ref(),
             response_status: noted.response.as_ref(),
-            request_object: sent.as_deref().filter(|_| self.told.level >= Level::Request),
-            response_object: answered.as_deref(),
+            request_object: sent.as_deref().filter(|_| self.told.level >= Level::Request && !is_short),
+            response_object: answered.as_deref().filter(|_| !is_short),
             request_received_timestamp: self.facts.received,
-            stage_timestamp: self.auditor.now(),
-            annotations: &noted.annotations,
+            stage_timestamp: at,
+            annotations: if is_short { &cut } else { &noted.annotations },
         };
         // Every part is text already, so this cannot fail; an empty line would say so.
         serde_json::to_vec(&event).unwrap_or_default()
@@ -229,6 +250,20 @@ impl Trail {
     }
 }
 
+/// A stage of a trail.
+struct Staged<'t> {
+    trail: &'t Trail,
+    stage: Stage,
+    noted: &'t Noted,
+    at: OffsetDateTime,
+}
+
+impl Tellable for Staged<'_> {
+    fn event(&self, is_short: bool) -> Vec<u8> {
+        self.trail.event((self.stage, self.at), self.noted, is_short)
+    }
+}
+
 impl Drop for Trail {
     /// A stream has ended, or a client went away.
     fn drop(&mut self) {
@@ -241,8 +276,8 @@ impl Drop for Trail {
             message: "Connection closed early".to_owned(),
             ..ResponseStatus::code(200)
         });
-        let event = self.event(Stage::ResponseComplete, &mut noted);
-        self.auditor.tell_now(event);
+        let at = self.auditor.now();
+        self.auditor.tell_now(&Staged { trail: self, stage: Stage::ResponseComplete, noted: &noted, at });
     }
 }
 

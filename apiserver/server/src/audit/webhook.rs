@@ -29,6 +29,8 @@ pub struct BatchBounds {
     pub buffer_size: usize,
     /// Events in one batch.
     pub size_max: usize,
+    /// Bytes of the events in one batch; any number where it is none.
+    pub bytes_max: Option<usize>,
     /// How long an event waits for others.
     pub wait_max: Duration,
     /// The wait after the first failed attempt.
@@ -40,6 +42,7 @@ impl Default for BatchBounds {
         Self {
             buffer_size: 10_000,
             size_max: 400,
+            bytes_max: None,
             wait_max: Duration::from_secs(30),
             initial_backoff: Duration::from_secs(10),
         }
@@ -85,14 +88,12 @@ struct Delivery {
 impl Delivery {
     async fn run(self, mut queue: mpsc::Receiver<Bytes>) {
         while let Some(batch) = self.gather(&mut queue).await {
-            self.deliver(&batch).await;
+            self.deliver_parts(&batch).await;
         }
         let flush = async {
             let mut batch = Vec::new();
             while queue.try_recv().map(|event| batch.push(event)).is_ok() {}
-            if !batch.is_empty() {
-                self.deliver(&batch).await;
-            }
+            self.deliver_parts(&batch).await;
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flush).await.is_err() {
             warn!("the audit webhook did not take the last events in time");
@@ -125,6 +126,15 @@ impl Delivery {
         }
     }
 
+    /// Delivers a batch in parts that are not too large.
+    async fn deliver_parts(&self, mut batch: &[Bytes]) {
+        while !batch.is_empty() {
+            let (part, rest) = batch.split_at(fitting(batch, self.bounds.bytes_max));
+            self.deliver(part).await;
+            batch = rest;
+        }
+    }
+
     async fn deliver(&self, batch: &[Bytes]) {
         let body = list_of(batch);
         let mut backoff = Backoff::new(self.bounds.initial_backoff, ATTEMPT_TIMEOUT);
@@ -151,6 +161,17 @@ impl Delivery {
     }
 }
 
+/// How many events of a batch, one at least, are together not too large.
+fn fitting(batch: &[Bytes], bytes_max: Option<usize>) -> usize {
+    let Some(bytes_max) = bytes_max else { return batch.len() };
+    let mut sum = 0;
+    let fits = |event: &&Bytes| -> bool {
+        sum += event.len();
+        sum <= bytes_max
+    };
+    batch.iter().take_while(fits).count().max(1)
+}
+
 /// An `EventList` of events that are JSON already.
 fn list_of(batch: &[Bytes]) -> Bytes {
     let mut body = BytesMut::with_capacity(batch.iter().map(|event| event.len() + 1).sum::<usize>() + 80);
@@ -163,4 +184,17 @@ fn list_of(batch: &[Bytes]) -> Bytes {
     }
     body.put_slice(b"]}");
     body.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_cut_where_it_becomes_too_large() {
+        let events: Vec<Bytes> = [40, 40, 40, 200].map(|length| Bytes::from(vec![b' '; length])).to_vec();
+        assert_eq!(fitting(&events, None), 4);
+        assert_eq!(fitting(&events, Some(100)), 2);
+        assert_eq!(fitting(&events[3..], Some(100)), 1, "one goes, however large");
+    }
 }

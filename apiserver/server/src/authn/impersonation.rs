@@ -153,7 +153,7 @@ impl Impersonation {
 ///
 /// # Errors
 /// 400 for headers that do not add up, 403 for a value that the caller may not take on.
-pub fn act_as(
+pub async fn act_as(
     headers: &HeaderMap,
     caller: &Identity,
     authorizer: &dyn Authorize,
@@ -162,7 +162,7 @@ pub fn act_as(
         return Ok(caller.clone());
     };
     for check in wanted.checks() {
-        let decision = authorizer.authorize(&caller.user, &check);
+        let decision = authorizer.authorize(&caller.user, &check).await;
         if !decision.is_allowed() {
             let why = forbidden::message(&caller.user, &check, decision.reason());
             return Err(Status::forbidden(&check.api_group, &check.resource, &check.name, why));
@@ -198,6 +198,7 @@ pub(super) fn unescape(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Decision, Verdict};
     use http::{HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -248,30 +249,30 @@ mod tests {
         );
     }
 
-    #[test]
-    fn acting_as_somebody_needs_the_right() {
+    #[tokio::test]
+    async fn acting_as_somebody_needs_the_right() {
         struct Only(&'static str);
         impl Authorize for Only {
-            fn authorize(&self, _user: &UserInfo, attributes: &Attributes) -> crate::types::Decision {
-                if attributes.resource == self.0 {
-                    crate::types::Decision::Allow(String::new())
+            fn ask<'a>(&'a self, _user: &'a UserInfo, attributes: &'a Attributes) -> Verdict<'a> {
+                Verdict::Now(if attributes.resource == self.0 {
+                    Decision::Allow(String::new())
                 } else {
-                    crate::types::Decision::NoOpinion(String::new())
-                }
+                    Decision::NoOpinion(String::new())
+                })
             }
         }
         let caller = Identity { user: UserInfo::new("joe", ["staff"]), ..Identity::default() };
         let both = headers(&[("Impersonate-User", "jane"), ("Impersonate-Group", "system:masters")]);
-        let refused = act_as(&both, &caller, &Only("users")).unwrap_err();
+        let refused = act_as(&both, &caller, &Only("users")).await.unwrap_err();
         assert_eq!(refused.code, 403);
         assert_eq!(
             refused.message,
             r#"groups "system:masters" is forbidden: User "joe" cannot impersonate resource "groups" in API group "" at the cluster scope"#
         );
         let alone = headers(&[("Impersonate-Uid", "1")]);
-        assert_eq!(act_as(&alone, &caller, &Only("users")).unwrap_err().code, 400);
+        assert_eq!(act_as(&alone, &caller, &Only("users")).await.unwrap_err().code, 400);
         let one = headers(&[("Impersonate-User", "jane")]);
-        let identity = act_as(&one, &caller, &Only("users")).unwrap();
+        let identity = act_as(&one, &caller, &Only("users")).await.unwrap();
         assert_eq!(identity.user.name, "jane");
         assert_eq!(identity.impersonator.unwrap().name, "joe");
     }

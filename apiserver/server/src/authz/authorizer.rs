@@ -1,25 +1,56 @@
-//! The authorizer: `system:masters` first, then what nodes may, then RBAC.
+//! The authorizer: `system:masters` first, then the configured ones in their order (what nodes may, and RBAC, where nothing
+//! says otherwise).
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 
 use super::index::RbacIndex;
 use super::node::NodeAuthorizer;
+use super::webhook::WebhookAuthorizer;
 use crate::authn::user::MASTERS;
-use crate::types::{Attributes, Authorize, Decision, UserInfo};
+use crate::types::{Attributes, Authorize, Decision, UserInfo, Verdict};
 
-/// Answers access questions from the newest [`RbacIndex`].
-#[derive(Debug, Clone, Default)]
+/// Answers access questions: RBAC from the newest [`RbacIndex`].
+#[derive(Debug, Clone)]
 pub struct Authorizer {
     index: Arc<ArcSwap<RbacIndex>>,
-    nodes: Option<Arc<NodeAuthorizer>>,
+    chain: Arc<[Link]>,
+}
+
+/// One authorizer of the chain.
+#[derive(Debug)]
+pub enum Link {
+    /// Allows everything.
+    AlwaysAllow,
+    /// Refuses everything.
+    AlwaysDeny,
+    /// What node agents may.
+    Node(NodeAuthorizer),
+    /// Roles and their bindings.
+    Rbac,
+    /// Another server.
+    Webhook(Box<WebhookAuthorizer>),
+}
+
+/// What the links so far have to say where none of them decides.
+#[derive(Default)]
+struct Undecided {
+    reasons: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl Default for Authorizer {
+    fn default() -> Self {
+        Self::new(vec![Link::Rbac])
+    }
 }
 
 impl Authorizer {
-    /// An authorizer that asks `nodes` before its still empty index.
-    pub fn with_nodes(nodes: NodeAuthorizer) -> Self {
-        Self { index: Arc::default(), nodes: Some(Arc::new(nodes)) }
+    /// An authorizer that asks `chain` in its order, with a still empty index.
+    pub fn new(chain: Vec<Link>) -> Self {
+        Self { index: Arc::default(), chain: chain.into() }
     }
 
     /// The index as it is now.
@@ -31,23 +62,92 @@ impl Authorizer {
     pub fn replace(&self, index: RbacIndex) {
         self.index.store(Arc::new(index));
     }
+
+    /// Whether a link cannot say beforehand what somebody may.
+    pub fn has_webhook(&self) -> bool {
+        self.chain.iter().any(|link| matches!(link, Link::Webhook(_)))
+    }
+
+    /// Goes on from the link at `from`.
+    fn walk<'a>(
+        &'a self,
+        user: &'a UserInfo,
+        asked: &'a Attributes,
+        from: usize,
+        mut so_far: Undecided,
+    ) -> Verdict<'a> {
+        for (at, link) in self.chain.iter().enumerate().skip(from) {
+            let decision = match link {
+                Link::AlwaysAllow => Decision::Allow(String::new()),
+                Link::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+                Link::Node(nodes) => nodes.authorize(user, asked),
+                Link::Rbac => decide(&self.index.load(), user, asked),
+                Link::Webhook(webhook) => match webhook.ask(user, asked) {
+                    Verdict::Now(decision) => decision,
+                    Verdict::Later(answer) => {
+                        return Verdict::Later(self.wait(answer, user, asked, (at + 1, so_far)));
+                    }
+                },
+            };
+            if let Some(decision) = so_far.take(decision) {
+                return Verdict::Now(decision);
+            }
+        }
+        Verdict::Now(so_far.into_decision())
+    }
+
+    fn wait<'a>(
+        &'a self,
+        answer: BoxFuture<'a, Decision>,
+        user: &'a UserInfo,
+        asked: &'a Attributes,
+        (next, mut so_far): (usize, Undecided),
+    ) -> BoxFuture<'a, Decision> {
+        Box::pin(async move {
+            if let Some(decision) = so_far.take(answer.await) {
+                return decision;
+            }
+            match self.walk(user, asked, next, so_far) {
+                Verdict::Now(decision) => decision,
+                Verdict::Later(decision) => decision.await,
+            }
+        })
+    }
+}
+
+impl Undecided {
+    /// Takes in what a link says; a decision ends the walk.
+    fn take(&mut self, said: Decision) -> Option<Decision> {
+        match said {
+            Decision::Allow(_) | Decision::Deny(_) | Decision::Failed { denies: true, .. } => Some(said),
+            Decision::Failed { error, .. } => {
+                self.errors.push(error);
+                None
+            }
+            Decision::NoOpinion(reason) => {
+                if !reason.is_empty() {
+                    self.reasons.push(reason);
+                }
+                None
+            }
+        }
+    }
+
+    fn into_decision(self) -> Decision {
+        match self.errors.as_slice() {
+            [] => Decision::NoOpinion(self.reasons.join("\n")),
+            [one] => Decision::Failed { error: one.clone(), denies: false },
+            many => Decision::Failed { error: format!("[{}]", many.join(", ")), denies: false },
+        }
+    }
 }
 
 impl Authorize for Authorizer {
-    fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Decision {
+    fn ask<'a>(&'a self, user: &'a UserInfo, attributes: &'a Attributes) -> Verdict<'a> {
         if user.in_group(MASTERS) {
-            return Decision::Allow(String::new());
+            return Verdict::Now(Decision::Allow(String::new()));
         }
-        let node = self.nodes.as_ref().map(|nodes| nodes.authorize(user, attributes));
-        match (node, decide(&self.index.load(), user, attributes)) {
-            (Some(node), _) if node.is_allowed() => node,
-            (Some(node), Decision::NoOpinion(rbac)) => {
-                let reasons = [node.reason(), rbac.as_str()];
-                let given: Vec<&str> = reasons.into_iter().filter(|reason| !reason.is_empty()).collect();
-                Decision::NoOpinion(given.join("\n"))
-            }
-            (_, rbac) => rbac,
-        }
+        self.walk(user, attributes, 0, Undecided::default())
     }
 }
 

@@ -105,7 +105,10 @@ fn decisions_are_those_of_the_golden() {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let (user, attributes) = (user(words[0]), attributes(&words[1..]));
-        let answer = match authorizer.authorize(&user, &attributes) {
+        let Verdict::Now(decision) = authorizer.ask(&user, &attributes) else {
+            panic!("nothing to wait for")
+        };
+        let answer = match decision {
             Decision::Allow(reason) => format!("  allow {reason}"),
             decision => format!("  no {}", forbidden::message(&user, &attributes, decision.reason())),
         };

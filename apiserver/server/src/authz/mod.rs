@@ -12,7 +12,8 @@ pub mod forbidden;
 pub mod index;
 pub mod node;
 pub mod rule;
+pub mod webhook;
 
-pub use authorizer::Authorizer;
+pub use authorizer::{Authorizer, Link};
 pub use index::{Binding, RbacIndex, RoleRef, Scope, Subject, SubjectKind};
 pub use rule::PolicyRule;

@@ -17,9 +17,11 @@ use super::flow_objects::FlowObjects;
 use super::kubernetes_service::KubernetesService;
 use super::policy::{default_policy, node_rules};
 use super::policy_text::PolicyTextError;
+use super::policy_types;
 use super::rbac::reconcile;
 use super::seed::Seeder;
 use crate::admission::certificates::Certificates;
+use crate::admission::chain::Named;
 use crate::admission::claim_resize::ClaimResize;
 use crate::admission::default_class::DefaultClass;
 use crate::admission::default_tolerations::DefaultTolerations;
@@ -27,6 +29,7 @@ use crate::admission::limit_ranger::LimitRanger;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::node_taint::NodeTaint;
+use crate::admission::pod_resize::PodResize;
 use crate::admission::pod_security::PodSecurity;
 use crate::admission::policy::{MutatingPolicies, ValidatingPolicies};
 use crate::admission::priority::Priority;
@@ -35,6 +38,8 @@ use crate::admission::resource_quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccountStep;
 use crate::admission::signing_requests::SigningRequests;
+use crate::admission::storage_protection::StorageProtection;
+use crate::admission::topology_labels::TopologyLabels;
 use crate::admission::webhook::{MutatingWebhooks, ValidatingWebhooks};
 use crate::admission::{Chain, Step};
 use crate::aggregation::{AGGREGATOR, Availability, FrontDoor};
@@ -47,10 +52,11 @@ use crate::authn::service_account::CachedObjects;
 use crate::authn::token::KeyError;
 use crate::authn::webhook_token::WebhookTokens;
 use crate::authn::{Authenticator, AuthenticatorConfig, SigningKeys, TokenIssuer};
-use crate::authz::Authorizer;
 use crate::authz::aggregator::Aggregator;
 use crate::authz::feed::PolicyFeed;
 use crate::authz::node::NodeAuthorizer;
+use crate::authz::webhook::{AuthorizationMetrics, Mode, WebhookAuthorizer};
+use crate::authz::{Authorizer, Link};
 use crate::callout::Caller;
 use crate::config::ServerConfig;
 use crate::extensions::{CustomKinds, WebhookConverter};
@@ -134,7 +140,7 @@ pub fn assemble(
     registry: &Registry,
     tasks: &Tasks,
 ) -> Result<(Assembly, Gates), AssembleError> {
-    let authorizer = Authorizer::with_nodes(NodeAuthorizer::new(registry.clone(), node_rules()?));
+    let authorizer = authorizer(config, registry, tasks)?;
     let tokens = Arc::new(issuer(config)?);
     let authenticator = Arc::new(authenticator(config, registry, &tokens, tasks)?);
     let allocator = Arc::new(ServiceAllocator::new(AllocatorConfig {
@@ -147,12 +153,14 @@ pub fn assemble(
     let converter = WebhookConverter::new(caller.clone(), Arc::clone(&config.randomness));
     registry.set_converter(Arc::new(converter));
     let mut steps = in_tree(config, registry, &authorizer);
-    steps.extend(webhooks(config, registry, caller)?);
-    steps.push(Arc::new(ResourceQuota::new(registry.clone(), mainstay_apiserver_kinds::all())));
+    let asked: Arc<dyn Authorize> = Arc::new(authorizer.clone());
+    steps.extend(webhooks(config, registry, caller, &asked)?);
+    let quota = ResourceQuota::new(registry.clone(), mainstay_apiserver_kinds::all());
+    steps.push(("ResourceQuota", Arc::new(quota)));
     // Upstream has these three in the storage layer, after admission.
-    steps.push(Arc::new(SigningRequests::new(Arc::clone(&config.clock))));
-    steps.push(Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone())));
-    steps.push(Arc::clone(&allocator) as Arc<dyn Step>);
+    steps.push(("signing requests", Arc::new(SigningRequests::new(Arc::clone(&config.clock)))));
+    steps.push(("RBAC escalation", Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone()))));
+    steps.push(("service addresses", Arc::clone(&allocator) as Arc<dyn Step>));
     let admission: Arc<dyn Admit> = Arc::new(Chain::new(steps));
     let writer = Writer::new(
         registry.clone(),
@@ -201,7 +209,7 @@ impl Gates {
         self.flow_objects().ensure().await?;
         self.kubernetes(server).reconcile(&self.seeder).await?;
         self.trust.publish(&self.seeder).await?;
-        self.seeder.registry().fresh().await?;
+        self.seeder.registry().fresh().await;
         self.custom_kinds.load().await?;
         Ok(PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?)
     }
@@ -209,7 +217,7 @@ impl Gates {
     async fn aggregate(&self) -> Result<(), SeedError> {
         let aggregator = Aggregator::new(self.seeder.registry().clone());
         for _pass in 0..AGGREGATION_PASSES {
-            self.seeder.registry().fresh().await?;
+            self.seeder.registry().fresh().await;
             if aggregator.reconcile().await? == 0 {
                 break;
             }
@@ -233,6 +241,7 @@ impl Gates {
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
         tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
         tasks.spawn("flow-objects", logged(self.flow_objects().keep(stop.clone())));
+        tasks.spawn("policy-types", logged(policy_types::keep(self.seeder.clone(), stop.clone())));
         tasks.spawn("custom-resources", self.custom_kinds.run(stop.clone()));
         tasks.spawn("api-services", logged(self.availability.run(stop.clone())));
         tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));
@@ -283,6 +292,7 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
     let body_bytes_max = config.limits.body_bytes_max;
     let binding = Arc::new(PodBinding {
         registry: parts.registry.clone(),
+        admission: Arc::clone(parts.admission),
         clock: Arc::clone(&config.clock),
         body_bytes_max,
     });
@@ -310,53 +320,62 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
     ]
 }
 
-/// The steps of the server's own, in upstream's order.
-fn in_tree(config: &ServerConfig, registry: &Registry, authorizer: &Authorizer) -> Vec<Arc<dyn Step>> {
+/// The steps of the server's own.
+fn in_tree(config: &ServerConfig, registry: &Registry, authorizer: &Authorizer) -> Vec<Named> {
+    let pod_security = PodSecurity::new(registry.clone(), config.admission.pod_security.clone());
+    let service_account = ServiceAccountStep::new(registry.clone(), Arc::clone(&config.randomness));
     vec![
-        Arc::new(NamespaceLifecycle::new(registry.clone())),
-        Arc::new(LimitRanger::new(registry.clone())),
-        Arc::new(ServiceAccountStep::new(registry.clone(), Arc::clone(&config.randomness))),
-        Arc::new(NodeRestriction::new(registry.clone())),
-        Arc::new(NodeTaint),
-        Arc::new(PodSecurity::new(registry.clone(), config.admission.pod_security.clone())),
-        Arc::new(Priority::new(registry.clone())),
-        Arc::new(DefaultTolerations),
-        Arc::new(DefaultClass::new(registry.clone())),
-        Arc::new(ClaimResize::new(registry.clone())),
-        Arc::new(RuntimeClass::new(registry.clone())),
-        Arc::new(Certificates::new(Arc::new(authorizer.clone()))),
+        ("NamespaceLifecycle", Arc::new(NamespaceLifecycle::new(registry.clone()))),
+        ("LimitRanger", Arc::new(LimitRanger::new(registry.clone()))),
+        ("ServiceAccount", Arc::new(service_account)),
+        ("NodeRestriction", Arc::new(NodeRestriction::new(registry.clone()))),
+        ("TaintNodesByCondition", Arc::new(NodeTaint)),
+        ("PodSecurity", Arc::new(pod_security)),
+        ("Priority", Arc::new(Priority::new(registry.clone()))),
+        ("DefaultTolerationSeconds", Arc::new(DefaultTolerations)),
+        // With DefaultIngressClass.
+        ("DefaultStorageClass", Arc::new(DefaultClass::new(registry.clone()))),
+        ("StorageObjectInUseProtection", Arc::new(StorageProtection)),
+        ("PersistentVolumeClaimResize", Arc::new(ClaimResize::new(registry.clone()))),
+        ("RuntimeClass", Arc::new(RuntimeClass::new(registry.clone()))),
+        // With CertificateSigning, ClusterTrustBundleAttest and CertificateSubjectRestriction.
+        ("CertificateApproval", Arc::new(Certificates::new(Arc::new(authorizer.clone())))),
+        ("PodTopologyLabels", Arc::new(TopologyLabels::new(registry.clone()))),
+        ("PodResizeValidator", Arc::new(PodResize::new(registry.clone()))),
     ]
 }
 
-/// The steps of policies and webhooks, in upstream's order, where their configurations are served.
+/// The steps of policies and webhooks, where their configurations are served.
 fn webhooks(
     config: &ServerConfig,
     registry: &Registry,
     caller: Caller,
-) -> Result<Vec<Arc<dyn Step>>, AssembleError> {
+    authorizer: &Arc<dyn Authorize>,
+) -> Result<Vec<Named>, AssembleError> {
     let failed = |status: Status| AssembleError::Webhooks(status.message);
     let configurations = |plural| by_gvr("admissionregistration.k8s.io", "v1", plural);
-    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    let mut steps: Vec<Named> = Vec::new();
     if let (Some(policies), Some(bindings)) =
         (configurations("mutatingadmissionpolicies"), configurations("mutatingadmissionpolicybindings"))
     {
-        steps.push(Arc::new(MutatingPolicies::new(registry, policies, bindings).map_err(failed)?));
+        let step = MutatingPolicies::new(registry, policies, bindings, Arc::clone(authorizer));
+        steps.push(("MutatingAdmissionPolicy", Arc::new(step.map_err(failed)?)));
     }
     if let Some(kind) = configurations("mutatingwebhookconfigurations") {
-        let randomness = Arc::clone(&config.randomness);
-        let step = MutatingWebhooks::new(registry, kind, caller.clone(), randomness);
-        steps.push(Arc::new(step.map_err(failed)?));
+        let with = (Arc::clone(&config.randomness), Arc::clone(authorizer));
+        let step = MutatingWebhooks::new(registry, kind, caller.clone(), with);
+        steps.push(("MutatingAdmissionWebhook", Arc::new(step.map_err(failed)?)));
     }
-    // In upstream's order: policies before webhooks.
     if let (Some(policies), Some(bindings)) =
         (configurations("validatingadmissionpolicies"), configurations("validatingadmissionpolicybindings"))
     {
-        steps.push(Arc::new(ValidatingPolicies::new(registry, policies, bindings).map_err(failed)?));
+        let step = ValidatingPolicies::new(registry, policies, bindings, Arc::clone(authorizer));
+        steps.push(("ValidatingAdmissionPolicy", Arc::new(step.map_err(failed)?)));
     }
     if let Some(kind) = configurations("validatingwebhookconfigurations") {
-        let randomness = Arc::clone(&config.randomness);
-        let step = ValidatingWebhooks::new(registry, kind, caller, randomness);
-        steps.push(Arc::new(step.map_err(failed)?));
+        let with = (Arc::clone(&config.randomness), Arc::clone(authorizer));
+        let step = ValidatingWebhooks::new(registry, kind, caller, with);
+        steps.push(("ValidatingAdmissionWebhook", Arc::new(step.map_err(failed)?)));
     }
     Ok(steps)
 }
@@ -371,6 +390,36 @@ fn issuer(config: &ServerConfig) -> Result<TokenIssuer, AssembleError> {
         audiences,
         keys: SigningKeys::new(&keys.signing_key_pem, &older)?,
     })
+}
+
+fn authorizer(
+    config: &ServerConfig,
+    registry: &Registry,
+    tasks: &Tasks,
+) -> Result<Authorizer, AssembleError> {
+    let failed = |error: prometheus::Error| AssembleError::Webhooks(error.to_string());
+    let mut metrics = None;
+    let mut chain = Vec::new();
+    for mode in &config.authorization.modes {
+        chain.push(match mode {
+            Mode::AlwaysAllow => Link::AlwaysAllow,
+            Mode::AlwaysDeny => Link::AlwaysDeny,
+            Mode::Node => Link::Node(NodeAuthorizer::new(registry.clone(), node_rules()?)),
+            Mode::Rbac => Link::Rbac,
+            Mode::Webhook(webhook) => {
+                let metrics = if let Some(metrics) = &metrics {
+                    AuthorizationMetrics::clone(metrics)
+                } else {
+                    let new = AuthorizationMetrics::register(&config.metrics).map_err(failed)?;
+                    metrics.insert(new).clone()
+                };
+                let caller = outbound::Caller::new(webhook.remote.clone(), tasks.clone());
+                let clock = Arc::clone(&config.clock);
+                Link::Webhook(Box::new(WebhookAuthorizer::new((**webhook).clone(), caller, clock, metrics)))
+            }
+        });
+    }
+    Ok(Authorizer::new(chain))
 }
 
 fn authenticator(

@@ -6,6 +6,7 @@ pub mod flow_objects;
 pub mod kubernetes_service;
 pub mod policy;
 pub mod policy_text;
+pub mod policy_types;
 pub mod rbac;
 pub mod seed;
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_store::{EventKind, KeyValue, RangeRequest, Revision, WatchBatch, WatchError};
+use mainstay_store::{
+    EventKind, KeyValue, RangeError, RangeRequest, Revision, Store, WatchBatch, WatchError, WatchRequest,
+};
 use prometheus::IntCounterVec;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -14,29 +16,26 @@ use tracing::{error, info, warn};
 
 use super::resource::{Change, Loaded};
 use super::{CacheMap, Cached, Caches, Progress, ResourceCache, RingBounds};
-use crate::backing::{Backing, BackingError};
 use crate::encryption::Vault;
 use crate::registry::{ROOT, object_name};
 
 /// Changes of the set of caches that wait for the feed.
 const ORDERS_MAX: usize = 16;
-/// The pause before a store that does not answer is asked again.
-const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why the feed ended; the server cannot go on without it.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The first range, or one after a compaction, failed.
     #[error("loading stored objects")]
-    Load(#[source] BackingError),
+    Load(#[source] RangeError),
     /// The watch failed.
     #[error("following the store")]
-    Follow(#[source] BackingError),
+    Follow(#[source] WatchError),
 }
 
 /// The caches by storage prefix, and what fills them.
 pub struct Feed {
-    store: Backing,
+    store: Store,
     caches: Caches,
     bounds: RingBounds,
     progress: Progress,
@@ -93,7 +92,7 @@ impl FeedDoor {
 impl Feed {
     /// Empty caches for every stored kind of `kinds`. `undecodable` counts objects that cannot be shown, by resource.
     pub fn new(
-        store: Backing,
+        store: Store,
         kinds: &[&'static Kind],
         bounds: RingBounds,
         undecodable: IntCounterVec,
@@ -136,36 +135,19 @@ impl Feed {
     /// [`FeedError`] when the store gives up.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), FeedError> {
         loop {
-            let end = tokio::select! {
+            let revision = self.load().await?;
+            tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                end = self.load_and_follow() => end,
-            };
-            match &end {
-                FeedError::Load(error) | FeedError::Follow(error) if error.is_compacted() => {
-                    warn!(%error, "the cache fell behind compaction and loads anew");
-                }
-                FeedError::Load(error) if error.is_passing() => {
-                    warn!(%error, "stored objects cannot be loaded; it is tried again");
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(RETRY) => {}
+                end = self.follow(revision) => match end {
+                    FeedError::Follow(WatchError::Compacted { floor })
+                    | FeedError::Load(RangeError::Compacted { floor, .. }) => {
+                        warn!(%floor, "the cache fell behind compaction and loads anew");
                     }
-                }
-                FeedError::Follow(BackingError::Watch(WatchError::Closed)) if stop.is_cancelled() => {
-                    return Ok(());
-                }
-                _ => return Err(end),
+                    FeedError::Follow(WatchError::Closed) if stop.is_cancelled() => return Ok(()),
+                    other => return Err(other),
+                },
             }
-        }
-    }
-
-    /// Ends only when following does.
-    async fn load_and_follow(&mut self) -> FeedError {
-        match self.load().await {
-            Ok(revision) => self.follow(revision).await,
-            Err(error) => error,
         }
     }
 
@@ -191,7 +173,7 @@ impl Feed {
             }
         }
         if revision == Revision(0) {
-            revision = self.store.revision().await.map_err(FeedError::Load)?;
+            revision = self.store.revision();
         }
         let count: usize = loaded.values().map(|loaded| loaded.objects.len()).sum();
         for (prefix, cache) in map.iter() {
@@ -203,7 +185,10 @@ impl Feed {
     }
 
     async fn follow(&mut self, loaded: Revision) -> FeedError {
-        let mut changes = self.store.follow(loaded.next()).await;
+        // Everything, not only our root: then every revision shows up here and consistent reads never wait for more.
+        let request =
+            WatchRequest { progress: true, ..WatchRequest::prefix(Bytes::new()).starting_at(loaded.next()) };
+        let mut watch = self.store.watch(request).await;
         loop {
             // The feed holds a sender itself, so orders never end; both sides lose nothing when they are dropped early.
             tokio::select! {
@@ -213,7 +198,7 @@ impl Feed {
                         return FeedError::Load(error);
                     }
                 }
-                batch = changes.next() => match batch {
+                batch = watch.next() => match batch {
                     Ok(batch) => {
                         self.vault.unlock(batch.events.iter().map(|event| &event.kv.value)).await;
                         self.apply(&batch);
@@ -225,7 +210,7 @@ impl Feed {
     }
 
     /// Runs between two batches, so that a new cache is loaded at exactly the revision where the batches go on.
-    async fn carry_out(&self, order: Order) -> Result<(), BackingError> {
+    async fn carry_out(&self, order: Order) -> Result<(), RangeError> {
         let done = match order {
             Order::Open { kind, done } => {
                 self.open(kind).await?;
@@ -244,16 +229,10 @@ impl Feed {
         Ok(())
     }
 
-    async fn open(&self, kind: &'static Kind) -> Result<(), BackingError> {
+    async fn open(&self, kind: &'static Kind) -> Result<(), RangeError> {
         let Some(prefix) = kind.storage.as_ref().map(|storage| storage.prefix) else { return Ok(()) };
         let revision = self.progress.current();
-        let objects = loop {
-            match self.read(kind, prefix, revision).await {
-                // Nothing else arrives meanwhile either.
-                Err(error) if error.is_passing() => tokio::time::sleep(RETRY).await,
-                read => break read?,
-            }
-        };
+        let objects = self.read(kind, prefix, revision).await?;
         match self.caches.get(prefix) {
             Some(cache) if std::ptr::eq(cache.kind, kind) => cache.renew(objects),
             older => {
@@ -274,7 +253,7 @@ impl Feed {
         kind: &'static Kind,
         prefix: &str,
         revision: Revision,
-    ) -> Result<Loaded, BackingError> {
+    ) -> Result<Loaded, RangeError> {
         let range = RangeRequest::prefix(Bytes::from(format!("{ROOT}{prefix}/")));
         let range = RangeRequest { revision: Some(revision).filter(|r| *r > Revision(0)), ..range };
         let mut objects = Loaded::default();

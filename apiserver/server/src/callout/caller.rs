@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::callee::{Callee, Place};
 use super::service::service_address;
+use crate::outbound::machine_roots;
 use crate::registry::Registry;
 
 /// The longest answer that is read.
@@ -153,6 +154,10 @@ impl Caller {
         for certificate in CertificateDer::pem_slice_iter(&hook.ca_pem) {
             let certificate = certificate.map_err(|error| format!("caBundle: {error}"))?;
             roots.add(certificate).map_err(|error| format!("caBundle: {error}"))?;
+        }
+        if hook.ca_pem.is_empty() {
+            // As upstream: without a bundle the machine's own authorities count.
+            roots = machine_roots().clone();
         }
         if roots.is_empty() {
             return Err(

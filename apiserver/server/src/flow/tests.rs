@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+
 use mainstay_apiserver_kinds::{bootstrap_flow_schemas, bootstrap_priority_levels};
 
 use super::control::FlowControl;
@@ -192,4 +194,23 @@ async fn a_wait_has_an_end_and_is_counted() {
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     let line = r#"apiserver_flowcontrol_rejected_requests_total{flow_schema="global-default",priority_level="global-default",reason="time-out"} 1"#;
     assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn a_seat_that_is_free_costs_little() {
+    let control = FlowControl::new(600, metrics());
+    control.replan(&bootstrap_flow_schemas(), &bootstrap_priority_levels());
+    // The last schema but one: all others are looked at first.
+    let (jane, pods) = (user("jane", &["dev", "system:authenticated"]), resource("get", "", "pods", "x"));
+    let rounds = 20_000_u32;
+    let clock = mainstay_base::lifecycle::SystemClock;
+    let began = mainstay_base::lifecycle::Clock::now(&clock);
+    for _round in 0..rounds {
+        let flow = control.classify(&jane, &pods).unwrap();
+        let seat = control.seat(&flow, (&jane, &pods), 1, Duration::from_secs(15)).now_or_never();
+        assert!(seat.flatten().is_some());
+    }
+    let each = mainstay_base::lifecycle::Clock::now(&clock).saturating_duration_since(began) / rounds;
+    println!("{each:?} a request, not optimised");
+    assert!(each < Duration::from_micros(50), "{each:?}");
 }

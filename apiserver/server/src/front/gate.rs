@@ -144,7 +144,7 @@ async fn permitted(
         }
     };
     let trail = head.slot.begin(core, &asked, &parts, &caller).await?;
-    let identity = impersonation::act_as(&parts.headers, &caller, &*core.authorizer)?;
+    let identity = impersonation::act_as(&parts.headers, &caller, &*core.authorizer).await?;
     if let Some(trail) = &trail {
         if identity.impersonator.is_some() {
             trail.impersonates(&identity.user);
@@ -167,8 +167,9 @@ async fn permitted(
         Err(NoRoom::Level(seconds)) => return Ok(turned_away(seconds)),
         Err(NoRoom::Refused(status)) => return Err(status),
     };
-    let allowed = async { authorize(core, &identity, info, &attributes) };
-    audit::with_trail(trail.clone(), allowed).await?;
+    let allowed = authorize(core, &identity, info, &attributes);
+    let allowed = audit::with_trail(trail.clone(), allowed);
+    tokio::time::timeout(limit, allowed).await.unwrap_or_else(|_elapsed| Err(too_late(core)))?;
     let seat = if long_running { permit.seat.take().map(Arc::new) } else { None };
     let context = RequestContext {
         headers: Arc::new(request.headers().clone()),
@@ -199,11 +200,13 @@ async fn permitted(
             Ok(response.map(|body| held(body, permit)))
         }
         Ok(result) => result,
-        Err(_elapsed) => {
-            core.metrics.terminations.with_label_values(&["504"]).inc();
-            Err(Status::timeout("request did not complete within the allotted timeout", 0))
-        }
+        Err(_elapsed) => Err(too_late(core)),
     }
+}
+
+fn too_late(core: &Core) -> Status {
+    core.metrics.terminations.with_label_values(&["504"]).inc();
+    Status::timeout("request did not complete within the allotted timeout", 0)
 }
 
 /// The time that an answer may take.
@@ -237,13 +240,13 @@ async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -
     }
 }
 
-fn authorize(
+async fn authorize(
     core: &Core,
     identity: &Identity,
     info: &RequestInfo,
     attributes: &Attributes,
 ) -> Result<(), Status> {
-    match core.authorizer.authorize(&identity.user, attributes) {
+    match core.authorizer.authorize(&identity.user, attributes).await {
         Decision::Allow(reason) => {
             audit::annotate(DECISION, || "allow".to_owned());
             audit::annotate(REASON, || reason);
@@ -254,6 +257,10 @@ fn authorize(
             audit::annotate(REASON, || reason.clone());
             let why = forbidden::message(&identity.user, attributes, &reason);
             Err(Status::forbidden(&info.api_group, &info.resource, &info.name, why))
+        }
+        Decision::Failed { error, .. } => {
+            audit::annotate(REASON, || "internal error".to_owned());
+            Err(Status::internal(format!("Internal Server Error: {:?}: {error}", info.path.as_str())))
         }
     }
 }

@@ -90,9 +90,10 @@ pub(super) async fn object(call: &Call<'_>, target: Target<'_>, body: Body) -> R
         request.owner = FieldOwner::Stated { creates: true };
     }
     let mut warnings = Vec::new();
+    let may_create = if patch_type == PatchType::Apply { check_create(call).await } else { Ok(()) };
     let change = |old: &Value| {
         let (object, found) = if patch_type == PatchType::Apply {
-            let object = applied(call, target, &patch, &options, old)?;
+            let object = applied(call, (target, &may_create), &patch, &options, old)?;
             let mut applied = DecodedObject { object, warnings: patch.warnings.clone() };
             prune_unknown(call.kind, &mut applied, options.strictness)
                 .map_err(|error| Status::bad_request(format!("error strict decoding patch: {error}")))?;
@@ -109,10 +110,22 @@ pub(super) async fn object(call: &Call<'_>, target: Target<'_>, body: Body) -> R
     update::respond(call, accepted, &outcome, &warnings)
 }
 
+/// Whether the caller may create what an apply names.
+async fn check_create(call: &Call<'_>) -> Result<(), Status> {
+    let mut attributes = call.info().attributes();
+    attributes.verb = "create".into();
+    let decision = call.core.authorizer.authorize(call.context.user(), &attributes).await;
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    let why = forbidden::message(call.context.user(), &attributes, decision.reason());
+    Err(Status::forbidden(call.kind.group, call.kind.plural, &call.info().name, why))
+}
+
 /// What an apply makes of the stored object, or of nothing; creating needs the right to create.
 fn applied(
     call: &Call<'_>,
-    target: Target<'_>,
+    (target, may_create): (Target<'_>, &Result<(), Status>),
     patch: &Patch,
     options: &WriteOptions,
     old: &Value,
@@ -121,13 +134,7 @@ fn applied(
     if !old.is_null() {
         return pipeline::apply(call.kind, target, old, &patch.value, author, options.force);
     }
-    let mut attributes = call.info().attributes();
-    attributes.verb = "create".into();
-    let decision = call.core.authorizer.authorize(call.context.user(), &attributes);
-    if !decision.is_allowed() {
-        let why = forbidden::message(call.context.user(), &attributes, decision.reason());
-        return Err(Status::forbidden(call.kind.group, call.kind.plural, &call.info().name, why));
-    }
+    may_create.clone()?;
     let object = pipeline::apply(call.kind, target, &Value::map(), &patch.value, author, options.force)?;
     let uid = Meta(&object).uid();
     if !uid.is_empty() {

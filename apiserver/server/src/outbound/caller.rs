@@ -1,6 +1,6 @@
 //! [`Caller`]: one request to a [`Remote`], over connections that are kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -182,6 +182,16 @@ impl Caller {
     }
 }
 
+/// The authorities that the machine trusts, read once.
+pub(crate) fn machine_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    })
+}
+
 fn client_config(remote: &Remote) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match &remote.ca_pem {
@@ -191,9 +201,7 @@ fn client_config(remote: &Remote) -> Result<ClientConfig, String> {
                 roots.add(certificate).map_err(|error| format!("certificate authority: {error}"))?;
             }
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+        None => roots = machine_roots().clone(),
     }
     if roots.is_empty() {
         return Err("tls: failed to verify certificate: no certificate authority is known".to_owned());

@@ -7,6 +7,7 @@ mod caller;
 mod kubeconfig;
 mod remote;
 
+pub(crate) use caller::machine_roots;
 pub use caller::{CallError, Caller};
 pub use kubeconfig::{KubeconfigError, parse_kubeconfig};
 pub use remote::Remote;

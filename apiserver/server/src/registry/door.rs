@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_proto_api::Status;
-use mainstay_store::Revision;
+use mainstay_store::{Revision, Store};
 use parking_lot::Mutex;
 
 use super::converted::Converted;
@@ -13,7 +13,6 @@ use super::event_leases::EventLeases;
 use super::forms::Convert;
 use super::served::ServedKinds;
 use crate::aggregation::Routes;
-use crate::backing::Backing;
 use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
 use crate::encryption::Vault;
 use crate::failure::{Failure, to_status};
@@ -28,7 +27,7 @@ pub struct Registry {
 }
 
 pub(super) struct Inner {
-    pub(super) store: Backing,
+    pub(super) store: Store,
     pub(super) object_bytes_max: usize,
     pub(super) event_leases: EventLeases,
     pub(super) vault: Vault,
@@ -45,7 +44,7 @@ pub(super) struct Inner {
 impl Registry {
     /// A registry over the caches that `feed` fills, of `kinds` and those that come later.
     pub fn new(
-        store: Backing,
+        store: Store,
         feed: &Feed,
         kinds: &'static [&'static Kind],
         (object_bytes_max, event_ttl): (usize, Duration),
@@ -67,7 +66,7 @@ impl Registry {
     }
 
     /// The store below. Only for what is not an object: health, compaction.
-    pub fn store(&self) -> &Backing {
+    pub fn store(&self) -> &Store {
         &self.inner.store
     }
 
@@ -122,7 +121,7 @@ impl Registry {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<Cached>>, Status> {
-        self.fresh().await?;
+        self.fresh().await;
         let cache = self.cache(kind)?;
         let found = cache.get(namespace, name);
         match found.is_none().then(|| cache.spoilt(namespace, name)).flatten() {
@@ -146,17 +145,13 @@ impl Registry {
     /// # Errors
     /// 405 for kinds that are not stored.
     pub async fn snapshot_fresh(&self, kind: &'static Kind) -> Result<Snapshot, Status> {
-        self.fresh().await?;
+        self.fresh().await;
         Ok(self.cache(kind)?.snapshot())
     }
 
     /// Waits until the cache has everything the store had at the moment of the call.
-    ///
-    /// # Errors
-    /// 503 or 504 when a remote store does not tell, or its changes do not arrive within three seconds.
-    pub async fn fresh(&self) -> Result<(), Status> {
-        let reached = self.inner.store.reach(&self.inner.progress, Some(FUTURE_WAIT)).await;
-        reached.map_err(|error| to_status(None, &error.into()))
+    pub async fn fresh(&self) {
+        self.inner.progress.reached(self.inner.store.revision()).await;
     }
 
     /// Waits until the cache has reached `revision`.

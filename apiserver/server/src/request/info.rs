@@ -27,6 +27,10 @@ pub struct RequestInfo {
     pub subresource: SmolStr,
     /// Name, or empty.
     pub name: SmolStr,
+    /// The selectors of a list, watch or deletecollection as they were sent, or empty.
+    pub field_selector: SmolStr,
+    /// As [`RequestInfo::field_selector`].
+    pub label_selector: SmolStr,
     /// Segments after the subresource (proxy paths).
     pub rest: Vec<SmolStr>,
     /// The normalised path.
@@ -107,10 +111,12 @@ impl RequestInfo {
             "delete" => self.verb = "deletecollection".into(),
             _ => {}
         }
-        if matches!(self.verb.as_str(), "list" | "watch" | "deletecollection")
-            && let Some(name) = query.get("fieldSelector").and_then(single_name)
-        {
-            self.name = name.into();
+        if matches!(self.verb.as_str(), "list" | "watch" | "deletecollection") {
+            let text = |name: &str| SmolStr::new(query.get(name).unwrap_or_default());
+            (self.field_selector, self.label_selector) = (text("fieldSelector"), text("labelSelector"));
+            if let Some(name) = single_name(&self.field_selector) {
+                self.name = name.into();
+            }
         }
     }
 
@@ -125,6 +131,8 @@ impl RequestInfo {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
             path: self.path.clone(),
+            field_selector: self.field_selector.clone(),
+            label_selector: self.label_selector.clone(),
             resource_request: self.resource_request,
         }
     }

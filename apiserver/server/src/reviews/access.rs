@@ -28,7 +28,7 @@ impl AccessReview {
     async fn answer(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
         let mut review = read(&context, request, self.kind, self.body_bytes_max).await?;
         let user = if self.about_self { context.user().clone() } else { subject(&review)? };
-        let decision = self.authorizer.authorize(&user, &attributes(&review));
+        let decision = self.authorizer.authorize(&user, &attributes(&review)).await;
         review.set_path(&["status"], status(&decision));
         created(&context, self.kind, &review)
     }
@@ -74,16 +74,46 @@ fn attributes(review: &Value) -> Attributes {
         subresource: text("subresource"),
         namespace: text("namespace"),
         name: text("name"),
+        field_selector: selector(review, "fieldSelector").into(),
+        label_selector: selector(review, "labelSelector").into(),
         resource_request: true,
         ..Attributes::default()
     }
 }
 
+/// The text of a selector that a review states, as text or as requirements.
+fn selector(review: &Value, field: &str) -> String {
+    let at = |part: &str| review.path(&["spec", "resourceAttributes", field, part]);
+    if let Some(raw) = at("rawSelector").and_then(Value::as_str) {
+        return raw.to_owned();
+    }
+    let requirements = at("requirements").and_then(Value::as_list).unwrap_or_default();
+    let term = |one: &Value| {
+        let key = one.path_str(&["key"])?;
+        let values: Vec<&str> = one.path_list(&["values"]).iter().filter_map(Value::as_str).collect();
+        let (is_label, values) = (field == "labelSelector", (values.as_slice(), values.join(",")));
+        Some(match (one.path_str(&["operator"])?, values) {
+            ("In", ([value], _)) => format!("{key}={value}"),
+            ("NotIn", ([value], _)) => format!("{key}!={value}"),
+            ("In", (_, all)) if is_label => format!("{key} in ({all})"),
+            ("NotIn", (_, all)) if is_label => format!("{key} notin ({all})"),
+            ("Exists", _) if is_label => key.to_owned(),
+            ("DoesNotExist", _) if is_label => format!("!{key}"),
+            // What cannot be said narrows nothing: the question is the wider one.
+            _ => return None,
+        })
+    };
+    requirements.iter().filter_map(term).collect::<Vec<_>>().join(",")
+}
+
 fn status(decision: &Decision) -> Value {
     let mut status = Map::default();
     status.insert("allowed", decision.is_allowed());
-    if matches!(decision, Decision::Deny(_)) {
+    if matches!(decision, Decision::Deny(_) | Decision::Failed { denies: true, .. }) {
         status.insert("denied", true);
+    }
+    if let Decision::Failed { error, .. } = decision {
+        status.insert("evaluationError", error.as_str());
     }
     if !decision.reason().is_empty() {
         status.insert("reason", decision.reason());

@@ -27,7 +27,13 @@ impl RulesReview {
             return Err(Status::bad_request("no namespace on request"));
         }
         let (rules, errors) = self.authorizer.index().rules_for(context.user(), &namespace);
-        review.set_path(&["status"], status(&rules, &errors));
+        let mut errors = errors;
+        if self.authorizer.has_webhook() {
+            errors.push("webhook authorizer does not support user rule resolution".to_owned());
+        }
+        let mut status = status(&rules, &errors);
+        status.set_path(&["incomplete"], self.authorizer.has_webhook());
+        review.set_path(&["status"], status);
         created(&context, &SELF_SUBJECT_RULES_REVIEW, &review)
     }
 }

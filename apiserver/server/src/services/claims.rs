@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use mainstay_store::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, Op, PutRequest, RangeRequest, Revision, Txn,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, Op, PutRequest, RangeError, RangeRequest,
+    Revision, Store, Txn, WriteError,
 };
-
-use crate::backing::{Backing, BackingError};
 
 const ROOT: &str = "/mainstay/service-claims/";
 
@@ -44,21 +43,21 @@ impl Claim {
 pub enum ClaimsError {
     /// A claim was not written.
     #[error("writing a claim for a service address or port")]
-    Write(#[source] BackingError),
+    Write(#[source] WriteError),
     /// Claims were not read.
     #[error("reading the claims of service addresses and ports")]
-    Read(#[source] BackingError),
+    Read(#[source] RangeError),
 }
 
 /// The claims of the cluster.
 #[derive(Clone)]
 pub struct Claims {
-    store: Backing,
+    store: Store,
 }
 
 impl Claims {
     /// The claims in `store`.
-    pub fn new(store: Backing) -> Self {
+    pub fn new(store: Store) -> Self {
         Self { store }
     }
 
@@ -100,7 +99,7 @@ impl Claims {
 
     /// Gives up a claim, whoever holds it.
     pub async fn drop_claim(&self, claim: Claim) -> Result<(), ClaimsError> {
-        self.store.delete_range(DeleteRangeRequest::key(claim.key())).await.map_err(ClaimsError::Write)?;
+        self.store.delete(claim.key()).await.map_err(ClaimsError::Write)?;
         Ok(())
     }
 

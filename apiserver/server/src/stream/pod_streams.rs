@@ -45,7 +45,7 @@ pub struct PodStreams {
 impl PodStreams {
     async fn carry(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
         if self.stream != PodStream::Log {
-            self.check_right(&context)?;
+            self.check_right(&context).await?;
             connect::admit(&context, &POD, "").await?;
             if wanted_upgrade(request.headers()).is_none() {
                 return Err(Status::bad_request("Upgrade request required"));
@@ -82,11 +82,11 @@ impl PodStreams {
 
     /// A stream into a container always needs `create`: a WebSocket starts with GET, and a right to read must not become
     /// a right to run commands.
-    fn check_right(&self, context: &RequestContext) -> Result<(), Status> {
+    async fn check_right(&self, context: &RequestContext) -> Result<(), Status> {
         let mut attributes = context.info.attributes();
         if attributes.verb != "create" {
             attributes.verb = "create".into();
-            let decision = self.authorizer.authorize(context.user(), &attributes);
+            let decision = self.authorizer.authorize(context.user(), &attributes).await;
             if !decision.is_allowed() {
                 let why = forbidden::message(context.user(), &attributes, decision.reason());
                 return Err(Status::forbidden("", "pods", &attributes.name, why));

@@ -11,16 +11,21 @@ use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
+use smol_str::SmolStr;
 
 use crate::registry::Registry;
 use crate::request::{RequestContext, respond_status};
 use crate::reviews::request::{dry_run, read};
-use crate::types::{Endpoint, Request, Response};
+use crate::types::{
+    AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
+};
 
 /// Answers binding requests.
 pub struct PodBinding {
     /// Where pods are.
     pub registry: Registry,
+    /// Admission of the binding.
+    pub admission: Arc<dyn Admit>,
     /// The time, for the condition.
     pub clock: Arc<dyn Clock>,
     /// The longest body.
@@ -38,6 +43,9 @@ impl PodBinding {
         if name.is_empty() {
             return Err(Status::bad_request("name is required"));
         }
+        let name = SmolStr::new(name);
+        let binding = self.admit(&context, binding, &name).await?;
+        let name = name.as_str();
         let now = timestamp(self.clock.wall());
         let change = |pod: Value| bound(pod, &binding, &now).map(Some);
         if dry_run(&context)? {
@@ -53,6 +61,29 @@ impl PodBinding {
         let mut response = respond_status(&context.headers, &context.query, &done);
         *response.status_mut() = StatusCode::CREATED;
         Ok(response)
+    }
+
+    /// The binding as admission makes it.
+    async fn admit(&self, context: &RequestContext, binding: Value, name: &SmolStr) -> Result<Value, Status> {
+        let is_own = context.info.resource == "bindings";
+        let mut request = AdmissionRequest {
+            kind: if is_own { &BINDING } else { &POD },
+            subresource: if is_own { SmolStr::default() } else { "binding".into() },
+            operation: Operation::Create,
+            namespace: context.info.namespace.clone(),
+            name: name.clone(),
+            object: binding,
+            old: None,
+            user: context.user().clone(),
+            dry_run: dry_run(context)?,
+            options: Value::Null,
+            warnings: Warnings::default(),
+            marks: Marks::default(),
+            reinvocation: Reinvocation::default(),
+        };
+        self.admission.mutate(&mut request).await?;
+        self.admission.validate(&request).await?;
+        Ok(request.object)
     }
 }
 
@@ -94,6 +125,13 @@ fn bound(mut pod: Value, binding: &Value, now: &str) -> Result<Value, Status> {
     pod.set_path(&["spec", "nodeName"], node);
     for (key, value) in Meta(binding).annotations().into_iter().flatten() {
         MetaMut(&mut pod).set_annotation(key, value.as_str().unwrap_or_default());
+    }
+    // Labels of the node that admission put there; those that the pod has stay.
+    for (key, value) in Meta(binding).label_pairs() {
+        let labels = pod.make_map().get_or_insert_map("metadata").get_or_insert_map("labels");
+        if !labels.contains_key(key) {
+            labels.insert(key, value);
+        }
     }
     set_scheduled(&mut pod, now);
     Ok(pod)

@@ -21,6 +21,10 @@ pub struct Attributes {
     pub name: SmolStr,
     /// The normalised request path.
     pub path: SmolStr,
+    /// The text of a list's field selector, or empty.
+    pub field_selector: SmolStr,
+    /// The text of a list's label selector, or empty.
+    pub label_selector: SmolStr,
     /// Whether the resource fields count.
     pub resource_request: bool,
 }
@@ -34,6 +38,13 @@ pub enum Decision {
     Deny(String),
     /// Ask the next one; the last `NoOpinion` is a refusal.
     NoOpinion(String),
+    /// An authorizer failed and nobody else allows it: answered 500, as upstream.
+    Failed {
+        /// Why.
+        error: String,
+        /// Whether later authorizers are not asked.
+        denies: bool,
+    },
 }
 
 impl Decision {
@@ -46,6 +57,7 @@ impl Decision {
     pub fn reason(&self) -> &str {
         match self {
             Decision::Allow(r) | Decision::Deny(r) | Decision::NoOpinion(r) => r,
+            Decision::Failed { .. } => "",
         }
     }
 }

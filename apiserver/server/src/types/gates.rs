@@ -30,10 +30,28 @@ pub trait Authenticate: Send + Sync {
     ) -> BoxFuture<'a, Result<Identity, AuthnError>>;
 }
 
-/// Decides whether a user may do something. Works on caches only: no IO.
+/// An answer, or the wait for one.
+pub enum Verdict<'a> {
+    /// What caches say.
+    Now(Decision),
+    /// What another server says.
+    Later(BoxFuture<'a, Decision>),
+}
+
+/// Decides whether a user may do something. Mostly that is known at once; only a webhook's answer is waited for.
 pub trait Authorize: Send + Sync {
     /// Answers one question.
-    fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Decision;
+    fn ask<'a>(&'a self, user: &'a UserInfo, attributes: &'a Attributes) -> Verdict<'a>;
+}
+
+impl dyn Authorize + '_ {
+    /// The answer to one question.
+    pub async fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Decision {
+        match self.ask(user, attributes) {
+            Verdict::Now(decision) => decision,
+            Verdict::Later(decision) => decision.await,
+        }
+    }
 }
 
 /// The admission steps, in upstream's order.

@@ -14,5 +14,5 @@ pub use access::{Attributes, Decision};
 pub use admission::{AdmissionRequest, AdmissionWarning, Marks, Operation, Reinvocation, Rounds, Warnings};
 pub use body::{Body, BodyError, Request, Response, empty_body, full_body};
 pub use endpoint::{Endpoint, EndpointKey};
-pub use gates::{Admit, Assembly, Authenticate, AuthnError, Authorize};
+pub use gates::{Admit, Assembly, Authenticate, AuthnError, Authorize, Verdict};
 pub use identity::{Identity, UserInfo};

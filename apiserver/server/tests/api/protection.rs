@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use mainstay_apiserver_server::request::RequestContext;
 use mainstay_apiserver_server::types::{
     self, AdmissionRequest, Admit, Assembly, Attributes, Authenticate, AuthnError, Authorize, Decision,
-    Endpoint, EndpointKey, Identity, UserInfo,
+    Endpoint, EndpointKey, Identity, UserInfo, Verdict,
 };
 use mainstay_proto_api::Status;
 use rustls_pki_types::CertificateDer;
@@ -34,8 +34,8 @@ impl Authenticate for Open {
 }
 
 impl Authorize for Open {
-    fn authorize(&self, _user: &UserInfo, _attributes: &Attributes) -> Decision {
-        Decision::Allow(String::new())
+    fn ask<'a>(&'a self, _user: &'a UserInfo, _attributes: &'a Attributes) -> Verdict<'a> {
+        Verdict::Now(Decision::Allow(String::new()))
     }
 }
 

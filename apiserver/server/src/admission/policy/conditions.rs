@@ -5,8 +5,9 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
 use smol_str::SmolStr;
 
+use super::answers::Answers;
 use super::names::{Seen, environment, review};
-use crate::types::AdmissionRequest;
+use crate::types::{AdmissionRequest, Authorize};
 
 /// What all conditions of one policy or webhook may cost.
 pub(super) const COST_MAX: u64 = 10_000_000;
@@ -43,13 +44,20 @@ impl Conditions {
     }
 
     /// Whether the conditions hold for a request that parameters have no part in.
-    pub(in crate::admission) fn met(&self, request: &AdmissionRequest, form: &Kind) -> Met {
+    pub(in crate::admission) async fn met(
+        &self,
+        request: &AdmissionRequest,
+        form: &Kind,
+        authorizer: &dyn Authorize,
+    ) -> Met {
         if self.list.is_empty() {
             return Met::All;
         }
+        let answers = Answers::new(authorizer, request);
         let review = review(request, form);
         let null = Value::Null;
-        self.hold(&Seen { request, review: &review, params: &null, namespace: &null })
+        let seen = Seen { request, review: &review, params: &null, namespace: &null, access: &answers };
+        answers.settled(|| self.hold(&seen)).await
     }
 
     pub(super) fn hold(&self, seen: &Seen<'_>) -> Met {

@@ -1,9 +1,8 @@
 //! Admission by expressions: `ValidatingAdmissionPolicy` and `MutatingAdmissionPolicy` with their bindings and parameters,
 //! and the match conditions of webhooks. What an expression sees and what follows from it is pure; the steps look up
 //! bindings and parameters.
-//!
-//! Expressions that ask the authorizer are not built yet: such a policy fails as its failure policy says.
 
+mod answers;
 mod conditions;
 mod evaluate;
 mod mutate;

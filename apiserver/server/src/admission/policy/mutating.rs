@@ -1,6 +1,8 @@
 //! `MutatingAdmissionPolicy`: every policy that is about a request changes its object, binding by binding and one set of
 //! parameters after the other. When one changes it, the steps before run once more, and the policies that want it too.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::Meta;
@@ -8,6 +10,7 @@ use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::{Status, StatusCause};
 use smol_str::{SmolStr, format_smolstr};
 
+use super::answers::Answers;
 use super::conditions::Met;
 use super::mutate::mutated;
 use super::names::{Seen, review};
@@ -17,11 +20,12 @@ use crate::admission::reread::reread;
 use crate::admission::step::{Step, refuse};
 use crate::admission::webhook::matching::is_exempt;
 use crate::registry::Registry;
-use crate::types::{AdmissionRequest, Operation};
+use crate::types::{AdmissionRequest, Authorize, Operation};
 
 /// The step.
 pub struct MutatingPolicies {
     scope: Scope,
+    authorizer: Arc<dyn Authorize>,
 }
 
 /// A policy that is about a request, with one set of parameters.
@@ -47,7 +51,7 @@ impl Invocation<'_> {
 }
 
 impl MutatingPolicies {
-    /// The step over policies and bindings of these kinds.
+    /// The step over policies and bindings of these kinds, whose expressions may ask `authorizer`.
     ///
     /// # Errors
     /// 405 for kinds that are not stored.
@@ -55,8 +59,9 @@ impl MutatingPolicies {
         registry: &Registry,
         policies: &'static Kind,
         bindings: &'static Kind,
+        authorizer: Arc<dyn Authorize>,
     ) -> Result<Self, Status> {
-        Ok(Self { scope: Scope::new(registry, policies, bindings)? })
+        Ok(Self { scope: Scope::new(registry, policies, bindings)?, authorizer })
     }
 
     async fn run(&self, request: &mut AdmissionRequest) -> Result<(), Status> {
@@ -149,8 +154,10 @@ impl MutatingPolicies {
             },
             ..request.clone()
         };
-        let seen = Seen { request: &in_form, review: &review, params: &invocation.params, namespace };
-        match policy.conditions.hold(&seen) {
+        let answers = Answers::new(&*self.authorizer, request);
+        let (review, params) = (&review, &invocation.params);
+        let seen = Seen { request: &in_form, review, params, namespace, access: &answers };
+        match answers.settled(|| policy.conditions.hold(&seen)).await {
             Met::All => {}
             Met::No => return Ok(false),
             Met::Failed(why) => {
@@ -159,8 +166,9 @@ impl MutatingPolicies {
             }
         }
         for mutation in &policy.mutations {
-            let seen = Seen { request: &in_form, review: &review, params: &invocation.params, namespace };
-            match mutated((policy, mutation), &seen, form) {
+            let seen = Seen { request: &in_form, review, params, namespace, access: &answers };
+            let made = answers.settled(|| mutated((policy, mutation), &seen, form)).await;
+            match made {
                 Ok(Some(object)) => in_form.object = reread(&object, form, request)?,
                 Ok(None) => {}
                 Err(why) => fail(&why),

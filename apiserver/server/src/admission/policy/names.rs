@@ -1,9 +1,7 @@
 //! What expressions of admission may name: the object before and after, the request, the parameters, the namespace.
 
-use std::sync::Arc;
-
-use mainstay_apiserver_cel::{Environment, EvalError, Shape, Val, Variable};
-use mainstay_apiserver_kinds::ADMISSION_NAMES;
+use mainstay_apiserver_cel::{Access, AccessQuestion, Environment, EvalError, Val};
+use mainstay_apiserver_kinds::{AdmissionNames, NAMESPACE_SHAPE, REQUEST_SHAPE};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
@@ -19,26 +17,37 @@ pub(super) struct Seen<'a> {
     pub(super) params: &'a Value,
     /// `namespaceObject`; null for what is in no namespace.
     pub(super) namespace: &'a Value,
+    /// `authorizer`.
+    pub(super) access: &'a dyn Access,
 }
 
 static NULL: Value = Value::Null;
 
-/// The names of a policy's expressions; all of them are only known when an expression runs.
+/// The names of a policy's expressions. What was written before its types were checked still runs: of parameters and
+/// variables more is known when a policy is written.
 pub(super) fn environment() -> Environment {
-    let any = Arc::new(Shape::any());
-    Environment::of(ADMISSION_NAMES.map(|name| Variable::new(name, Arc::clone(&any))).to_vec())
+    AdmissionNames { params: true, authorizer: true, variables: true }.environment()
 }
 
 impl<'a> Seen<'a> {
     /// The values of the names, with `variables` as they are so far.
     pub(super) fn values(&self, variables: &Val<'a>) -> Result<Vec<(&'a str, Val<'a>)>, EvalError> {
         let old = self.request.old.as_ref().unwrap_or(&NULL);
+        let about = AccessQuestion {
+            group: self.request.kind.group.into(),
+            resource: self.request.kind.plural.into(),
+            subresource: self.request.subresource.clone(),
+            namespace: self.request.namespace.clone(),
+            name: self.request.name.clone(),
+            ..AccessQuestion::default()
+        };
         Ok(vec![
             ("object", Val::new(&self.request.object, None)?),
             ("oldObject", Val::new(old, None)?),
-            ("request", Val::new(self.review, None)?),
+            ("request", Val::new(self.review, Some(&**REQUEST_SHAPE))?),
             ("params", Val::new(self.params, None)?),
-            ("namespaceObject", Val::new(self.namespace, None)?),
+            ("namespaceObject", Val::new(self.namespace, Some(&**NAMESPACE_SHAPE))?),
+            ("authorizer", Val::authorizer(self.access, about)),
             ("variables", variables.clone()),
         ])
     }

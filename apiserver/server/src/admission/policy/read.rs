@@ -23,6 +23,14 @@ pub(super) struct Validation {
     pub(super) reason: SmolStr,
 }
 
+/// What the audit log is told.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) key: SmolStr,
+    pub(super) text: SmolStr,
+    pub(super) program: Compiled,
+}
+
 /// One of a policy's mutations.
 #[derive(Debug)]
 pub(super) enum Mutation {
@@ -40,6 +48,7 @@ pub(super) struct Policy {
     pub(super) conditions: Conditions,
     pub(super) variables: Vec<(SmolStr, Compiled)>,
     pub(super) validations: Vec<Validation>,
+    pub(super) notes: Vec<Note>,
     pub(super) mutations: Vec<Mutation>,
     /// Whether it looks again when a later policy changed the object.
     pub(super) again: bool,
@@ -66,6 +75,9 @@ pub(super) struct Binding {
     pub(super) params: Option<ParamRef>,
     pub(super) denies: bool,
     pub(super) warns: bool,
+    pub(super) audits: bool,
+    /// `validationActions` as they are written.
+    pub(super) actions: Vec<SmolStr>,
 }
 
 impl Policy {
@@ -100,6 +112,12 @@ impl Policy {
             let program = environment.compile(text("expression"));
             (SmolStr::new(text("name")), program.map_err(|error| format!("compilation error: {error}")))
         };
+        let note = |one: &Value| {
+            let text = |name: &str| SmolStr::new(one.path_str(&[name]).unwrap_or_default());
+            let program = environment.compile(&text("valueExpression"));
+            let program = program.map_err(|error| format!("compilation error: {error}"));
+            Note { key: text("key"), text: text("valueExpression"), program }
+        };
         let mutation = |one: &Value| {
             let text = |part: &str| one.path_str(&[part, "expression"]).unwrap_or_default();
             match one.path_str(&["patchType"]) {
@@ -120,6 +138,7 @@ impl Policy {
             conditions: Conditions::read(spec.path_list(&["matchConditions"])),
             variables: spec.path_list(&["variables"]).iter().map(variable).collect(),
             validations: spec.path_list(&["validations"]).iter().map(validation).collect(),
+            notes: spec.path_list(&["auditAnnotations"]).iter().map(note).collect(),
             mutations: spec.path_list(&["mutations"]).iter().map(mutation).collect(),
             again: spec.path_str(&["reinvocationPolicy"]) == Some("IfNeeded"),
             param_kind,
@@ -151,6 +170,8 @@ impl Binding {
             params,
             denies: has("Deny"),
             warns: has("Warn"),
+            audits: has("Audit"),
+            actions: actions.iter().filter_map(|one| one.as_str().map(SmolStr::from)).collect(),
         })
     }
 }

@@ -11,10 +11,11 @@ use super::matching::{NoNamespace, is_exempt};
 use super::review::{Verdict, question, verdict};
 use crate::admission::policy::Met;
 use crate::admission::step::refuse;
+use crate::audit;
 use crate::callout::Caller;
 use crate::config::Randomness;
 use crate::registry::Registry;
-use crate::types::AdmissionRequest;
+use crate::types::{AdmissionRequest, Authorize};
 
 /// Everything that asking needs.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub(super) struct Asking {
     pub(super) registry: Registry,
     pub(super) caller: Caller,
     pub(super) randomness: Arc<dyn Randomness>,
+    /// Whom match conditions may ask.
+    pub(super) authorizer: Arc<dyn Authorize>,
 }
 
 /// How asking a hook ended.
@@ -37,7 +40,7 @@ impl Asking {
     ///
     /// # Errors
     /// 404 for a namespace that is not there; 403 for a hook whose conditions cannot be evaluated.
-    pub(super) fn form(
+    pub(super) async fn form(
         &self,
         hook: &Hook,
         request: &AdmissionRequest,
@@ -50,7 +53,7 @@ impl Asking {
             Some(self.registry.get(kind, "", &request.namespace)?.header.labels.clone())
         };
         match hook.criteria.form(request, self.registry.served().current().all(), namespace) {
-            Ok(Some(form)) => match hook.conditions.met(request, form) {
+            Ok(Some(form)) => match hook.conditions.met(request, form, &*self.authorizer).await {
                 Met::All => Ok(Some(form)),
                 Met::No => Ok(None),
                 Met::Failed(_) if hook.fails_open => Ok(None),
@@ -80,6 +83,9 @@ impl Asking {
         match self.answer(hook, request, form, mutating).await {
             Ok(verdict) => {
                 request.warnings.extend(verdict.warnings.iter().cloned());
+                for (key, text) in &verdict.annotations {
+                    audit::annotate(&format!("{}/{key}", hook.name), || text.clone());
+                }
                 Ok(Asked::Answered(Box::new(verdict)))
             }
             Err(why) if hook.fails_open => {

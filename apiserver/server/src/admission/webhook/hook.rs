@@ -19,6 +19,8 @@ pub(super) struct Hook {
     /// Configuration, place in it and its version.
     pub(super) key: SmolStr,
     pub(super) name: SmolStr,
+    /// The configuration that it is of.
+    pub(super) configuration: SmolStr,
     /// Whom to call.
     pub(super) callee: Callee,
     /// Which requests it is about.
@@ -45,12 +47,12 @@ pub(super) fn hooks_of(configuration: &Value) -> Result<Vec<Hook>, String> {
     hooks
         .map(|(at, hook)| {
             let key = format_smolstr!("{}/{at}/{}", meta.uid(), meta.resource_version());
-            read(key, hook).map_err(|why| format!("{}: webhook {at}: {why}", meta.name()))
+            read((key, meta.name()), hook).map_err(|why| format!("{}: webhook {at}: {why}", meta.name()))
         })
         .collect()
 }
 
-fn read(key: SmolStr, hook: &Value) -> Result<Hook, String> {
+fn read((key, configuration): (SmolStr, &str), hook: &Value) -> Result<Hook, String> {
     let text = |path: &[&str]| hook.path_str(path).unwrap_or_default();
     let versions = hook.path_list(&["admissionReviewVersions"]).iter().filter_map(Value::as_str);
     let review_version = versions.filter_map(|version| match version {
@@ -65,6 +67,7 @@ fn read(key: SmolStr, hook: &Value) -> Result<Hook, String> {
         callee: Callee::read(key.clone(), config, timeout).map_err(|error| error.to_string())?,
         key,
         name: text(&["name"]).into(),
+        configuration: configuration.into(),
         criteria: Criteria::of_hook(hook)?,
         dry_run: matches!(text(&["sideEffects"]), "None" | "NoneOnDryRun"),
         fails_open: text(&["failurePolicy"]) == "Ignore",

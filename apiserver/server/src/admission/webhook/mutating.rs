@@ -1,9 +1,13 @@
 //! `MutatingAdmissionWebhook`: hooks that change the object, one after the other. When one changes it, the in-tree steps
 //! and the hooks that want it are run once more.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::patch;
+use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::{json, value};
 use mainstay_proto_api::Status;
 
 use super::call::{Asked, Asking};
@@ -12,10 +16,11 @@ use super::review::denied;
 use super::source::Source;
 use crate::admission::reread::reread;
 use crate::admission::step::Step;
+use crate::audit;
 use crate::callout::Caller;
 use crate::config::Randomness;
 use crate::registry::Registry;
-use crate::types::AdmissionRequest;
+use crate::types::{AdmissionRequest, Authorize};
 
 /// The step.
 pub struct MutatingWebhooks {
@@ -32,10 +37,10 @@ impl MutatingWebhooks {
         registry: &Registry,
         configurations: &'static Kind,
         caller: Caller,
-        randomness: std::sync::Arc<dyn Randomness>,
+        (randomness, authorizer): (Arc<dyn Randomness>, Arc<dyn Authorize>),
     ) -> Result<Self, Status> {
         let source = Source::new(registry.clone(), configurations)?;
-        let asking = Asking { registry: registry.clone(), caller, randomness };
+        let asking = Asking { registry: registry.clone(), caller, randomness, authorizer };
         Ok(Self { source, asking })
     }
 
@@ -49,13 +54,15 @@ impl MutatingWebhooks {
         if again && rounds.last.as_ref() != Some(&request.object) {
             rounds.all_due();
         }
-        for hook in hooks.iter() {
-            let Some(form) = self.asking.form(hook, request)? else { continue };
+        for (at, hook) in hooks.iter().enumerate() {
+            let Some(form) = self.asking.form(hook, request).await? else { continue };
             if again && !request.reinvocation.hooks.due.contains(&hook.key) {
                 continue;
             }
-            let changed = self.ask(hook, request, form).await?;
-            if changed {
+            let notes = Notes { round: usize::from(again), index: at, hook };
+            let changed = self.ask(&notes, request, form).await;
+            notes.mutated(matches!(changed, Ok(true)));
+            if changed? {
                 request.reinvocation.hooks.all_due();
                 request.reinvocation.is_wanted = true;
             }
@@ -70,11 +77,13 @@ impl MutatingWebhooks {
     /// Asks one hook; true when it changed the object.
     async fn ask(
         &self,
-        hook: &Hook,
+        notes: &Notes<'_>,
         request: &mut AdmissionRequest,
         form: &'static Kind,
     ) -> Result<bool, Status> {
+        let hook = notes.hook;
         let Asked::Answered(verdict) = self.asking.ask(hook, request, form, true).await? else {
+            notes.failed_open();
             return Ok(false);
         };
         if !verdict.allowed {
@@ -87,6 +96,7 @@ impl MutatingWebhooks {
                 hook.name.as_str()
             )));
         }
+        notes.patched(&operations);
         let registry = &self.asking.registry;
         let object = registry.converted(request.object.clone(), request.kind, form).await?;
         let patched = patch::json_patch(&object, &operations).map_err(Status::internal)?;
@@ -95,6 +105,45 @@ impl MutatingWebhooks {
         let changed = patched != request.object;
         request.object = patched;
         Ok(changed)
+    }
+}
+
+/// What the audit log is told of one call.
+struct Notes<'h> {
+    /// 1 when the hook is asked again.
+    round: usize,
+    /// The hook's place among all.
+    index: usize,
+    hook: &'h Hook,
+}
+
+impl Notes<'_> {
+    fn key(&self, prefix: &str) -> String {
+        format!("{prefix}round_{}_index_{}", self.round, self.index)
+    }
+
+    fn failed_open(&self) {
+        audit::annotate(&self.key("failed-open.mutation.webhook.admission.k8s.io/"), || {
+            self.hook.name.to_string()
+        });
+    }
+
+    fn mutated(&self, mutated: bool) {
+        audit::annotate(&self.key("mutation.webhook.admission.k8s.io/"), || {
+            let (configuration, webhook) = (self.hook.configuration.clone(), self.hook.name.clone());
+            json::to_string(&value!({"configuration": configuration, "webhook": webhook, "mutated": mutated}))
+        });
+    }
+
+    /// The patch is part of the request, and told where that is.
+    fn patched(&self, operations: &Value) {
+        audit::annotate_request(&self.key("patch.webhook.admission.k8s.io/"), || {
+            let (configuration, webhook) = (self.hook.configuration.clone(), self.hook.name.clone());
+            json::to_string(&value!({
+                "configuration": configuration, "webhook": webhook,
+                "patch": operations.clone(), "patchType": "JSONPatch",
+            }))
+        });
     }
 }
 

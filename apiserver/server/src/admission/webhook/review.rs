@@ -7,6 +7,7 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
+use smol_str::SmolStr;
 
 use super::hook::Hook;
 use crate::types::AdmissionRequest;
@@ -20,6 +21,8 @@ pub(super) struct Verdict {
     /// Why not.
     pub(super) status: Option<Status>,
     pub(super) warnings: Vec<String>,
+    /// What the audit log is told, by key.
+    pub(super) annotations: Vec<(SmolStr, String)>,
 }
 
 /// The review of a request, in the form that the hook takes: `kind` is how it wants to see `object` and `old`.
@@ -109,7 +112,10 @@ pub(super) fn verdict(version: &str, uid: &str, mutating: bool, body: &[u8]) -> 
     let status =
         status.map(value::from_value).transpose().map_err(|error| format!("response.status: {error}"))?;
     let warnings = response.path_list(&["warnings"]).iter().filter_map(Value::as_str).map(str::to_owned);
+    let annotations = response.path_map(&["auditAnnotations"]).into_iter().flat_map(|all| all.iter());
+    let annotations = annotations.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned())));
     Ok(Verdict {
+        annotations: annotations.collect(),
         allowed: response.path_bool(&["allowed"]) == Some(true),
         patch,
         status,

@@ -1,5 +1,7 @@
 //! `ValidatingAdmissionWebhook`: hooks that refuse, all asked at once.
 
+use std::sync::Arc;
+
 use futures::future::{BoxFuture, join_all};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_proto_api::Status;
@@ -8,10 +10,14 @@ use super::call::{Asked, Asking};
 use super::review::denied;
 use super::source::Source;
 use crate::admission::step::Step;
+use crate::audit;
 use crate::callout::Caller;
 use crate::config::Randomness;
 use crate::registry::Registry;
-use crate::types::AdmissionRequest;
+use crate::types::{AdmissionRequest, Authorize};
+
+/// How keys of the audit log begin that tell of a hook which could not be asked.
+const FAILED_OPEN: &str = "failed-open.validating.webhook.admission.k8s.io/round_0_index_";
 
 /// The step.
 pub struct ValidatingWebhooks {
@@ -28,22 +34,26 @@ impl ValidatingWebhooks {
         registry: &Registry,
         configurations: &'static Kind,
         caller: Caller,
-        randomness: std::sync::Arc<dyn Randomness>,
+        (randomness, authorizer): (Arc<dyn Randomness>, Arc<dyn Authorize>),
     ) -> Result<Self, Status> {
         let source = Source::new(registry.clone(), configurations)?;
-        let asking = Asking { registry: registry.clone(), caller, randomness };
+        let asking = Asking { registry: registry.clone(), caller, randomness, authorizer };
         Ok(Self { source, asking })
     }
 
     async fn run(&self, request: &AdmissionRequest) -> Result<(), Status> {
         let hooks = self.source.hooks()?;
         let mut asked = Vec::new();
-        for hook in hooks.iter() {
-            if let Some(form) = self.asking.form(hook, request)? {
+        for (at, hook) in hooks.iter().enumerate() {
+            if let Some(form) = self.asking.form(hook, request).await? {
                 asked.push(async move {
                     match self.asking.ask(hook, request, form, false).await? {
                         Asked::Answered(verdict) if !verdict.allowed => Err(denied(hook, verdict.status)),
-                        Asked::Answered(_) | Asked::Skipped => Ok(()),
+                        Asked::Answered(_) => Ok(()),
+                        Asked::Skipped => {
+                            audit::annotate(&format!("{FAILED_OPEN}{at}"), || hook.name.to_string());
+                            Ok(())
+                        }
                     }
                 });
             }

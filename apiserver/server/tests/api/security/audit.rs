@@ -26,25 +26,31 @@ rules:
 - level: Metadata
 "#;
 
-struct Log {
+pub(super) struct Log {
     path: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Log {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { path: dir.path().join("audit.log"), _dir: dir }
     }
 
-    fn config(&self) -> AuditConfig {
+    pub(super) fn config(&self) -> AuditConfig {
         let log =
             LogFile { path: self.path.clone(), size_bytes_max: 100 << 20, backups_max: 0, age_days_max: 0 };
-        AuditConfig { policy: Policy::parse(POLICY).unwrap(), log: Some(log), webhook: None }
+        AuditConfig {
+            policy: Policy::parse(POLICY).unwrap(),
+            log: Some(log),
+            log_event_bytes_max: None,
+            webhook: None,
+            webhook_event_bytes_max: None,
+        }
     }
 
     /// The events of a request, by its id.
-    fn of(&self, id: &str) -> Vec<Value> {
+    pub(super) fn of(&self, id: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.path).unwrap();
         let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         events.filter(|event| event["auditID"] == id).collect()
@@ -207,7 +213,13 @@ async fn a_webhook_gets_batches_and_holds_up_nobody() {
     let remote = sink.remote();
     let server = TestServer::configured(|config| {
         let policy = Policy::parse(POLICY).unwrap();
-        config.audit = Some(AuditConfig { policy, log: None, webhook: Some((remote, bounds)) });
+        config.audit = Some(AuditConfig {
+            policy,
+            log: None,
+            log_event_bytes_max: None,
+            webhook: Some((remote, bounds)),
+            webhook_event_bytes_max: None,
+        });
     })
     .await;
     let admin = server.admin();
@@ -220,5 +232,91 @@ async fn a_webhook_gets_batches_and_holds_up_nobody() {
     let names: Vec<_> =
         list["items"].as_array().unwrap().iter().map(|item| &item["objectRef"]["name"]).collect();
     assert_eq!(names, ["a", "b"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_too_large_loses_its_objects() {
+    let log = Log::new();
+    let server = TestServer::configured(|config| {
+        config.audit = Some(AuditConfig { log_event_bytes_max: Some(2000), ..log.config() });
+    })
+    .await;
+    let admin = server.admin();
+    let path = "/api/v1/namespaces/default/configmaps";
+    for (id, size) in [("small", 10), ("large", 3000)] {
+        let map = config_map(id, &json!({}), &json!({"k": "x".repeat(size)}));
+        let headers = [("content-type", "application/json"), ("audit-id", id)];
+        assert_eq!(admin.call(Method::POST, path, &headers, map.to_string()).await.code, 201);
+        let event = log.of(id).pop().unwrap();
+        let is_large = id == "large";
+        assert_eq!(
+            event["requestObject"].is_null() && event["responseObject"].is_null(),
+            is_large,
+            "{event}"
+        );
+        assert_eq!(event["annotations"]["audit.k8s.io/truncated"] == "true", is_large, "{event}");
+        assert_eq!(event["objectRef"]["name"], id);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_tell_what_they_found_and_what_they_are_to_tell() {
+    let log = Log::new();
+    let server = TestServer::configured(|config| config.audit = Some(log.config())).await;
+    let admin = server.admin();
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "sizes"}, "spec": {
+            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                                                    "resources": ["configmaps"]}]},
+            "validations": [
+                {"expression": "true"},
+                {"expression": "object.data.size() < 1 || authorizer.group('').resource('secrets').check('get').allowed()",
+                 "message": "too many"},
+                {"expression": "object.data.size() < 1", "message": "too many for anybody"}],
+            "auditAnnotations": [{"key": "count", "valueExpression": "string(object.data.size())"}]}});
+    admin.post(&format!("{group}/validatingadmissionpolicies"), &policy).await.expect(201);
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "bound"}, "spec": {"policyName": "sizes", "validationActions": ["Warn", "Audit"]}});
+    admin.post(&format!("{group}/validatingadmissionpolicybindings"), &binding).await.expect(201);
+    let path = "/api/v1/namespaces/default/configmaps";
+    let map = config_map("two", &json!({}), &json!({"a": "1", "b": "2"}));
+    let headers = [("content-type", "application/json"), ("audit-id", "two")];
+    let told = async {
+        loop {
+            let answer =
+                admin.call(Method::POST, &format!("{path}?dryRun=All"), &headers, map.to_string()).await;
+            if answer.headers.contains_key("warning") {
+                return answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(DEADLINE, told).await.expect("the policy is followed");
+    assert_eq!(answer.code, 201);
+    assert!(answer.header("warning").ends_with("with binding 'bound': too many for anybody\""), "{answer:?}");
+    let event = log.of("two").pop().unwrap();
+    let notes = &event["annotations"];
+    assert_eq!(notes["sizes/count"], "2");
+    let failures: Value = serde_json::from_str(
+        notes["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap(),
+    )
+    .unwrap();
+    assert_eq!(
+        failures,
+        json!([{"message": "too many for anybody", "policy": "sizes", "binding": "bound", "expressionIndex": 2,
+                "validationActions": ["Warn", "Audit"]}])
+    );
+    let checked = async {
+        loop {
+            let policy = admin.get(&format!("{group}/validatingadmissionpolicies/sizes")).await.expect(200);
+            if policy["status"]["observedGeneration"] == 1 {
+                return policy;
+            }
+        }
+    };
+    let checked = tokio::time::timeout(DEADLINE, checked).await.expect("its types are checked");
+    assert_eq!(checked["status"]["typeChecking"], json!({}), "nothing is wrong with them");
     server.stop().await;
 }

@@ -307,3 +307,43 @@ async fn a_hook_behind_a_service_needs_its_endpoints() {
     assert!(peer.asked().is_empty());
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_is_told_of_hooks_and_what_they_want_to_tell() {
+    let log = super::audit::Log::new();
+    let server = TestServer::configured(|config| config.audit = Some(log.config())).await;
+    let client = server.admin();
+    let changes = hook(&server, |_request| {
+        let mut answer = patch(&json!([{"op": "add", "path": "/data/a", "value": "1"}]));
+        answer["auditAnnotations"] = json!({"why": "it was asked to"});
+        answer
+    })
+    .await;
+    install(&client, &configuration("Mutating", "one", &changes, &json!({}))).await;
+    let gone = json!({"clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Ignore"});
+    install(&client, &configuration("Mutating", "two", &changes, &gone)).await;
+    install(&client, &configuration("Validating", "three", &changes, &gone)).await;
+    let asks = json!({"matchConditions": [{"name": "admins", "expression": "!authorizer.path('/x').check('get').allowed()"}]});
+    let spared = hook(&server, allows).await;
+    install(&client, &configuration("Mutating", "zero", &spared, &asks)).await;
+    let headers = [("content-type", "application/json"), ("audit-id", "m")];
+    let body = map("m", &json!({"k": "v"})).to_string();
+    assert_eq!(client.call(http::Method::POST, MAPS, &headers, body).await.code, 201);
+    let event = log.of("m").pop().unwrap();
+    let told = |key: &str| event["annotations"][key].as_str().unwrap_or_default().to_owned();
+    let read = |key: &str| serde_json::from_str::<Value>(&told(key)).unwrap();
+    assert_eq!(told("one.example.com/why"), "it was asked to");
+    assert_eq!(
+        read("mutation.webhook.admission.k8s.io/round_0_index_0"),
+        json!({"configuration": "one", "webhook": "one.example.com", "mutated": true})
+    );
+    assert_eq!(
+        read("patch.webhook.admission.k8s.io/round_0_index_0"),
+        json!({"configuration": "one", "webhook": "one.example.com", "patchType": "JSONPatch",
+               "patch": [{"op": "add", "path": "/data/a", "value": "1"}]})
+    );
+    assert_eq!(told("failed-open.mutation.webhook.admission.k8s.io/round_0_index_1"), "two.example.com");
+    assert_eq!(told("failed-open.validating.webhook.admission.k8s.io/round_0_index_0"), "three.example.com");
+    assert!(requests(&spared).is_empty(), "its condition asks what the administrator may");
+    server.stop().await;
+}

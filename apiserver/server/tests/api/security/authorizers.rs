@@ -1,0 +1,117 @@
+//! Authorizers that ask a webhook: order, memory, conditions, failures.
+
+use std::time::Duration;
+
+use mainstay_apiserver_server::authz::webhook::{
+    AuthorizationConfig, Conditions, Mode, ReviewVersion, WebhookConfig,
+};
+use serde_json::{Value, json};
+
+use super::webhook_sink::Sink;
+use crate::server::TestServer;
+
+const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+
+fn webhook(sink: &Sink) -> WebhookConfig {
+    WebhookConfig {
+        name: "other".to_owned(),
+        remote: sink.remote(),
+        version: ReviewVersion::V1,
+        authorized_ttl: Some(Duration::from_secs(60)),
+        unauthorized_ttl: None,
+        timeout: Duration::from_secs(5),
+        failure_denies: false,
+        conditions: Conditions::default(),
+    }
+}
+
+async fn server(webhook: WebhookConfig) -> TestServer {
+    TestServer::configured(move |config| {
+        let modes = vec![Mode::Node, Mode::Rbac, Mode::Webhook(Box::new(webhook))];
+        config.authorization = AuthorizationConfig { modes };
+    })
+    .await
+}
+
+/// Lets jane, refuses joe, and knows nothing of others.
+fn says(body: &Value) -> Value {
+    match body["spec"]["user"].as_str() {
+        Some("jane") => json!({"status": {"allowed": true, "reason": "jane may"}}),
+        Some("joe") => json!({"status": {"allowed": false, "denied": true, "reason": "never joe"}}),
+        _ => json!({"status": {"allowed": false, "reason": "who is that?"}}),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rbac_does_not_allow_the_webhook_is_asked() {
+    let sink = Sink::answering(|_path, body| (200, says(body))).await;
+    let server = server(webhook(&sink)).await;
+    let jane = server.user("jane", &["dev"]);
+    jane.get(&format!("{SECRETS}?fieldSelector=metadata.name%3Da&labelSelector=x+in+(1,2)"))
+        .await
+        .expect(200);
+    let asked = sink.next().await;
+    assert_eq!(asked["apiVersion"], "authorization.k8s.io/v1");
+    assert_eq!(
+        asked["spec"],
+        json!({
+            "user": "jane", "groups": ["dev", "system:authenticated"],
+            "extra": asked["spec"]["extra"],
+            "resourceAttributes": {
+                "namespace": "default", "verb": "list", "version": "v1", "resource": "secrets", "name": "a",
+                "fieldSelector": {"requirements": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]},
+                "labelSelector": {"requirements": [{"key": "x", "operator": "In", "values": ["1", "2"]}]},
+            },
+        })
+    );
+    let refused = server.user("joe", &[]).get(SECRETS).await;
+    assert_eq!(refused.code, 403);
+    assert!(refused.json()["message"].as_str().unwrap().ends_with(": never joe"), "{refused:?}");
+    assert_eq!(sink.next().await["spec"]["user"], "joe");
+    // Allowed by RBAC, so that nobody is asked; and jane's is remembered.
+    assert_eq!(jane.get("/version").await.code, 200);
+    jane.get(SECRETS).await.expect(200);
+    assert_eq!(sink.next().await["spec"]["resourceAttributes"]["name"], Value::Null);
+    jane.get(SECRETS).await.expect(200);
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+        "user": "ann", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}}});
+    let answer =
+        server.admin().post("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).await.expect(201);
+    assert_eq!(answer["status"], json!({"allowed": false, "reason": "who is that?"}));
+    assert_eq!(sink.next().await["spec"]["user"], "ann", "jane's second list was not asked about");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_fails_decides_as_its_policy_says() {
+    let sink = Sink::answering(|_path, _body| (400, json!({}))).await;
+    for denies in [false, true] {
+        let server = server(WebhookConfig { failure_denies: denies, ..webhook(&sink) }).await;
+        let answer = server.user("jane", &[]).get(SECRETS).await;
+        assert_eq!(answer.code, 500, "as upstream: an error, not a refusal");
+        assert!(
+            answer.json()["message"].as_str().unwrap().contains("the webhook answered 400"),
+            "{answer:?}"
+        );
+        let metrics = server.admin().get("/metrics").await;
+        let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+        let line =
+            "apiserver_authorization_webhook_evaluations_fail_open_total{name=\"other\",result=\"error\"} 1";
+        assert_eq!(text.contains(line), !denies, "{text}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_spare_the_webhook_what_is_not_its_own() {
+    let sink = Sink::answering(|_path, body| (200, says(body))).await;
+    let conditions = ["has(request.resourceAttributes)", "request.resourceAttributes.namespace == 'team'"];
+    let conditions = Conditions::compile(&conditions.map(str::to_owned)).unwrap();
+    let server = server(WebhookConfig { conditions, ..webhook(&sink) }).await;
+    let jane = server.user("jane", &[]);
+    assert_eq!(jane.get(SECRETS).await.code, 403);
+    assert_eq!(jane.get("/metrics").await.code, 403);
+    jane.get("/api/v1/namespaces/team/secrets").await.expect(200);
+    assert_eq!(sink.next().await["spec"]["resourceAttributes"]["namespace"], "team");
+    server.stop().await;
+}
