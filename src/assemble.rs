@@ -155,7 +155,8 @@ pub(crate) fn runtime_config(cluster: &Cluster, dir: &Path) -> mainstay_runtime:
     runtime
 }
 
-fn server_config(
+/// The API server's settings.
+pub(crate) fn server_config(
     config: &Config,
     identities: &Identities,
     dir: &DataDir,
@@ -200,7 +201,7 @@ fn server_config(
     })
 }
 
-fn pem_pair(leaf: &Leaf) -> PemPair {
+pub(crate) fn pem_pair(leaf: &Leaf) -> PemPair {
     PemPair {
         cert_pem: leaf.certificate_pem.clone().into_bytes(),
         key_pem: leaf.key_pem.clone().into_bytes(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api_server::ApiServerFlags;
+use crate::apiserver_command::ApiServerCommandFlags;
 use crate::snapshot_command::SnapshotCommand;
 use crate::store_command::StoreFlags;
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Image(ImageCommand),
     /// Say in words what runs and how healthy it is.
     Status(DataDirFlags),
+    /// Run the API server alone, in the foreground, on a store that `mainstay store` or etcd serves.
+    Apiserver(Box<ApiServerCommandFlags>),
     /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
     Store(Box<StoreFlags>),
     /// Save a running store to a file, make a data directory of one, say what one holds.

@@ -1,6 +1,7 @@
 //! `mainstay`: a complete Kubernetes in one binary. This crate only assembles the parts; see docs/ARCHITECTURE.md.
 
 mod api_server;
+mod apiserver_command;
 mod assemble;
 mod cli;
 mod clients;
@@ -61,6 +62,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Down(flags) => down::run(&flags),
         Command::Image(command) => image::run(&command),
         Command::Status(flags) => status::run(&flags),
+        Command::Apiserver(flags) => apiserver_command::run(*flags),
         Command::Store(flags) => store_command::run(&flags),
         Command::Snapshot(command) => snapshot_command::run(&command),
         Command::Version => up::print_line(&format!("mainstay {}", env!("CARGO_PKG_VERSION"))),

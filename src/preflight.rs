@@ -48,7 +48,8 @@ fn route_network(words: &[&str]) -> Option<Ipv4Net> {
     Ipv4Net::with_netmask(number(1)?.into(), number(7)?.into()).ok()
 }
 
-fn port_is_free(config: &Config) -> anyhow::Result<()> {
+/// Refuses a port that another program has.
+pub(crate) fn port_is_free(config: &Config) -> anyhow::Result<()> {
     match TcpListener::bind(config.bind) {
         Ok(_free) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(refuse(format!(

@@ -67,7 +67,8 @@ pub(crate) fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_already| anyhow::anyhow!("a TLS provider was installed before"))
 }
 
-fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
+/// What the flags and the data directory say together.
+pub(crate) fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
     let cluster = match DataDir::cluster(&flags.data_dir)? {
         Some(cluster) => {
             cluster.agrees(flags)?;
@@ -99,7 +100,8 @@ fn host_name() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::Result<()> {
+/// Writes the administrator's kubeconfig where it is missing or old.
+pub(crate) fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::Result<()> {
     let text = kubeconfig::render(&config.api_url(), &identities.ca_pem, "admin", &identities.admin);
     // The data directory always holds one, where `mainstay status` looks; --kubeconfig names one more.
     for file in [&config.data_dir.join("admin.kubeconfig"), &config.kubeconfig] {
@@ -111,7 +113,8 @@ fn write_admin_kubeconfig(config: &Config, identities: &Identities) -> anyhow::R
     Ok(())
 }
 
-async fn wait_for_stop() -> anyhow::Result<()> {
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn wait_for_stop() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     tokio::select! {

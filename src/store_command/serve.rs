@@ -152,6 +152,8 @@ impl Wanted {
                 _ = interrupt.recv() => info!("SIGINT: stopping"),
                 () = store.stopped() => {}
             }
+            // While clients are connected and other members reach it: they go on with the next leader before this one is gone.
+            store.hand_over().await;
             stop.cancel();
         };
         let compacting = async {

@@ -30,6 +30,8 @@ const READ_THREADS: usize = 4;
 const CLOSE_GRACE: Duration = Duration::from_secs(10);
 /// Another member gets so long to take the leadership over from one that closes.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// The tables are brought to disk after no less log than this.
+const CHECKPOINT_BYTES_MIN: u64 = 1 << 20;
 /// The smallest file of the log that still takes any request.
 const LOG_FILE_OVERHEAD: u64 = 64 << 10;
 
@@ -297,11 +299,15 @@ impl Core {
         self.resources.lock().as_ref().map_or(0, |resources| resources.log.size_bytes())
     }
 
-    /// Ends everything in order. Only the first call does anything.
-    pub(crate) async fn close(&self) -> Result<(), CloseError> {
+    pub(crate) async fn hand_over(&self) {
         if !self.stop.is_stopped() {
             self.member.hand_over(HAND_OVER_MAX).await;
         }
+    }
+
+    /// Ends everything in order. Only the first call does anything.
+    pub(crate) async fn close(&self) -> Result<(), CloseError> {
+        self.hand_over().await;
         self.stop.close();
         let Some(resources) = self.resources.lock().take() else { return Ok(()) };
         self.hub.close();
@@ -407,7 +413,10 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
         cluster_id: dir.cluster_id,
         file_bytes: config.log_segment_bytes,
         sync: config.sync,
-        checkpoint_bytes: (config.write_buffer_bytes as u64).max(1 << 20),
+        checkpoint_bytes: config
+            .platform
+            .checkpoint_bytes()
+            .unwrap_or((config.write_buffer_bytes as u64).max(CHECKPOINT_BYTES_MIN)),
         grown: parts.grown,
         stalled: parts.stalled,
         meters: parts.meters,

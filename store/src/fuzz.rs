@@ -58,6 +58,12 @@ fn read_snapshot(bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A client's connection, as it comes in.
+#[cfg(feature = "etcd")]
+pub fn authority(bytes: &[u8]) {
+    crate::etcd::fuzz::authority(bytes);
+}
+
 /// A request of a client.
 #[cfg(feature = "etcd")]
 pub fn request(bytes: &[u8]) {
@@ -129,7 +135,27 @@ mod tests {
         )
     }
 
+    /// HTTP/2's preface, and frames that may be headers.
+    #[cfg(feature = "etcd")]
+    fn nearly_a_connection() -> impl Strategy<Value = Vec<u8>> {
+        let content =
+            proptest::collection::vec(prop_oneof![0_u8..16, Just(0x41), Just(0x90), any::<u8>()], 0..40);
+        let frame =
+            (0_u8..3, prop_oneof![Just(4), any::<u8>()], content).prop_map(|(kind, flags, content)| {
+                [&[0, 0, content.len() as u8, kind, flags, 0, 0, 0, 1], &content[..]].concat()
+            });
+        (any::<u8>(), proptest::collection::vec(frame, 0..4)).prop_map(|(pieces, frames)| {
+            [&[pieces], &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frames.concat()[..]].concat()
+        })
+    }
+
     proptest! {
+        #[cfg(feature = "etcd")]
+        #[test]
+        fn connections_survive_noise(bytes in nearly_a_connection()) {
+            authority(&bytes);
+        }
+
         #[test]
         fn frames_survive_noise(bytes in proptest::collection::vec(prop_oneof![0_u8..16, any::<u8>()], 0..120)) {
             frame(&bytes);

@@ -279,6 +279,12 @@ impl Store {
         self.core().stop.token().clone().cancelled_owned()
     }
 
+    /// Hands the leadership over if this member leads, and goes on: for a server that is about to stop, while its clients are still connected. If
+    /// nobody takes it within two seconds, it stays; [`Store::close`] tries again.
+    pub async fn hand_over(&self) {
+        Box::pin(self.core().hand_over()).await;
+    }
+
     /// Closes the store: no new requests, those under way end, everything is on disk, the lock is free. Other handles answer `Closed` from then on.
     /// A second close does nothing.
     pub async fn close(&self) -> Result<(), CloseError> {

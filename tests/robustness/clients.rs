@@ -35,6 +35,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// A write was acknowledged.
+    pub(crate) fn acknowledge(&self, at: Instant) {
+        self.acknowledged.borrow_mut().push(at);
+    }
+
     /// The longest time between two acknowledged writes, from one moment to another.
     pub(crate) fn longest_gap(&self, from: Instant, to: Instant) -> Duration {
         let mut last = from;
@@ -166,7 +171,7 @@ impl Caller {
                 Ok((revision, read)) => {
                     last_seen = read.as_ref().map_or(last_seen, |read| read.mod_revision);
                     if writes {
-                        self.journal.acknowledged.borrow_mut().push(ended);
+                        self.journal.acknowledge(ended);
                     }
                     calls.push(Call {
                         what: what.answered(read.as_ref()),

@@ -16,7 +16,7 @@ use crate::member::{Disk, Member, Tls, signal};
 use crate::network::{CLIENTS, Cut, Network, address};
 
 /// The members that a new cluster begins with.
-const MEMBERS: usize = 3;
+pub(crate) const MEMBERS: usize = 3;
 /// What a request may take, from a client's side.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
@@ -119,6 +119,21 @@ impl Machine {
 
     pub(crate) fn kill(&mut self, member: usize) {
         self.members[member].kill();
+    }
+
+    /// Ends a member in good order, while clients go on.
+    pub(crate) async fn terminate(&mut self, member: usize) {
+        signal(&self.members[member], rustix::process::Signal::TERM);
+        let mut process = self.members[member].process.take().unwrap();
+        let asked = Instant::now();
+        let ended = loop {
+            if let Some(ended) = process.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(asked.elapsed() < SOON, "it does not end; it said:\n{}", self.said(member));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        assert!(ended.success(), "{ended}; it said:\n{}", self.said(member));
     }
 
     pub(crate) fn freeze(&self, member: usize) {

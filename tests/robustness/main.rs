@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "clients measure real time, and are joined at the end")]
 
 mod clients;
+mod failover;
 mod judge;
 mod machine;
 mod member;
@@ -17,7 +18,7 @@ mod network;
 use std::time::{Duration, Instant};
 
 use clients::{Clients, Journal};
-use machine::Machine;
+use machine::{MEMBERS, Machine};
 
 /// The longest wait for anything that should happen.
 const SOON: Duration = Duration::from_secs(30);
@@ -98,8 +99,8 @@ async fn faults(machine: &mut Machine, journal: &Journal) {
     }
 }
 
-#[test]
-fn what_was_acknowledged_survives_whatever_goes_wrong() {
+/// Runs three members, and then something with them on one thread.
+fn on_machine(work: impl AsyncFnOnce(&mut Machine)) {
     assert!(rustix::process::geteuid().is_root(), "this test needs root: it makes network namespaces");
     let mut machine = Machine::new();
     machine.enter_client_namespace();
@@ -107,14 +108,22 @@ fn what_was_acknowledged_survives_whatever_goes_wrong() {
     let started = Instant::now();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        for member in 0..3 {
+        for member in 0..MEMBERS {
             machine.start(member);
         }
-        for member in 0..3 {
+        for member in 0..MEMBERS {
             machine.healthy(member).await;
         }
-        let clients = Clients::start(&machine);
-        faults(&mut machine, &clients.journal).await;
+        work(&mut machine).await;
+    });
+    println!("in {:?}", started.elapsed());
+}
+
+#[test]
+fn what_was_acknowledged_survives_whatever_goes_wrong() {
+    on_machine(async |machine: &mut Machine| {
+        let clients = Clients::start(machine);
+        faults(machine, &clients.journal).await;
         let finished = clients.finish().await;
         let history = machine.history().await;
         println!(
@@ -128,5 +137,4 @@ fn what_was_acknowledged_survives_whatever_goes_wrong() {
         judge::watchers(&finished.watchers, &history);
         machine.hashes_are_equal(history.revision()).await;
     });
-    println!("in {:?}", started.elapsed());
 }

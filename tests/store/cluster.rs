@@ -53,6 +53,7 @@ impl Version {
 /// A running cluster; its processes are killed when it is dropped.
 pub(crate) struct Cluster {
     members: Vec<Child>,
+    flags: Vec<Vec<String>>,
     pub(crate) urls: Vec<String>,
     pub(crate) dir: tempfile::TempDir,
 }
@@ -121,6 +122,7 @@ impl Cluster {
         let peers: Vec<String> = peers.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
         let initial: Vec<String> =
             peers.iter().enumerate().map(|(member, url)| format!("m{member}={url}")).collect();
+        let mut all_flags = Vec::new();
         let members = (0..count).map(|member| {
             let data = dir.path().join(format!("m{member}"));
             let mut flags = vec![
@@ -135,9 +137,12 @@ impl Cluster {
                 "--log-level=warn".to_owned(),
             ];
             prepare(&mut flags, &data);
-            spawn(kind, &flags, &dir.path().join(format!("m{member}.log")))
+            let child = spawn(kind, &flags, &dir.path().join(format!("m{member}.log")));
+            all_flags.push(flags);
+            child
         });
-        let cluster = Self { members: members.collect(), urls: urls.clone(), dir };
+        let members = members.collect();
+        let cluster = Self { members, flags: all_flags, urls: urls.clone(), dir };
         for url in &urls {
             until(&format!("{url} is healthy"), || is_healthy(url));
         }
@@ -160,7 +165,7 @@ impl Cluster {
             flags.push(format!("--listen-peer-urls=http://127.0.0.1:{}", ports[1]));
         }
         let member = spawn(kind, &flags, &dir.path().join("m.log"));
-        let cluster = Self { members: vec![member], urls: vec![url.clone()], dir };
+        let cluster = Self { members: vec![member], flags: vec![flags], urls: vec![url.clone()], dir };
         until(&format!("{url} is healthy"), || is_healthy(&url));
         cluster
     }
@@ -178,6 +183,28 @@ impl Cluster {
                 eprintln!("{}:\n{}", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"));
             }
         }
+    }
+
+    /// What etcdctl says to a command.
+    pub(crate) fn etcdctl(&self, arguments: &[&str]) -> String {
+        let mut command = Version::V3_5.command();
+        text(&command.arg(format!("--endpoints={}", self.endpoints())).args(arguments).output().unwrap())
+    }
+
+    /// Starts all members again, over the data that they left.
+    pub(crate) fn revive(&mut self, kind: Kind) {
+        for (number, flags) in self.flags.iter().enumerate() {
+            self.members[number] = spawn(kind, flags, &self.dir.path().join(format!("m{number}-again.log")));
+        }
+        for url in &self.urls {
+            until(&format!("{url} is healthy again"), || is_healthy(url));
+        }
+    }
+
+    /// Kills one member.
+    pub(crate) fn kill_one(&mut self, number: usize) {
+        self.members[number].kill().unwrap();
+        self.members[number].wait().unwrap();
     }
 
     pub(crate) fn endpoints(&self) -> String {

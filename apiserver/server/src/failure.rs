@@ -5,6 +5,7 @@ use mainstay_proto_api::Status;
 use mainstay_store::{LeaseError, RangeError, Revision, WriteError};
 use tracing::error;
 
+use crate::backing::BackingError;
 use crate::cache::StoredDataError;
 use crate::encryption::VaultError;
 use crate::registry::KeyError;
@@ -12,15 +13,9 @@ use crate::registry::KeyError;
 /// Anything that can go wrong below a handler and is not a `Status` already.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A write to the store.
+    /// A call on the store.
     #[error(transparent)]
-    Write(#[from] WriteError),
-    /// A read from the store.
-    #[error(transparent)]
-    Read(#[from] RangeError),
-    /// A lease for an object with a lifetime.
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
+    Store(#[from] BackingError),
     /// Bytes in the store that are not the object they should be.
     #[error(transparent)]
     Stored(#[from] StoredDataError),
@@ -65,10 +60,23 @@ pub enum Failure {
 pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
     let (group, resource) = kind.map_or(("", ""), |k| (k.group, k.plural));
     match failure {
-        Failure::Write(WriteError::TooLarge { max, .. }) | Failure::ObjectTooLarge { max, .. } => {
-            Status::request_entity_too_large(*max)
+        Failure::ObjectTooLarge { max, .. } => Status::request_entity_too_large(*max),
+        Failure::Store(error) => of_store(group, resource, error),
+        Failure::Answered(status) => status.clone(),
+        Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
+        Failure::Key(KeyError::Segment(name)) => Status::not_found(group, resource, name),
+        Failure::Key(KeyError::NotStored(_)) => Status::method_not_allowed(group, resource, "storage"),
+        other => {
+            error!(error = %other, "request failed inside the server");
+            Status::internal(other)
         }
-        Failure::Write(
+    }
+}
+
+fn of_store(group: &str, resource: &str, error: &BackingError) -> Status {
+    match error {
+        BackingError::Write(WriteError::TooLarge { max, .. }) => Status::request_entity_too_large(*max),
+        BackingError::Write(
             WriteError::NoSpace { .. }
             | WriteError::NoSpaceAlarm
             | WriteError::CorruptAlarm
@@ -76,23 +84,22 @@ pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
             | WriteError::Closed
             | WriteError::Halted(_),
         )
-        | Failure::Read(
+        | BackingError::Range(
             RangeError::NoLeader | RangeError::Timeout | RangeError::Closed | RangeError::Halted(_),
-        ) => Status::service_unavailable(failure.to_string()),
-        Failure::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
+        )
+        | BackingError::Lease(LeaseError::Write(WriteError::NoLeader | WriteError::NoSpaceAlarm))
+        | BackingError::Unreachable(_) => Status::service_unavailable(error.to_string()),
+        BackingError::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
             Status::server_timeout(group, resource, "write", 1)
         }
-        Failure::Answered(status) => status.clone(),
-        Failure::Contention { .. } => Status::server_timeout(group, resource, "update", 1),
-        Failure::Read(RangeError::Compacted { wanted, floor })
-        | Failure::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),
-        Failure::Read(RangeError::FutureRevision { wanted, current }) => {
+        BackingError::Range(RangeError::Compacted { wanted, floor })
+        | BackingError::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),
+        BackingError::Range(RangeError::FutureRevision { wanted, current })
+        | BackingError::Behind { wanted, current } => {
             Status::too_large_resource_version(wanted.0.unsigned_abs(), current.0.unsigned_abs(), 1)
         }
-        Failure::Key(KeyError::Segment(name)) => Status::not_found(group, resource, name),
-        Failure::Key(KeyError::NotStored(_)) => Status::method_not_allowed(group, resource, "storage"),
         other => {
-            error!(error = %other, "request failed inside the server");
+            error!(error = %other, "the store failed a request");
             Status::internal(other)
         }
     }

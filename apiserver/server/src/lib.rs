@@ -2,7 +2,8 @@
 //!
 //! A request runs through [`http_face`] (connection, bounds), [`request`] (path, parameters), authentication, flow
 //! limits, authorization, [`handlers`], the kind's rules with admission around them, and ends in [`registry`], the one
-//! door to stored objects. Reads are served by [`cache`]. Only this crate talks to the store.
+//! door to stored objects, which are kept behind [`backing`]. Reads are served by [`cache`]. Only this crate talks to the
+//! store.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -16,6 +17,7 @@ pub mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;
+pub mod backing;
 pub mod bootstrap;
 pub mod cache;
 pub mod callout;
@@ -43,4 +45,5 @@ pub mod stream;
 pub mod subresources;
 pub mod types;
 
+pub use backing::{Backing, EtcdClient, EtcdConfig, EtcdTls};
 pub use server::{ApiServer, StartError, start, start_with};

@@ -4,7 +4,7 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_proto_api::{Status, field, label};
 use smol_str::SmolStr;
 
-use crate::cache::Cached;
+use crate::cache::{Cached, Interest};
 use crate::request::Query;
 
 /// Namespace, label selector and field selector together.
@@ -67,6 +67,35 @@ impl Selection {
     /// The one name it can match, where a selector says so.
     pub fn single_name(&self) -> Option<&str> {
         self.fields.required("metadata.name")
+    }
+
+    /// Which events can concern it at all.
+    pub fn interest(&self) -> Interest {
+        let name = self.name.as_deref().or_else(|| self.single_name());
+        let namespace = if self.namespace.is_empty() {
+            self.fields.required("metadata.namespace")
+        } else {
+            Some(&*self.namespace)
+        };
+        match (namespace, name) {
+            (Some(namespace), Some(name)) if self.kind.namespaced => {
+                return Interest::Object { namespace: namespace.into(), name: name.into() };
+            }
+            (_, Some(name)) => return Interest::Name(name.into()),
+            _ => {}
+        }
+        // Only the stored form's own fields are in the cache; of one that is empty, nothing may be.
+        if !self.kind.is_custom && self.kind.stored_kind() == self.kind {
+            for field in self.kind.rules.selectable_fields() {
+                if let Some(value) = self.fields.required(field).filter(|value| !value.is_empty()) {
+                    return Interest::Field { field, value: value.into() };
+                }
+            }
+        }
+        match namespace {
+            Some(namespace) if self.kind.namespaced => Interest::Namespace(namespace.into()),
+            _ => Interest::Everything,
+        }
     }
 
     /// Whether `object` is selected.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_base::lifecycle::Tasks;
 use mainstay_proto_api::Status;
-use mainstay_store::Store;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 use crate::audit::{Auditor, LogError};
+use crate::backing::{Backing, BackingError};
 use crate::bootstrap;
 use crate::cache::{Feed, RingBounds};
 use crate::compactor;
@@ -44,6 +44,9 @@ pub enum StartError {
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] LogError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] BackingError),
     /// The cache did not load.
     #[error("the cache ended before it had loaded the stored objects")]
     CacheEnded,
@@ -77,8 +80,12 @@ impl ApiServer {
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn start(config: ServerConfig, store: Store, tasks: Tasks) -> Result<ApiServer, StartError> {
-    let base = Base::open(&config, store, &tasks, mainstay_apiserver_kinds::all()).await?;
+pub async fn start(
+    config: ServerConfig,
+    store: impl Into<Backing>,
+    tasks: Tasks,
+) -> Result<ApiServer, StartError> {
+    let base = Base::open(&config, store.into(), &tasks, mainstay_apiserver_kinds::all()).await?;
     let (assembly, mut gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
     // The port is taken before the first objects name it; clients wait in the backlog until it is served.
     let listener = Listener::bind(config.bind).await?;
@@ -94,11 +101,11 @@ pub async fn start(config: ServerConfig, store: Store, tasks: Tasks) -> Result<A
 /// [`StartError`].
 pub async fn start_with(
     config: ServerConfig,
-    store: Store,
+    store: impl Into<Backing>,
     tasks: Tasks,
     assemble: impl FnOnce(&Registry) -> Assembly,
 ) -> Result<ApiServer, StartError> {
-    let base = Base::open(&config, store, &tasks, mainstay_apiserver_kinds::all()).await?;
+    let base = Base::open(&config, store.into(), &tasks, mainstay_apiserver_kinds::all()).await?;
     let gates = assemble(&base.registry);
     let listener = Listener::bind(config.bind).await?;
     base.serve(config, gates, listener, &tasks)
@@ -120,7 +127,7 @@ struct Base {
 impl Base {
     async fn open(
         config: &ServerConfig,
-        store: Store,
+        store: Backing,
         tasks: &Tasks,
         kinds: &'static [&'static Kind],
     ) -> Result<Self, StartError> {
@@ -143,7 +150,7 @@ impl Base {
         });
         tokio::select! {
             biased;
-            () = registry.fresh() => {}
+            loaded = registry.store().reach(registry.progress(), None) => loaded?,
             () = ended.cancelled() => return Err(StartError::CacheEnded),
         }
         tasks.spawn("compactor", compactor::run(registry.store().clone(), limits.history, tasks.token()));

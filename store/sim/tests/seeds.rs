@@ -1,4 +1,5 @@
 //! The store is safe in every run: 100 seeds, or as many as `MAINSTAY_SIM_SEEDS` says, or the one that `MAINSTAY_SIM_SEED` names.
+//! `MAINSTAY_SIM_SKIP` leaves out so many at the beginning, so that thousands can be run in parts.
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
 use mainstay_store_sim::campaign::{campaign, plan, plan_of_changes};
 use mainstay_store_sim::world::{Plan, Report};
@@ -11,12 +12,13 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs so many of a hundred seeds.
 fn check(test: &str, of_hundred: u64, plan: impl Fn(u64) -> Plan) {
-    let seeds = match number("MAINSTAY_SIM_SEED") {
-        Some(seed) => {
-            log();
-            seed..seed + 1
-        }
-        None => 0..(number("MAINSTAY_SIM_SEEDS").unwrap_or(SEEDS) * of_hundred).div_ceil(100),
+    let seeds = if let Some(seed) = number("MAINSTAY_SIM_SEED") {
+        log();
+        seed..seed + 1
+    } else {
+        let share = |seeds: u64| (seeds * of_hundred).div_ceil(100);
+        let skipped = number("MAINSTAY_SIM_SKIP").unwrap_or(0);
+        share(skipped)..share(skipped + number("MAINSTAY_SIM_SEEDS").unwrap_or(SEEDS))
     };
     match campaign(seeds.map(plan)) {
         Ok(total) => println!("{test}: {total}"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use prost::Message as _;
 
+use super::authority;
 use super::convert;
 use super::gateway::Gateway;
 use super::jwt::{Jwt, JwtKeys};
@@ -68,4 +69,12 @@ pub(crate) fn token(bytes: &[u8]) {
     if let Ok(jwt) = Jwt::new("HS256", &keys, Duration::from_secs(60)) {
         assert!(jwt.caller(text).is_none(), "nobody signed this");
     }
+}
+
+/// A connection's bytes: their number stays, and what comes out does not depend on the pieces in which they come. The first byte chooses those.
+pub(crate) fn authority(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let whole = authority::passed(bytes, usize::MAX);
+    assert_eq!(whole.len(), bytes.len(), "no byte more or less");
+    assert_eq!(authority::passed(bytes, usize::from(*piece)), whole, "in pieces");
 }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
 use super::access::PeerCertificate;
+use super::authority::Authorities;
 use super::metered::Metered;
 use super::pages;
 use super::router::Router;
@@ -224,7 +225,7 @@ where
     let face = &site.router.face;
     let (stop, grace) = (face.stop.clone(), face.config.stop_grace);
     let builder = protocol(face.config.concurrent_streams_max, tasks);
-    let metered = Metered::new(stream, &site.router.metrics);
+    let metered = Authorities::new(Metered::new(stream, &site.router.metrics));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         if let Some(certificate) = &certificate {

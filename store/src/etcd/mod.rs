@@ -7,6 +7,7 @@
 //! turns it into the library's types, and [`refusal`] is the one place that turns errors into statuses.
 mod access;
 mod auth;
+mod authority;
 mod auto_compaction;
 mod candidates;
 mod cluster;

@@ -117,6 +117,23 @@ async fn history_then_news_come_in_order_with_filters_and_previous_versions() {
     rig.stop().await;
 }
 
+/// Clients are told how far the store is, and after that how far the events are: as etcd does it.
+#[tokio::test]
+async fn the_header_names_the_present_while_a_watch_catches_up() {
+    let rig = Rig::start().await;
+    rig.put("k", "1").await;
+    let newest = rig.put("other", "1").await.revision;
+    let mut watches = Watches::open(&rig).await;
+    watches.create(pb::WatchCreateRequest { start_revision: 2, ..watch("k") }).await;
+    let caught_up = watches.next().await;
+    assert_eq!(shown(&caught_up), ["put k=1 @2"]);
+    assert_eq!(caught_up.header.unwrap().revision, newest);
+    rig.put("k", "2").await;
+    let news = watches.next().await;
+    assert_eq!((shown(&news).len(), news.header.unwrap().revision), (1, newest + 1));
+    rig.stop().await;
+}
+
 #[tokio::test]
 async fn a_watch_can_be_cancelled_and_its_identifier_used_again() {
     let rig = Rig::start().await;

@@ -1,6 +1,7 @@
 //! A server and a client for the bench: everything in this process, over real TLS.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -36,8 +38,10 @@ pub(crate) struct Server {
     pub(crate) api: ApiServer,
     pub(crate) store: Store,
     pub(crate) client: Client,
+    pub(crate) ca_pem: Vec<u8>,
+    ca: Ca,
     tasks: Tasks,
-    _dir: TempDir,
+    dir: Option<TempDir>,
 }
 
 fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
@@ -56,7 +60,18 @@ fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
 impl Server {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Config { dir: dir.path().join("store"), ..Config::default() }).await.unwrap();
+        let server = Self::start_in(dir.path().to_owned()).await;
+        Self { dir: Some(dir), ..server }
+    }
+
+    /// A client certificate with all rights.
+    pub(crate) fn identity(&self) -> PemPair {
+        leaf(&self.ca, "admin", &["system:masters"], Usage::Client)
+    }
+
+    /// One over a directory of the caller's.
+    pub(crate) async fn start_in(dir: PathBuf) -> Self {
+        let store = Store::open(Config { dir: dir.join("store"), ..Config::default() }).await.unwrap();
         let ca = Ca::generate("bench", OffsetDateTime::now_utc(), HOUR).unwrap();
         let ca_pem = ca.certificate_pem().as_bytes().to_vec();
         let tasks = Tasks::new("bench", CancellationToken::new());
@@ -88,7 +103,7 @@ impl Server {
             audit: None,
             authentication: AuthenticationSettings::default(),
             encryption: None,
-            limits: Limits::default(),
+            limits: Limits { watch_timeout_min: HOUR, ..Limits::default() },
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             metrics: prometheus::Registry::new(),
@@ -96,12 +111,13 @@ impl Server {
         let api = start(config, store.clone(), tasks.clone()).await.unwrap();
         let client =
             Client::new(api.local_addr(), &ca_pem, &leaf(&ca, "admin", &["system:masters"], Usage::Client));
-        Self { api, store, client, tasks, _dir: dir }
+        Self { api, store, client, ca_pem, ca, tasks, dir: None }
     }
 
     pub(crate) async fn stop(self) {
         self.tasks.close_and_join(Duration::from_secs(30)).await.unwrap();
         self.store.close().await.unwrap();
+        drop(self.dir);
     }
 }
 
@@ -113,7 +129,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(addr: SocketAddr, ca_pem: &[u8], identity: &PemPair) -> Self {
+    pub(crate) fn new(addr: SocketAddr, ca_pem: &[u8], identity: &PemPair) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca_pem).unwrap()).unwrap();
         let chain = CertificateDer::pem_slice_iter(&identity.cert_pem).collect::<Result<_, _>>().unwrap();
@@ -125,6 +141,32 @@ impl Client {
             .with_client_auth_cert(chain, key)
             .unwrap();
         Self { addr, tls: Arc::new(tls) }
+    }
+
+    async fn tls(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.addr).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        let connector = TlsConnector::from(Arc::new(tls));
+        connector.connect(ServerName::from(self.addr.ip()), stream).await.unwrap()
+    }
+
+    /// A connection for one request after the other.
+    pub(crate) async fn connect(&self) -> Connection {
+        let io = TokioIo::new(self.tls(b"http/1.1").await);
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let _task = tokio::spawn(connection);
+        Connection { sender }
+    }
+
+    /// A connection for many at once.
+    pub(crate) async fn connect_http2(&self) -> Http2 {
+        let io = TokioIo::new(self.tls(b"h2").await);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        let _task = tokio::spawn(connection);
+        Http2 { sender, authority: self.addr.to_string() }
     }
 
     async fn send(&self, method: Method, path: &str, accept: &str, body: &str) -> Response<Incoming> {
@@ -161,6 +203,71 @@ impl Client {
             body: self.send(Method::GET, path, "application/json", "").await.into_body(),
             buffer: BytesMut::new(),
         }
+    }
+}
+
+fn request(method: Method, uri: &str, accept: &str, body: Bytes) -> Request<Full<Bytes>> {
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("host", "bench")
+        .header("accept", accept)
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .unwrap()
+}
+
+/// An HTTP/1.1 connection.
+pub(crate) struct Connection {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// One request, its answer read to the end.
+    pub(crate) async fn call(&mut self, method: Method, path: &str, body: Bytes) {
+        self.sender.ready().await.unwrap();
+        let answer = self.sender.send_request(request(method, path, "application/json", body)).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.into_body().collect().await.unwrap();
+    }
+
+    /// How long the answer is; it is not kept.
+    pub(crate) async fn get(&mut self, path: &str, accept: &str) -> usize {
+        self.sender.ready().await.unwrap();
+        let answer =
+            self.sender.send_request(request(Method::GET, path, accept, Bytes::new())).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let (mut body, mut bytes) = (answer.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            bytes += frame.unwrap().into_data().unwrap_or_default().len();
+        }
+        bytes
+    }
+}
+
+/// An HTTP/2 connection. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Http2 {
+    sender: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    authority: String,
+}
+
+impl Http2 {
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Response<Incoming> {
+        let uri = format!("https://{}{path}", self.authority);
+        let answer =
+            self.sender.clone().send_request(request(method, &uri, "application/json", body)).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer
+    }
+
+    /// One request, its answer read to the end.
+    pub(crate) async fn call(&mut self, method: Method, path: &str, body: Bytes) {
+        self.send(method, path, body).await.into_body().collect().await.unwrap();
+    }
+
+    pub(crate) async fn watch(&self, path: &str) -> Lines {
+        Lines { body: self.send(Method::GET, path, Bytes::new()).await.into_body(), buffer: BytesMut::new() }
     }
 }
 

@@ -1,7 +1,11 @@
-//! What serving costs: watch delivery to 1, 100 and 1,000 HTTPS watchers, and memory per cached pod.
+//! What serving costs. `cargo bench -p mainstay-apiserver-server --bench serve -- WHAT…`:
 //!
-//! `cargo bench -p mainstay-apiserver-server --bench serve -- [watch|memory]`; both without an argument. Figures are of
-//! one process that holds server, store and clients, so they are upper bounds.
+//! - `watch`, `memory`: delivery to 1, 100 and 1,000 HTTPS watchers, and memory per cached pod. One process holds server,
+//!   store and clients, so these are upper bounds.
+//! - `pods`, `create`, `get`, `watchers`: a large cluster's figures, with the server in a process of its own.
+//! - `hollow [SECONDS]`: 5,000 nodes that only heartbeat, for ten minutes when nothing else is said.
+//!
+//! All but `hollow` without an argument.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +23,9 @@
 )]
 
 mod harness;
+mod load;
+mod process;
+mod scale;
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +41,16 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const ROUNDS: usize = 50;
 const PODS: usize = 100_000;
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let which: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    if which.first().is_some_and(|first| first == process::SERVER) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        return runtime.block_on(process::serve(which[1].as_ref()));
+    }
     let wants = |name: &str| which.is_empty() || which.iter().any(|w| w == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     if wants("watch") {
@@ -45,6 +60,22 @@ fn main() {
     }
     if wants("memory") {
         runtime.block_on(memory_per_pod());
+    }
+    if wants("pods") {
+        runtime.block_on(scale::pods());
+    }
+    if wants("create") {
+        runtime.block_on(scale::create());
+    }
+    if wants("get") {
+        runtime.block_on(scale::get());
+    }
+    if wants("watchers") {
+        runtime.block_on(scale::watchers());
+    }
+    if let Some(at) = which.iter().position(|w| w == "hollow") {
+        let seconds = which.get(at + 1).and_then(|text| text.parse().ok()).unwrap_or(600);
+        runtime.block_on(scale::hollow(Duration::from_secs(seconds)));
     }
 }
 
@@ -100,6 +131,10 @@ async fn watch_delivery(watchers: usize) {
 
 /// A pod of about 1.9 KiB, as a Deployment's pods are.
 fn pod(at: usize) -> value::Value {
+    value::to_value(&pod_json(at)).unwrap()
+}
+
+fn pod_json(at: usize) -> serde_json::Value {
     let name = format!("web-{:08x}-{at:05}", at / 10);
     let container = |name: &str| {
         json!({"name": name, "image": format!("registry.example.com/team/{name}:1.2.3"), "imagePullPolicy": "IfNotPresent",
@@ -112,7 +147,7 @@ fn pod(at: usize) -> value::Value {
     };
     let condition =
         |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+    json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": format!("ns-{}", at % 100), "generateName": "web-", "uid": format!("{at:08x}-1111-4111-8111-111111111111"),
             "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"app": "web", "pod-template-hash": "5d4f8c7b9", "tier": "front"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f8c7b9", "uid": "22222222-2222-4222-8222-222222222222", "controller": true, "blockOwnerDeletion": true}]},
@@ -120,8 +155,7 @@ fn pod(at: usize) -> value::Value {
             "serviceAccountName": "default", "serviceAccount": "default", "schedulerName": "default-scheduler", "terminationGracePeriodSeconds": 30,
             "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]},
         "status": {"phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.244.1.17", "startTime": "2026-01-01T00:00:00Z", "qosClass": "Burstable",
-            "conditions": [condition("Initialized"), condition("Ready"), condition("ContainersReady"), condition("PodScheduled")]}});
-    value::to_value(&pod).unwrap()
+            "conditions": [condition("Initialized"), condition("Ready"), condition("ContainersReady"), condition("PodScheduled")]}})
 }
 
 async fn memory_per_pod() {
@@ -148,7 +182,7 @@ async fn memory_per_pod() {
             store.txn(Txn::default().then(std::mem::take(&mut puts))).await.unwrap();
         }
     }
-    server.api.registry().fresh().await;
+    server.api.registry().fresh().await.unwrap();
     let loaded = started.elapsed();
     let used = resident_bytes().saturating_sub(before);
     let mean = total as f64 / PODS as f64;

@@ -209,7 +209,7 @@ impl Gates {
         self.flow_objects().ensure().await?;
         self.kubernetes(server).reconcile(&self.seeder).await?;
         self.trust.publish(&self.seeder).await?;
-        self.seeder.registry().fresh().await;
+        self.seeder.registry().fresh().await?;
         self.custom_kinds.load().await?;
         Ok(PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?)
     }
@@ -217,7 +217,7 @@ impl Gates {
     async fn aggregate(&self) -> Result<(), SeedError> {
         let aggregator = Aggregator::new(self.seeder.registry().clone());
         for _pass in 0..AGGREGATION_PASSES {
-            self.seeder.registry().fresh().await;
+            self.seeder.registry().fresh().await?;
             if aggregator.reconcile().await? == 0 {
                 break;
             }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use mainstay_apiserver_machinery::kind::Kind;
-use mainstay_store::{
-    EventKind, KeyValue, RangeError, RangeRequest, Revision, Store, WatchBatch, WatchError, WatchRequest,
-};
+use mainstay_store::{EventKind, KeyValue, RangeRequest, Revision, WatchBatch, WatchError};
 use prometheus::IntCounterVec;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -16,26 +14,29 @@ use tracing::{error, info, warn};
 
 use super::resource::{Change, Loaded};
 use super::{CacheMap, Cached, Caches, Progress, ResourceCache, RingBounds};
+use crate::backing::{Backing, BackingError};
 use crate::encryption::Vault;
 use crate::registry::{ROOT, object_name};
 
 /// Changes of the set of caches that wait for the feed.
 const ORDERS_MAX: usize = 16;
+/// The pause before a store that does not answer is asked again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why the feed ended; the server cannot go on without it.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The first range, or one after a compaction, failed.
     #[error("loading stored objects")]
-    Load(#[source] RangeError),
+    Load(#[source] BackingError),
     /// The watch failed.
     #[error("following the store")]
-    Follow(#[source] WatchError),
+    Follow(#[source] BackingError),
 }
 
 /// The caches by storage prefix, and what fills them.
 pub struct Feed {
-    store: Store,
+    store: Backing,
     caches: Caches,
     bounds: RingBounds,
     progress: Progress,
@@ -92,7 +93,7 @@ impl FeedDoor {
 impl Feed {
     /// Empty caches for every stored kind of `kinds`. `undecodable` counts objects that cannot be shown, by resource.
     pub fn new(
-        store: Store,
+        store: Backing,
         kinds: &[&'static Kind],
         bounds: RingBounds,
         undecodable: IntCounterVec,
@@ -135,19 +136,36 @@ impl Feed {
     /// [`FeedError`] when the store gives up.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), FeedError> {
         loop {
-            let revision = self.load().await?;
-            tokio::select! {
+            let end = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                end = self.follow(revision) => match end {
-                    FeedError::Follow(WatchError::Compacted { floor })
-                    | FeedError::Load(RangeError::Compacted { floor, .. }) => {
-                        warn!(%floor, "the cache fell behind compaction and loads anew");
+                end = self.load_and_follow() => end,
+            };
+            match &end {
+                FeedError::Load(error) | FeedError::Follow(error) if error.is_compacted() => {
+                    warn!(%error, "the cache fell behind compaction and loads anew");
+                }
+                FeedError::Load(error) if error.is_passing() => {
+                    warn!(%error, "stored objects cannot be loaded; it is tried again");
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(RETRY) => {}
                     }
-                    FeedError::Follow(WatchError::Closed) if stop.is_cancelled() => return Ok(()),
-                    other => return Err(other),
-                },
+                }
+                FeedError::Follow(BackingError::Watch(WatchError::Closed)) if stop.is_cancelled() => {
+                    return Ok(());
+                }
+                _ => return Err(end),
             }
+        }
+    }
+
+    /// Ends only when following does.
+    async fn load_and_follow(&mut self) -> FeedError {
+        match self.load().await {
+            Ok(revision) => self.follow(revision).await,
+            Err(error) => error,
         }
     }
 
@@ -173,7 +191,7 @@ impl Feed {
             }
         }
         if revision == Revision(0) {
-            revision = self.store.revision();
+            revision = self.store.revision().await.map_err(FeedError::Load)?;
         }
         let count: usize = loaded.values().map(|loaded| loaded.objects.len()).sum();
         for (prefix, cache) in map.iter() {
@@ -185,10 +203,7 @@ impl Feed {
     }
 
     async fn follow(&mut self, loaded: Revision) -> FeedError {
-        // Everything, not only our root: then every revision shows up here and consistent reads never wait for more.
-        let request =
-            WatchRequest { progress: true, ..WatchRequest::prefix(Bytes::new()).starting_at(loaded.next()) };
-        let mut watch = self.store.watch(request).await;
+        let mut changes = self.store.follow(loaded.next()).await;
         loop {
             // The feed holds a sender itself, so orders never end; both sides lose nothing when they are dropped early.
             tokio::select! {
@@ -198,7 +213,7 @@ impl Feed {
                         return FeedError::Load(error);
                     }
                 }
-                batch = watch.next() => match batch {
+                batch = changes.next() => match batch {
                     Ok(batch) => {
                         self.vault.unlock(batch.events.iter().map(|event| &event.kv.value)).await;
                         self.apply(&batch);
@@ -210,7 +225,7 @@ impl Feed {
     }
 
     /// Runs between two batches, so that a new cache is loaded at exactly the revision where the batches go on.
-    async fn carry_out(&self, order: Order) -> Result<(), RangeError> {
+    async fn carry_out(&self, order: Order) -> Result<(), BackingError> {
         let done = match order {
             Order::Open { kind, done } => {
                 self.open(kind).await?;
@@ -229,10 +244,16 @@ impl Feed {
         Ok(())
     }
 
-    async fn open(&self, kind: &'static Kind) -> Result<(), RangeError> {
+    async fn open(&self, kind: &'static Kind) -> Result<(), BackingError> {
         let Some(prefix) = kind.storage.as_ref().map(|storage| storage.prefix) else { return Ok(()) };
         let revision = self.progress.current();
-        let objects = self.read(kind, prefix, revision).await?;
+        let objects = loop {
+            match self.read(kind, prefix, revision).await {
+                // Nothing else arrives meanwhile either.
+                Err(error) if error.is_passing() => tokio::time::sleep(RETRY).await,
+                read => break read?,
+            }
+        };
         match self.caches.get(prefix) {
             Some(cache) if std::ptr::eq(cache.kind, kind) => cache.renew(objects),
             older => {
@@ -253,7 +274,7 @@ impl Feed {
         kind: &'static Kind,
         prefix: &str,
         revision: Revision,
-    ) -> Result<Loaded, RangeError> {
+    ) -> Result<Loaded, BackingError> {
         let range = RangeRequest::prefix(Bytes::from(format!("{ROOT}{prefix}/")));
         let range = RangeRequest { revision: Some(revision).filter(|r| *r > Revision(0)), ..range };
         let mut objects = Loaded::default();

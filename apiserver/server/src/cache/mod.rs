@@ -7,6 +7,7 @@ mod caches;
 mod cursor;
 mod event;
 mod feed;
+mod interest;
 mod progress;
 mod resource;
 #[cfg(test)]
@@ -14,12 +15,14 @@ mod resource_tests;
 mod ring;
 mod snapshot;
 pub(crate) mod splice;
+mod watchers;
 
 pub use cached::{Cached, Header, Owner, StoredDataError};
 pub use caches::{CacheMap, Caches};
 pub use cursor::{Cursor, CursorEnd};
 pub use event::{ChangeKind, Event, FrameKey};
 pub use feed::{Feed, FeedDoor, FeedError};
+pub use interest::Interest;
 pub use progress::Progress;
 pub use resource::{ResourceCache, TooOld};
 pub use ring::RingBounds;

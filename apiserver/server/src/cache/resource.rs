@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::cached::{Entry, ObjectName};
 use super::ring::{Ring, RingBounds};
-use super::{Cached, ChangeKind, Cursor, Event, Progress, Snapshot};
+use super::watchers::{Slot, Watchers};
+use super::{Cached, ChangeKind, Cursor, Event, Interest, Progress, Snapshot};
 
 /// All objects of one stored resource, kept current by the feed.
 pub struct ResourceCache {
@@ -19,6 +20,8 @@ pub struct ResourceCache {
     pub kind: &'static Kind,
     state: RwLock<State>,
     newest: watch::Sender<u64>,
+    /// Those who want only some of the events; the others follow `newest`.
+    watchers: Watchers,
     progress: Progress,
 }
 
@@ -72,7 +75,13 @@ impl ResourceCache {
             revision: Revision(0),
             ring: Ring::new(Revision(0), bounds),
         };
-        Self { kind, state: RwLock::new(state), newest: watch::Sender::new(0), progress }
+        Self {
+            kind,
+            state: RwLock::new(state),
+            newest: watch::Sender::new(0),
+            watchers: Watchers::default(),
+            progress,
+        }
     }
 
     /// One object as it is now in the cache.
@@ -122,26 +131,55 @@ impl ResourceCache {
         Some(Snapshot { revision, objects })
     }
 
-    /// A cursor that delivers every event after `revision`.
+    /// A cursor that delivers every event after `revision` that is of `interest`, and perhaps others.
     ///
     /// # Errors
     /// [`TooOld`] when some of those events are no longer in the ring.
-    pub fn cursor_after(self: &Arc<Self>, revision: Revision) -> Result<Cursor, TooOld> {
+    pub fn cursor_after(self: &Arc<Self>, revision: Revision, interest: Interest) -> Result<Cursor, TooOld> {
         let state = self.state.read();
         let seq = state
             .ring
             .seq_after(revision)
             .ok_or_else(|| TooOld { wanted: revision, oldest: state.ring.floor() })?;
-        Ok(Cursor::new(Arc::clone(self), seq, self.newest.subscribe()))
+        Ok(self.cursor_at(&state, seq, interest))
     }
 
-    /// A snapshot, and a cursor that goes on exactly where it ends.
+    /// A snapshot, and a cursor for every event that goes on exactly where it ends.
     pub fn snapshot_and_cursor(self: &Arc<Self>) -> (Snapshot, Cursor) {
+        self.snapshot_and_cursor_of(Interest::Everything)
+    }
+
+    /// A snapshot of everything, and a cursor that goes on exactly where it ends with the events of `interest`.
+    pub fn snapshot_and_cursor_of(self: &Arc<Self>, interest: Interest) -> (Snapshot, Cursor) {
         let progress = self.progress.current();
         let state = self.state.read();
         let snapshot = Snapshot { revision: progress.max(state.revision), objects: state.objects.clone() };
-        let cursor = Cursor::new(Arc::clone(self), state.ring.next_seq(), self.newest.subscribe());
+        let cursor = self.cursor_at(&state, state.ring.next_seq(), interest);
         (snapshot, cursor)
+    }
+
+    /// Made while the state is held, so that no event falls between the place and the first note.
+    fn cursor_at(self: &Arc<Self>, state: &State, seq: u64, interest: Interest) -> Cursor {
+        if interest == Interest::Everything {
+            return Cursor::following(Arc::clone(self), seq, self.newest.subscribe());
+        }
+        let slot = Arc::new(Slot::starting_at(seq, &state.ring));
+        self.watchers.add(interest.clone(), &slot);
+        Cursor::noted(Arc::clone(self), interest, slot)
+    }
+
+    pub(super) fn forget(&self, interest: &Interest, slot: &Arc<Slot>) {
+        self.watchers.remove(interest, slot);
+    }
+
+    /// How many watchers want only some of the events.
+    #[cfg(test)]
+    pub(super) fn watching(&self) -> usize {
+        self.watchers.count()
+    }
+
+    pub(super) fn read_noted(&self, slot: &Slot, max: usize) -> Option<Vec<Arc<Event>>> {
+        slot.read(&self.state.read().ring, max)
     }
 
     /// Changes whenever an object of this resource changed.
@@ -166,6 +204,7 @@ impl ResourceCache {
         state.objects = objects;
         state.revision = revision;
         state.ring.reset(revision);
+        self.watchers.lose_all();
         let seq = state.ring.next_seq();
         drop(state);
         self.newest.send_replace(seq);
@@ -181,15 +220,18 @@ impl ResourceCache {
 
     /// Takes in the changes of one revision at once.
     pub(super) fn apply(&self, changes: Vec<Change>, revision: Revision) {
+        let mut woken = Vec::new();
         let mut state = self.state.write();
         for change in changes {
             if let Some(event) = state.take(change, revision) {
+                self.watchers.note(&event, state.ring.next_seq(), &mut woken);
                 state.ring.push(Arc::new(event));
             }
         }
         state.revision = revision;
         let seq = state.ring.next_seq();
         drop(state);
+        Watchers::wake(&woken);
         self.newest.send_replace(seq);
     }
 }

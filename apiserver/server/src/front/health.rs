@@ -74,15 +74,17 @@ fn line(lines: &mut String, text: std::fmt::Arguments<'_>) {
 async fn check(core: &Core, name: &str) -> Result<(), &'static str> {
     match name {
         "etcd" => {
-            let status = tokio::time::timeout(CHECK_TIMEOUT, core.registry.store().status()).await;
-            status
-                .map_err(|_elapsed| "the store does not answer")?
-                .map(drop)
-                .map_err(|_closed| "the store is closed")
+            let checked = tokio::time::timeout(CHECK_TIMEOUT, core.registry.store().check()).await;
+            checked.map_err(|_elapsed| "the store does not answer")?.map_err(|error| {
+                tracing::debug!(%error, "the store is not well");
+                "the store is closed or cannot be reached"
+            })
         }
         "informer-sync" => {
             let reached = tokio::time::timeout(CHECK_TIMEOUT, core.registry.fresh()).await;
-            reached.map_err(|_elapsed| "the cache is behind the store")
+            reached
+                .map_err(|_elapsed| "the cache is behind the store")?
+                .map_err(|_status| "the store does not answer")
         }
         "shutdown" if core.leaving.is_cancelled() || core.stop.is_cancelled() => {
             Err("process is shutting down")

@@ -51,17 +51,17 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
         None => matches!(options.version, None | Some(Revision(0))),
     };
     if !initial && let Some(version) = options.version.filter(|v| *v > Revision(0)) {
-        return Ok(match cache.cursor_after(version) {
+        return Ok(match cache.cursor_after(version, selection.interest()) {
             Ok(cursor) => Start::Events(cursor),
             Err(gone) => Start::Refused(cache.snapshot_and_cursor().1, too_old(gone.wanted, gone.oldest)),
         });
     }
     match options.version {
-        None => registry.fresh().await,
+        None => registry.fresh().await?,
         Some(Revision(0)) => {}
         Some(version) => registry.fresh_to(version).await?,
     }
-    let (snapshot, cursor) = cache.snapshot_and_cursor();
+    let (snapshot, cursor) = cache.snapshot_and_cursor_of(selection.interest());
     if !initial {
         return Ok(Start::Events(cursor));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_proto_api::Status;
-use mainstay_store::{Revision, Store};
+use mainstay_store::Revision;
 use parking_lot::Mutex;
 
 use super::converted::Converted;
@@ -13,6 +13,7 @@ use super::event_leases::EventLeases;
 use super::forms::Convert;
 use super::served::ServedKinds;
 use crate::aggregation::Routes;
+use crate::backing::Backing;
 use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
 use crate::encryption::Vault;
 use crate::failure::{Failure, to_status};
@@ -27,7 +28,7 @@ pub struct Registry {
 }
 
 pub(super) struct Inner {
-    pub(super) store: Store,
+    pub(super) store: Backing,
     pub(super) object_bytes_max: usize,
     pub(super) event_leases: EventLeases,
     pub(super) vault: Vault,
@@ -44,7 +45,7 @@ pub(super) struct Inner {
 impl Registry {
     /// A registry over the caches that `feed` fills, of `kinds` and those that come later.
     pub fn new(
-        store: Store,
+        store: Backing,
         feed: &Feed,
         kinds: &'static [&'static Kind],
         (object_bytes_max, event_ttl): (usize, Duration),
@@ -66,7 +67,7 @@ impl Registry {
     }
 
     /// The store below. Only for what is not an object: health, compaction.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Backing {
         &self.inner.store
     }
 
@@ -121,7 +122,7 @@ impl Registry {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<Cached>>, Status> {
-        self.fresh().await;
+        self.fresh().await?;
         let cache = self.cache(kind)?;
         let found = cache.get(namespace, name);
         match found.is_none().then(|| cache.spoilt(namespace, name)).flatten() {
@@ -145,13 +146,17 @@ impl Registry {
     /// # Errors
     /// 405 for kinds that are not stored.
     pub async fn snapshot_fresh(&self, kind: &'static Kind) -> Result<Snapshot, Status> {
-        self.fresh().await;
+        self.fresh().await?;
         Ok(self.cache(kind)?.snapshot())
     }
 
     /// Waits until the cache has everything the store had at the moment of the call.
-    pub async fn fresh(&self) {
-        self.inner.progress.reached(self.inner.store.revision()).await;
+    ///
+    /// # Errors
+    /// 503 or 504 when a remote store does not tell, or its changes do not arrive within three seconds.
+    pub async fn fresh(&self) -> Result<(), Status> {
+        let reached = self.inner.store.reach(&self.inner.progress, Some(FUTURE_WAIT)).await;
+        reached.map_err(|error| to_status(None, &error.into()))
     }
 
     /// Waits until the cache has reached `revision`.

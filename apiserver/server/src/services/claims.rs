@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use mainstay_store::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, Op, PutRequest, RangeError, RangeRequest,
-    Revision, Store, Txn, WriteError,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, Op, PutRequest, RangeRequest, Revision, Txn,
 };
+
+use crate::backing::{Backing, BackingError};
 
 const ROOT: &str = "/mainstay/service-claims/";
 
@@ -43,21 +44,21 @@ impl Claim {
 pub enum ClaimsError {
     /// A claim was not written.
     #[error("writing a claim for a service address or port")]
-    Write(#[source] WriteError),
+    Write(#[source] BackingError),
     /// Claims were not read.
     #[error("reading the claims of service addresses and ports")]
-    Read(#[source] RangeError),
+    Read(#[source] BackingError),
 }
 
 /// The claims of the cluster.
 #[derive(Clone)]
 pub struct Claims {
-    store: Store,
+    store: Backing,
 }
 
 impl Claims {
     /// The claims in `store`.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Backing) -> Self {
         Self { store }
     }
 
@@ -99,7 +100,7 @@ impl Claims {
 
     /// Gives up a claim, whoever holds it.
     pub async fn drop_claim(&self, claim: Claim) -> Result<(), ClaimsError> {
-        self.store.delete(claim.key()).await.map_err(ClaimsError::Write)?;
+        self.store.delete_range(DeleteRangeRequest::key(claim.key())).await.map_err(ClaimsError::Write)?;
         Ok(())
     }
 

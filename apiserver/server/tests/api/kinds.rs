@@ -19,15 +19,15 @@ async fn events_are_stored_under_a_lease_and_end_with_it() {
     let client = server.admin();
     client.post(EVENTS, &event("e1")).await.expect(201);
     client.post(EVENTS, &event("e2")).await.expect(201);
-    let kv = server.store.get("/registry/events/default/e1").await.unwrap().unwrap();
+    let kv = server.store.get("/registry/events/default/e1").await;
     assert_ne!(kv.lease, LeaseId::NONE);
-    let lease = server.store.lease_time_to_live(kv.lease, true).await.unwrap();
-    assert_eq!(lease.keys.len(), 2, "events of one minute share a lease");
-    assert!(lease.granted.as_secs() >= 3600, "{lease:?}");
+    let (seconds, keys) = server.store.lease(kv.lease).await;
+    assert_eq!(keys, 2, "events of one minute share a lease");
+    assert!(seconds >= 3600, "{seconds}");
     let mut watch =
         client.watch(&format!("{EVENTS}?watch=1&fieldSelector=metadata.name%3De1"), "application/json").await;
     assert_eq!(watch.event().await, "ADDED e1");
-    server.store.lease_revoke(kv.lease).await.unwrap();
+    server.store.revoke(kv.lease).await;
     assert_eq!(watch.event().await, "DELETED e1");
     server.stop().await;
 }

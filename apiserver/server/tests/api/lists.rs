@@ -67,7 +67,8 @@ async fn an_exact_list_shows_the_past_and_410_when_it_is_compacted() {
     );
     let page = client.get(&format!("{exact}&limit=3")).await.expect(200);
     let token = page["metadata"]["continue"].as_str().unwrap().to_owned();
-    server.store.compact(server.store.revision()).await.unwrap();
+    let store = server.store.backing();
+    store.compact(store.revision().await.unwrap()).await.unwrap();
     let expired = client.get(&exact).await;
     assert_eq!((expired.code, expired.reason().as_str()), (410, "Expired"));
     let expired = client.get(&format!("{MAPS}?limit=3&continue={token}")).await.expect(410);

@@ -14,18 +14,18 @@ use mainstay_apiserver_server::types::Assembly;
 use mainstay_apiserver_server::{ApiServer, start, start_with};
 use mainstay_base::lifecycle::{SystemClock, Tasks};
 use mainstay_base::pki::{Ca, LeafRequest, SubjectName, Usage};
-use mainstay_store::{Config, Store};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, DEADLINE};
+use crate::client::Client;
+use crate::store_rig::{StoreKind, TestStore};
 
 /// A running server with its store and its CA.
 pub(crate) struct TestServer {
     pub(crate) server: ApiServer,
-    pub(crate) store: Store,
+    pub(crate) store: TestStore,
     pub(crate) tasks: Tasks,
     pub(crate) ca: Ca,
     dir: TempDir,
@@ -34,7 +34,7 @@ pub(crate) struct TestServer {
 /// What a server is started with.
 struct Parts {
     config: ServerConfig,
-    store: Store,
+    store: TestStore,
     tasks: Tasks,
     ca: Ca,
     dir: TempDir,
@@ -79,7 +79,7 @@ impl TestServer {
     pub(crate) async fn configured(adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut parts = Self::prepare().await;
         adjust(&mut parts.config);
-        let server = start(parts.config, parts.store.clone(), parts.tasks.clone()).await.unwrap();
+        let server = start(parts.config, parts.store.backing(), parts.tasks.clone()).await.unwrap();
         Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
     }
 
@@ -87,7 +87,7 @@ impl TestServer {
     pub(crate) async fn assembled(assemble: impl FnOnce(&Registry) -> Assembly) -> Self {
         let parts = Self::prepare().await;
         let server =
-            start_with(parts.config, parts.store.clone(), parts.tasks.clone(), assemble).await.unwrap();
+            start_with(parts.config, parts.store.backing(), parts.tasks.clone(), assemble).await.unwrap();
         Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
     }
 
@@ -95,21 +95,31 @@ impl TestServer {
     pub(crate) async fn restart(self, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         self.tasks.close_and_join(Duration::from_secs(10)).await.unwrap();
         drop(self.server);
-        tokio::time::timeout(DEADLINE, self.store.close()).await.expect("the store closes in time").unwrap();
-        drop(self.store);
-        let mut parts = Self::prepare_in(self.dir).await;
+        let kind = self.store.kind;
+        self.store.close().await;
+        let mut parts = Self::prepare_in(kind, self.dir).await;
         adjust(&mut parts.config);
-        let server = start(parts.config, parts.store.clone(), parts.tasks.clone()).await.unwrap();
+        let server = start(parts.config, parts.store.backing(), parts.tasks.clone()).await.unwrap();
         Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
     }
 
     async fn prepare() -> Parts {
-        Self::prepare_in(tempfile::tempdir().unwrap()).await
+        Self::prepare_in(StoreKind::chosen(), tempfile::tempdir().unwrap()).await
     }
 
-    async fn prepare_in(dir: TempDir) -> Parts {
-        let config = Config { dir: dir.path().join("store"), sync: false, ..Config::default() };
-        let store = Store::open(config).await.unwrap();
+    async fn prepare_in(kind: StoreKind, dir: TempDir) -> Parts {
+        let store = TestStore::open(kind, dir.path()).await;
+        Self::prepare_over(store, dir)
+    }
+
+    /// A server on a store of the test's own choice.
+    pub(crate) async fn over(store: TestStore, dir: TempDir) -> Self {
+        let parts = Self::prepare_over(store, dir);
+        let server = start(parts.config, parts.store.backing(), parts.tasks.clone()).await.unwrap();
+        Self { server, store: parts.store, tasks: parts.tasks, ca: parts.ca, dir: parts.dir }
+    }
+
+    fn prepare_over(store: TestStore, dir: TempDir) -> Parts {
         let ca = Ca::generate("test", OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
         let tasks = Tasks::new("test", CancellationToken::new());
         let ca_pem = ca.certificate_pem().as_bytes().to_vec();
@@ -173,6 +183,6 @@ impl TestServer {
     /// Ends the server and the store, and checks that every task ended.
     pub(crate) async fn stop(self) {
         self.tasks.close_and_join(Duration::from_secs(10)).await.unwrap();
-        tokio::time::timeout(DEADLINE, self.store.close()).await.expect("the store closes in time").unwrap();
+        self.store.close().await;
     }
 }

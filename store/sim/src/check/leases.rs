@@ -18,10 +18,27 @@ pub struct LeaseRecord {
     pub granted: Duration,
     /// When each acknowledged keep-alive had been called.
     pub kept: Vec<Duration>,
+    /// When each keep-alive was called and ended whose answer was that there is no such lease.
+    pub denied: Vec<(Duration, Duration)>,
     /// When the last attempt to grant or keep it alive had ended for certain: it cannot be renewed after this.
     pub last_attempt: Duration,
     /// When the owner began to revoke it, if it did.
     pub revoked: Option<Duration>,
+}
+
+impl LeaseRecord {
+    /// A lease whose grant was called and acknowledged.
+    pub fn granted(id: LeaseId, ttl: Duration, called: Duration, acknowledged: Duration) -> Self {
+        Self {
+            id,
+            ttl,
+            granted: called,
+            kept: Vec::new(),
+            denied: Vec::new(),
+            last_attempt: acknowledged,
+            revoked: None,
+        }
+    }
 }
 
 /// What the machines did to time.
@@ -53,6 +70,16 @@ pub fn check_leases(records: &[LeaseRecord], archive: &Archive, times: &LeaseTim
                 "lease {} ended at {at:?} (revision {revision}), but was alive until {earliest:?} at least: {record:?}",
                 record.id
             ));
+        }
+        for (called, ended) in &record.denied {
+            let kept = record.kept.iter().filter(|kept| *kept <= called).copied();
+            let alive = kept.fold(record.granted, Duration::max) + record.ttl.mul_f64(1.0 - times.drift);
+            if *ended < alive && !by_owner(*ended) {
+                problems.push(format!(
+                    "lease {} was said not to exist at {ended:?}, but was alive until {alive:?} at least: {record:?}",
+                    record.id
+                ));
+            }
         }
         let begun = times.leaders.iter().filter(|at| **at > record.granted).count() as u32;
         let latest = record.last_attempt + record.ttl.mul_f64(1.0 + times.drift) * (1 + begun) + times.slack;
@@ -160,14 +187,7 @@ mod tests {
     }
 
     fn record() -> LeaseRecord {
-        LeaseRecord {
-            id: LEASE,
-            ttl: 5 * S,
-            granted: S,
-            kept: vec![4 * S],
-            last_attempt: 5 * S,
-            revoked: None,
-        }
+        LeaseRecord { kept: vec![4 * S], ..LeaseRecord::granted(LEASE, 5 * S, S, 5 * S) }
     }
 
     fn problems(archive: &Archive, record: LeaseRecord, leaders: Vec<Duration>) -> String {
@@ -198,6 +218,16 @@ mod tests {
         assert!(problems(&late, record(), vec![]).contains("still there"));
         assert_eq!(problems(&late, record(), vec![6 * S]), "");
         assert!(problems(&archive(Some(18), true), record(), vec![6 * S]).contains("still there"));
+    }
+
+    #[test]
+    fn a_lease_that_is_denied_while_it_lives_is_found() {
+        let ended = archive(Some(9), true);
+        let denied = |from, to| LeaseRecord { denied: vec![(from, to)], ..record() };
+        assert!(problems(&ended, denied(5 * S, 6 * S), vec![]).contains("said not to exist"));
+        assert_eq!(problems(&ended, denied(8 * S, 9 * S), vec![]), "");
+        let revoked = LeaseRecord { revoked: Some(5 * S), ..denied(5 * S, 6 * S) };
+        assert_eq!(problems(&ended, revoked, vec![]), "");
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl Clients {
             Some(Reply::Keys(answer)) => Outcome::Answered(self.now(), answer),
             Some(Reply::Refused(why)) => Outcome::Refused(why),
             Some(Reply::Unknown(why)) => Outcome::Unknown(why),
-            Some(Reply::Done | Reply::Members(_)) | None => Outcome::Unknown("no answer".into()),
+            Some(Reply::Done | Reply::Members(_) | Reply::NoLease) | None => {
+                Outcome::Unknown("no answer".into())
+            }
         };
         self.recorder.note(|notes| notes.calls.push(Call { called, request, outcome: outcome.clone() }));
         outcome
@@ -113,8 +115,7 @@ impl Clients {
         if !matches!(reply, Some(Reply::Done)) {
             return; // a grant that nobody knows of is no promise
         }
-        let mut record =
-            LeaseRecord { id, ttl, granted, kept: Vec::new(), last_attempt: self.now(), revoked: None };
+        let mut record = LeaseRecord::granted(id, ttl, granted, self.now());
         for key in 0..rng.random_range(1..4) {
             let key = format!("l/{number}/{}/{key}", id.0);
             let put = PutRequest::new(key.clone(), format!("{key}v")).with_lease(id);
@@ -130,6 +131,7 @@ impl Clients {
             record.last_attempt = self.now();
             match reply {
                 Some(Reply::Done) => record.kept.push(called),
+                Some(Reply::NoLease) => record.denied.push((called, record.last_attempt)),
                 Some(Reply::Refused(_)) => member = rng.random_range(0..self.members),
                 Some(Reply::Keys(_) | Reply::Members(_) | Reply::Unknown(_)) | None => {
                     // It may arrive later still: a keep-alive on its way renews the lease when it comes.

@@ -12,6 +12,9 @@ use super::disk::SimDisk;
 use super::net::{Arrival, HostId};
 use super::peers::Listener;
 
+/// A run writes a few times as much log, so that members that were away need snapshots.
+const CHECKPOINT_BYTES: u64 = 24 << 10;
+
 /// What a running process offers to what arrives.
 #[derive(Clone, Debug, Default)]
 pub struct Desk {
@@ -198,7 +201,7 @@ impl Host {
             watch_ring_revisions: 32,
             watch_progress_interval: Duration::from_secs(1),
             disk_reserve_bytes: 1 << 20,
-            platform: Platform::simulated(Arc::new(self.disk.clone())),
+            platform: Platform::simulated(Arc::new(self.disk.clone()), CHECKPOINT_BYTES),
             ..Config::default()
         }
     }

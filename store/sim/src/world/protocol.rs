@@ -67,6 +67,8 @@ pub enum Reply {
     Done,
     /// It is not done, and will not be.
     Refused(String),
+    /// There is no such lease.
+    NoLease,
     /// Nobody knows.
     Unknown(String),
 }
@@ -243,6 +245,7 @@ fn lease(result: Result<(), LeaseError>) -> Reply {
     match result {
         Ok(()) => Reply::Done,
         Err(LeaseError::Write(error)) => write_failed(error),
+        Err(LeaseError::NotFound(_)) => Reply::NoLease,
         Err(error) => Reply::Refused(error.to_string()),
     }
 }

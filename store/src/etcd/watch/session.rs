@@ -33,6 +33,8 @@ struct Watching {
     cursor: Cursor,
     shape: Arc<ShapeId>,
     fragment: bool,
+    /// It began in the past and has not come to the present yet.
+    catches_up: bool,
     /// Asked for progress, and whether nothing was sent since the last tick.
     progress: Option<bool>,
     /// A read of its history is under way.
@@ -203,6 +205,7 @@ impl Session {
         self.generations += 1;
         let watching = Watching {
             shape: self.shapes.add(cursor.request()),
+            catches_up: cursor.request().start.is_some_and(|start| start <= cursor.opened_at()),
             cursor,
             fragment: request.fragment,
             progress: request.progress_notify.then_some(true),
@@ -310,11 +313,15 @@ impl Session {
                 let encoded = self.shapes.encode(&watching.shape, watching.cursor.request(), &items, next);
                 watching.cursor.advance(span, encoded.next);
                 watching.cursor.delivered(encoded.next);
+                let catches_up = watching.catches_up;
                 if encoded.next <= span.last {
                     self.ready.push_back(id);
+                } else {
+                    watching.catches_up = false;
                 }
                 if let Some(last) = encoded.last {
-                    self.send_events(id, last, &encoded.events);
+                    let newest = if catches_up { self.face.store.core().hub.announced() } else { last };
+                    self.send_events(id, last.max(newest), &encoded.events);
                 }
             }
             Look::Old(request) => {
@@ -359,11 +366,14 @@ impl Session {
         for event in batches.iter().flat_map(|batch| &batch.events) {
             writer.push_event(event);
         }
-        self.send_events(id, last, &writer.finish());
+        // What is read from the tables is the past: as in etcd, the header names the present.
+        let newest = self.face.store.core().hub.announced();
+        self.send_events(id, last.max(newest), &writer.finish());
     }
 
-    fn send_events(&mut self, id: i64, last: Revision, events: &EncodedEvents) {
-        let head = self.head(id, last);
+    /// `revision` is the header's: that of the last event, or the newest one for a watch that catches up.
+    fn send_events(&mut self, id: i64, revision: Revision, events: &EncodedEvents) {
+        let head = self.head(id, revision);
         let mut fragment = false;
         if let Some(watching) = self.watches.get_mut(&id) {
             watching.progress = watching.progress.map(|_| false);

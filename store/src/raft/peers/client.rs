@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, future, stream};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption};
@@ -141,7 +141,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
     /// Sends appends one after the other without waiting for answers, which come back in the same order.
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<
         's,
@@ -154,6 +154,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft pauses between attempts where it gives out the next append. Without one, a member that has ended would be dialled without pause.
+            let Some(first) = input.next().await else {
+                let nothing: BoxStream<'s, _> = Box::pin(stream::empty());
+                return Ok(nothing);
+            };
+            let input = stream::once(future::ready(first)).chain(input);
             let open = async {
                 let (peers, peer) = self.peer()?;
                 peers.session(peer, Purpose::Raft).await

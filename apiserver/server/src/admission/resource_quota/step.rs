@@ -145,7 +145,7 @@ impl ResourceQuota {
     async fn recount(&self, namespace: &str, name: &str) -> Result<(), Status> {
         let Some(lock) = self.lock_of(namespace) else { return Ok(()) };
         let _serial = lock.lock().await;
-        self.registry.fresh().await;
+        self.registry.fresh().await?;
         for _round in 0..ROUNDS_MAX {
             let Some(cached) = self.registry.get(&RESOURCE_QUOTA, namespace, name) else { return Ok(()) };
             let object = self.registry.decode_served(&RESOURCE_QUOTA, &cached)?;
@@ -162,7 +162,7 @@ impl ResourceQuota {
             if let Written::Stored(_) = self.registry.replace(&RESOURCE_QUOTA, &cached, new).await? {
                 return Ok(());
             }
-            self.registry.fresh().await;
+            self.registry.fresh().await?;
         }
         Err(Status::server_timeout("", "resourcequotas", "update", 1))
     }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use mainstay_apiserver_server::config::ServerConfig;
 use mainstay_apiserver_server::encryption::EncryptionConfig;
-use mainstay_store::{RangeRequest, Store};
 use serde_json::{Value, json};
 
 use super::kms_plugin::KmsPlugin;
 use crate::client::Client;
 use crate::server::TestServer;
+use crate::store_rig::TestStore;
 
 const ONE: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const TWO: &str = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
@@ -36,9 +36,8 @@ fn secret(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"p": "hunter2"}})
 }
 
-async fn stored(store: &Store, name: &str) -> Bytes {
-    let key = Bytes::from(format!("/registry/secrets/default/{name}"));
-    store.range(RangeRequest::key(key)).await.unwrap().kvs[0].value.clone()
+async fn stored(store: &TestStore, name: &str) -> Bytes {
+    store.get(&format!("/registry/secrets/default/{name}")).await.value
 }
 
 async fn shows(client: &Client, name: &str) {

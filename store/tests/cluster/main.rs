@@ -1,144 +1,20 @@
 //! Several members in one process: what one acknowledges all have, whoever comes, goes, lags or is cut off.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test waits for what it spawns")]
+mod members;
+mod restored;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use mainstay_store::{
-    ClusterConfig, ClusterError, Config, EventKind, InitialMember, InitialState, MemoryNetwork,
-    MemoryTransport, OpenError, PutRequest, RangeRequest, Revision, Store, WatchRequest, WriteError,
+    ClusterError, Config, EventKind, InitialState, Link, MemoryTransport, PutRequest, RangeRequest, Revision,
+    Store, Transport, WatchRequest, WriteError,
 };
+use members::{Members, in_time, initial, until, url};
 use tokio::time::Instant;
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Members `m0`, `m1`, ... in one network.
-struct Members {
-    network: MemoryNetwork,
-    dirs: Vec<tempfile::TempDir>,
-    stores: Vec<Option<Store>>,
-    initial: usize,
-}
-
-fn url(member: usize) -> String {
-    format!("http://m{member}:2380")
-}
-
-fn initial(members: usize) -> Vec<InitialMember> {
-    (0..members)
-        .map(|member| InitialMember { name: format!("m{member}"), peer_urls: vec![url(member)] })
-        .collect()
-}
-
-impl Members {
-    /// A cluster of so many, ready.
-    async fn start(count: usize) -> Self {
-        let dirs = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
-        let mut members =
-            Self { network: MemoryNetwork::new(), dirs, stores: vec![None; count], initial: count };
-        for member in 0..count {
-            members.open(member).await;
-        }
-        for member in 0..count {
-            in_time(members.store(member).ready()).await.unwrap();
-        }
-        members
-    }
-
-    fn config(&self, member: usize) -> Config {
-        self.config_at(member, self.network.transport(format!("m{member}"), [url(member)]))
-    }
-
-    fn config_at(&self, member: usize, transport: MemoryTransport) -> Config {
-        let mut cluster =
-            ClusterConfig::new(format!("m{member}"), initial(self.initial), Arc::new(transport));
-        cluster.client_urls = vec![format!("http://m{member}:2379")];
-        cluster.snapshot_entries = 20;
-        Config {
-            dir: self.dirs[member].path().to_path_buf(),
-            cluster: Some(cluster),
-            disk_reserve_bytes: 0,
-            write_buffer_bytes: 1 << 20,
-            log_segment_bytes: 4 << 20,
-            // What is tested here is not the disk.
-            sync: false,
-            ..Config::default()
-        }
-    }
-
-    async fn open(&mut self, member: usize) {
-        let store = Store::open(self.config(member)).await.unwrap();
-        self.stores[member] = Some(store);
-    }
-
-    fn store(&self, member: usize) -> &Store {
-        self.stores[member].as_ref().unwrap()
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Store> {
-        self.stores.iter().flatten()
-    }
-
-    /// The member that leads, once one does.
-    async fn leader(&self) -> usize {
-        in_time(async {
-            loop {
-                let leads = |store: &Option<Store>| {
-                    store.as_ref().is_some_and(|store| store.leadership().borrow().is_leader)
-                };
-                if let Some(leader) = self.stores.iter().position(leads) {
-                    return leader;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-    }
-
-    async fn a_follower(&self) -> usize {
-        let leader = self.leader().await;
-        (0..self.stores.len()).find(|member| *member != leader && self.stores[*member].is_some()).unwrap()
-    }
-
-    /// Ends a member at once, as if its process had ended.
-    fn crash(&mut self, member: usize) {
-        drop(self.stores[member].take().unwrap());
-    }
-
-    /// Opens a member again once its directory is free.
-    async fn reopen(&mut self, member: usize) {
-        let store = in_time(async {
-            loop {
-                match Store::open(self.config(member)).await {
-                    Ok(store) => return store,
-                    Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
-                    Err(other) => panic!("{other}"),
-                }
-            }
-        })
-        .await;
-        self.stores[member] = Some(store);
-    }
-
-    async fn close(mut self) {
-        for store in self.stores.iter_mut().filter_map(Option::take) {
-            store.close().await.unwrap();
-        }
-    }
-}
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, work).await.expect("it takes too long")
-}
-
-/// Waits until a condition holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < DEADLINE, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 #[tokio::test]
 async fn every_member_writes_reads_and_watches() {
@@ -193,6 +69,56 @@ async fn a_leader_whose_process_ends_is_replaced_at_once_and_nothing_is_lost() {
     members.reopen(leader).await;
     in_time(members.store(leader).ready()).await.unwrap();
     assert_eq!(in_time(members.store(leader).range(RangeRequest::all())).await.unwrap().count, 21);
+    members.close().await;
+}
+
+/// Counts how often other members are dialled.
+#[derive(Debug)]
+struct Counting {
+    transport: MemoryTransport,
+    dials: Arc<AtomicUsize>,
+}
+
+impl Transport for Counting {
+    fn dial<'a>(&'a self, url: &'a str) -> BoxFuture<'a, std::io::Result<Link>> {
+        self.dials.fetch_add(1, Ordering::Relaxed);
+        self.transport.dial(url)
+    }
+
+    fn accept(&self) -> BoxFuture<'_, std::io::Result<Link>> {
+        self.transport.accept()
+    }
+
+    fn close(&self) {
+        self.transport.close();
+    }
+}
+
+/// A leader once tried to reach a member that had ended tens of thousands of times a second.
+#[tokio::test]
+async fn a_member_that_has_ended_is_dialled_now_and_then() {
+    let mut members = Members::start(3).await;
+    let dials = Arc::new(AtomicUsize::new(0));
+    for member in 0..3 {
+        let closing = members.stores[member].take().unwrap();
+        in_time(closing.close()).await.unwrap();
+        let transport = members.network.transport(format!("m{member}"), [url(member)]);
+        let counting = Counting { transport, dials: Arc::clone(&dials) };
+        let store = in_time(Store::open(members.config_at(member, counting))).await.unwrap();
+        members.stores[member] = Some(store);
+    }
+    let gone = members.a_follower().await;
+    members.crash(gone);
+    let leader = members.leader().await;
+    dials.store(0, Ordering::Relaxed);
+    let began = Instant::now();
+    let mut written = 0;
+    while began.elapsed() < Duration::from_millis(700) {
+        in_time(members.store(leader).put("k", format!("{written}"))).await.unwrap();
+        written += 1;
+    }
+    let dials = dials.load(Ordering::Relaxed);
+    assert!(dials < 100, "{dials} dials during {written} writes");
     members.close().await;
 }
 
@@ -355,6 +281,19 @@ async fn leadership_moves_without_a_failed_write() {
         let kv = in_time(members.store(0).get(format!("w{member}"))).await.unwrap().unwrap();
         assert_eq!(kv.version, written, "every write happened once");
     }
+    members.close().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_hands_over_goes_on_as_a_follower() {
+    let members = Members::start(3).await;
+    let before = members.leader().await;
+    in_time(members.store(before).hand_over()).await;
+    let after = members.leader().await;
+    assert_ne!(before, after);
+    in_time(members.store(before).put("k", "through a follower")).await.unwrap();
+    in_time(members.store(before).hand_over()).await;
+    assert_eq!(members.leader().await, after, "who does not lead has nothing to hand over");
     members.close().await;
 }
 

@@ -1,5 +1,4 @@
 //! A snapshot becomes a cluster of several members, which goes on as any other does.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +9,7 @@ use mainstay_store::{
     RestoreOptions, RestoredPlace, Revision, SnapshotRequest, Store, restore,
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
-
-fn url(member: usize) -> String {
-    format!("http://m{member}:2380")
-}
+use crate::members::{in_time, url};
 
 fn initial(members: impl IntoIterator<Item = usize>) -> Vec<InitialMember> {
     let member = |member| InitialMember { name: format!("m{member}"), peer_urls: vec![url(member)] };
@@ -31,10 +26,6 @@ fn config(network: &MemoryNetwork, dir: &Path, member: usize, told: Vec<InitialM
     let transport = network.transport(name.clone(), [url(member)]);
     let cluster = ClusterConfig::new(name, told, Arc::new(transport));
     Config { cluster: Some(cluster), ..alone(dir) }
-}
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, work).await.expect("it takes too long")
 }
 
 /// A snapshot of 50 puts, and what a range over all of it says.

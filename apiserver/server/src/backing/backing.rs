@@ -1,0 +1,182 @@
+//! [`Backing`]: the calls that the API server makes on a store.
+//!
+//! The store in this process is called directly: futures of the way over the network are boxed, so that they make
+//! nobody else's larger.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use mainstay_store::{
+    DeleteRangeRequest, DeleteRangeResponse, LeaseId, RangeRequest, RangeResponse, Revision, Store, Txn,
+    TxnResponse, Watch, WatchBatch, WatchRequest,
+};
+
+use super::BackingError;
+use super::etcd::{EtcdClient, EtcdWatch};
+use crate::cache::Progress;
+
+/// A store. Clones are the same one.
+#[derive(Debug, Clone)]
+pub enum Backing {
+    /// The one in this process.
+    Embedded(Store),
+    /// One behind etcd's API.
+    Etcd(EtcdClient),
+}
+
+impl From<Store> for Backing {
+    fn from(store: Store) -> Self {
+        Self::Embedded(store)
+    }
+}
+
+impl From<EtcdClient> for Backing {
+    fn from(client: EtcdClient) -> Self {
+        Self::Etcd(client)
+    }
+}
+
+impl Backing {
+    /// Reads keys, linearizably.
+    ///
+    /// # Errors
+    /// [`BackingError`].
+    pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.range(request).await?),
+            Self::Etcd(client) => Box::pin(client.range(request)).await,
+        }
+    }
+
+    /// Reads a range page by page, all of it as it was at one revision, that of the first page. There is at least one.
+    pub fn range_stream(
+        &self,
+        request: RangeRequest,
+    ) -> impl Stream<Item = Result<RangeResponse, BackingError>> + Send + use<> {
+        match self {
+            Self::Embedded(store) => store.range_stream(request).map_err(BackingError::from).left_stream(),
+            Self::Etcd(client) => client.range_stream(request).right_stream(),
+        }
+    }
+
+    /// Runs a transaction.
+    ///
+    /// # Errors
+    /// [`BackingError`].
+    pub async fn txn(&self, txn: Txn) -> Result<TxnResponse, BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.txn(txn).await?),
+            Self::Etcd(client) => Box::pin(client.txn(txn)).await,
+        }
+    }
+
+    /// Deletes a range of keys in one revision.
+    ///
+    /// # Errors
+    /// [`BackingError`].
+    pub async fn delete_range(
+        &self,
+        request: DeleteRangeRequest,
+    ) -> Result<DeleteRangeResponse, BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.delete_range(request).await?),
+            Self::Etcd(client) => Box::pin(client.delete_range(request)).await,
+        }
+    }
+
+    /// Grants a lease of at least `ttl`.
+    ///
+    /// # Errors
+    /// [`BackingError`].
+    pub async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId, BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.lease_grant(ttl, None).await?.id),
+            Self::Etcd(client) => Box::pin(client.lease_grant(ttl)).await,
+        }
+    }
+
+    /// Makes `revision` the oldest that can be read.
+    ///
+    /// # Errors
+    /// [`BackingError`].
+    pub async fn compact(&self, revision: Revision) -> Result<(), BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.compact(revision).await?),
+            Self::Etcd(client) => Box::pin(client.compact(revision)).await,
+        }
+    }
+
+    /// Follows every change of what this server keeps, from `start` on.
+    pub async fn follow(&self, start: Revision) -> Following {
+        match self {
+            Self::Embedded(store) => {
+                // Everything, not only our keys: then every revision shows up and consistent reads never wait for more.
+                let request = WatchRequest { progress: true, ..WatchRequest::prefix(bytes::Bytes::new()) };
+                Following::Embedded(Box::new(store.watch(request.starting_at(start)).await))
+            }
+            Self::Etcd(client) => Following::Etcd(Box::new(client.follow(start))),
+        }
+    }
+
+    /// The revision of the newest write that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`BackingError`], of a remote store only.
+    pub async fn revision(&self) -> Result<Revision, BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.revision()),
+            Self::Etcd(client) => Box::pin(client.revision()).await,
+        }
+    }
+
+    /// Waits until `progress` has come to where the store was at the moment of the call; a remote store is waited for
+    /// no longer than `patience`.
+    ///
+    /// # Errors
+    /// [`BackingError`], of a remote store only.
+    pub async fn reach(&self, progress: &Progress, patience: Option<Duration>) -> Result<(), BackingError> {
+        match self {
+            Self::Embedded(store) => {
+                progress.reached(store.revision()).await;
+                Ok(())
+            }
+            Self::Etcd(client) => Box::pin(client.reach(progress, patience)).await,
+        }
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn check(&self) -> Result<(), BackingError> {
+        match self {
+            Self::Embedded(store) => Ok(store.status().await.map(drop)?),
+            Self::Etcd(client) => Box::pin(client.revision()).await.map(drop),
+        }
+    }
+}
+
+/// The changes of a store, in order.
+#[derive(Debug)]
+pub enum Following {
+    /// Of the one in this process.
+    Embedded(Box<Watch>),
+    /// Of one behind etcd's API.
+    Etcd(Box<EtcdWatch>),
+}
+
+impl Following {
+    /// The next batch: all changes of one revision, or none of them, which tells that everything up to there has come.
+    ///
+    /// # Errors
+    /// [`BackingError`]: history that was to come is compacted, or the store has ended.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped before it is ready loses nothing.
+    pub async fn next(&mut self) -> Result<WatchBatch, BackingError> {
+        match self {
+            Self::Embedded(watch) => Ok(watch.next().await?),
+            Self::Etcd(watch) => Box::pin(watch.next()).await,
+        }
+    }
+}
