@@ -37,6 +37,14 @@ impl From<EtcdClient> for Backing {
 }
 
 impl Backing {
+    /// The store in this process, if it is there.
+    pub(crate) fn embedded(&self) -> Option<&Store> {
+        match self {
+            Self::Embedded(store) => Some(store),
+            Self::Etcd(_) => None,
+        }
+    }
+
     /// Reads keys, linearizably.
     ///
     /// # Errors

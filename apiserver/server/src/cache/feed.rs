@@ -234,7 +234,7 @@ impl Feed {
             Order::Close { prefix, done } => {
                 if let Some(cache) = self.caches.get(prefix) {
                     self.caches.set(prefix, None);
-                    cache.load(Loaded::default(), self.progress.current());
+                    cache.close(self.progress.current());
                 }
                 done
             }
@@ -261,7 +261,7 @@ impl Feed {
                 cache.load(objects, revision);
                 self.caches.set(prefix, Some(&Arc::new(cache)));
                 if let Some(older) = older {
-                    older.load(Loaded::default(), revision);
+                    older.close(revision);
                 }
             }
         }

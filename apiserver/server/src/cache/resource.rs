@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use imbl::OrdSet;
 use mainstay_apiserver_machinery::kind::Kind;
@@ -23,6 +24,7 @@ pub struct ResourceCache {
     /// Those who want only some of the events; the others follow `newest`.
     watchers: Watchers,
     progress: Progress,
+    closed: AtomicBool,
 }
 
 struct State {
@@ -81,6 +83,7 @@ impl ResourceCache {
             newest: watch::Sender::new(0),
             watchers: Watchers::default(),
             progress,
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -208,6 +211,17 @@ impl ResourceCache {
         let seq = state.ring.next_seq();
         drop(state);
         self.newest.send_replace(seq);
+    }
+
+    /// Empties it for good: its watches end.
+    pub(super) fn close(&self, revision: Revision) {
+        self.closed.store(true, Ordering::Release);
+        self.load(Loaded::default(), revision);
+    }
+
+    /// Whether its resource is no longer kept here.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Shows the same objects by the kind's present schema. No event tells of it: nothing was written.

@@ -13,7 +13,7 @@ use super::list_options::ListOptions;
 use super::watch_stream::{Start, WatchStream};
 use crate::encoding::{Allow, FrameEncoder, ListSource, Media, WatchMedia};
 use crate::failure::too_old;
-use crate::registry::Registry;
+use crate::registry::{Registry, Seen};
 use crate::selection::Selection;
 use crate::types::Response;
 
@@ -52,8 +52,15 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
     };
     if !initial && let Some(version) = options.version.filter(|v| *v > Revision(0)) {
         return Ok(match cache.cursor_after(version, selection.interest()) {
-            Ok(cursor) => Start::Events(cursor),
-            Err(gone) => Start::Refused(cache.snapshot_and_cursor().1, too_old(gone.wanted, gone.oldest)),
+            Ok(cursor) => Start::Events(cursor, version),
+            Err(gone) => {
+                let cursor = cache.snapshot_and_cursor().1;
+                let seen = Seen::all(version);
+                match registry.past(call.kind, &cache, seen, selection.interest()).await? {
+                    Some(past) => Start::Past(cursor, Box::new(past)),
+                    None => Start::Refused(cursor, too_old(gone.wanted, gone.oldest)),
+                }
+            }
         });
     }
     match options.version {
@@ -63,7 +70,7 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
     }
     let (snapshot, cursor) = cache.snapshot_and_cursor_of(selection.interest());
     if !initial {
-        return Ok(Start::Events(cursor));
+        return Ok(Start::Events(cursor, snapshot.revision));
     }
     let revision = snapshot.revision;
     let end_marked = options.send_initial_events == Some(true);

@@ -19,6 +19,7 @@ use crate::core::Core;
 use crate::encoding::{FrameEncoder, ListSource};
 use crate::failure::{Failure, to_status};
 use crate::flow::Seat;
+use crate::registry::{Past, PastEvents, Seen};
 use crate::selection::Selection;
 use crate::types::BodyError;
 
@@ -27,8 +28,8 @@ const INITIAL_BATCH: usize = 64;
 
 /// Where a watch starts.
 pub(super) enum Start {
-    /// With the events of a cursor.
-    Events(Cursor),
+    /// With the events of a cursor, which are those after a revision.
+    Events(Cursor, Revision),
     /// With all objects, then the events after them.
     Initial {
         /// The objects.
@@ -40,6 +41,8 @@ pub(super) enum Start {
         /// Whether a bookmark marks the end of the objects.
         end_marked: bool,
     },
+    /// With events that only the store remembers, then those of the ring.
+    Past(Cursor, Box<PastEvents>),
     /// With an ERROR event, which is all there is.
     Refused(Cursor, Status),
 }
@@ -50,6 +53,8 @@ pub(super) struct WatchStream {
     encoder: FrameEncoder,
     selection: Selection,
     cursor: Cursor,
+    /// Where the history goes on if the ring does not.
+    seen: Seen,
     phase: Phase,
     ready: VecDeque<Bytes>,
     bookmarks: bool,
@@ -66,17 +71,19 @@ pub(super) struct WatchStream {
 enum Phase {
     Refused(Box<Status>),
     Initial { objects: ListSource, revision: Revision, end_marked: bool },
+    Past(Box<PastEvents>),
     Events,
     Ended,
 }
 
 impl WatchStream {
     pub(super) fn new(core: &Arc<Core>, encoder: FrameEncoder, selection: Selection, start: Start) -> Self {
-        let (cursor, phase) = match start {
-            Start::Events(cursor) => (cursor, Phase::Events),
-            Start::Refused(cursor, status) => (cursor, Phase::Refused(Box::new(status))),
+        let (cursor, after, phase) = match start {
+            Start::Events(cursor, after) => (cursor, after, Phase::Events),
+            Start::Past(cursor, past) => (cursor, Revision(0), Phase::Past(past)),
+            Start::Refused(cursor, status) => (cursor, Revision(0), Phase::Refused(Box::new(status))),
             Start::Initial { objects, revision, cursor, end_marked } => {
-                (cursor, Phase::Initial { objects, revision, end_marked })
+                (cursor, revision, Phase::Initial { objects, revision, end_marked })
             }
         };
         let now = Instant::now();
@@ -88,6 +95,7 @@ impl WatchStream {
             encoder,
             selection,
             cursor,
+            seen: Seen::all(after),
             phase,
             ready: VecDeque::new(),
             bookmarks: false,
@@ -138,6 +146,7 @@ impl WatchStream {
                     frame.map(|frame| self.ready.push_back(frame))
                 }
                 Phase::Initial { .. } => self.fill_initial().await,
+                Phase::Past(_) => self.fill_past().await,
                 Phase::Events => self.fill_events().await,
             };
             if let Err(failure) = step {
@@ -180,8 +189,41 @@ impl WatchStream {
             () = self.core.stop.cancelled() => self.phase = Phase::Ended,
             events = self.cursor.next() => match events {
                 Ok(events) => return self.take(&events).await,
-                // As upstream's cacher: the stream ends, the client lists again.
-                Err(CursorEnd::Lagged | CursorEnd::Closed) => self.phase = Phase::Ended,
+                Err(CursorEnd::Lagged) => return self.lagged().await,
+                Err(CursorEnd::Closed) => self.phase = Phase::Ended,
+            },
+            () = self.timer.as_mut() => return self.tick(),
+        }
+        Ok(())
+    }
+
+    /// The ring has forgotten events that are to come: the store has them. Where it is another process, the stream ends and
+    /// the client lists again, as with upstream's cacher.
+    async fn lagged(&mut self) -> Result<(), Failure> {
+        self.phase = Phase::Ended;
+        let cache = Arc::clone(self.cursor.cache());
+        if cache.is_closed() {
+            return Ok(());
+        }
+        let (kind, interest) = (self.encoder.objects.kind, self.selection.interest());
+        let past = self.core.registry.past(kind, &cache, self.seen.clone(), interest).await;
+        if let Some(past) = past.map_err(Failure::Answered)? {
+            self.phase = Phase::Past(Box::new(past));
+        }
+        Ok(())
+    }
+
+    async fn fill_past(&mut self) -> Result<(), Failure> {
+        let Phase::Past(past) = &mut self.phase else { return Ok(()) };
+        tokio::select! {
+            biased;
+            () = self.core.stop.cancelled() => self.phase = Phase::Ended,
+            next = past.next() => match next? {
+                Past::Events(events) => return self.take(&events).await,
+                Past::Caught(cursor) => {
+                    self.cursor = cursor;
+                    self.phase = Phase::Events;
+                }
             },
             () = self.timer.as_mut() => return self.tick(),
         }
@@ -189,6 +231,9 @@ impl WatchStream {
     }
 
     async fn take(&mut self, events: &[Arc<Event>]) -> Result<(), Failure> {
+        if let Some(last) = events.last() {
+            self.seen = Seen::up_to(last);
+        }
         self.encoder.objects.now = self.core.clock.wall();
         for event in events {
             if let Some(conversion) = &self.conversion {
@@ -214,7 +259,8 @@ impl WatchStream {
         }
         // Progress is read first: every event up to it is then in the ring, and none of those waits to be read.
         let progress = self.cursor.cache().progress().current();
-        if !self.cursor.is_behind() {
+        if matches!(self.phase, Phase::Events) && !self.cursor.is_behind() {
+            self.seen = Seen::all(progress);
             self.ready.push_back(self.encoder.bookmark(progress, false)?);
         }
         self.next_bookmark = now + self.core.limits.bookmark_interval;

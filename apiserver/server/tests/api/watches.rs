@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::client::config_map;
 use crate::server::{TestServer, limits};
+use crate::store_rig::StoreKind;
 
 const JSON: &str = "application/json";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -96,7 +97,7 @@ async fn an_idle_watch_gets_bookmarks_that_follow_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_from_a_forgotten_version_is_one_error_event() {
+async fn a_watch_from_a_version_that_the_ring_has_forgotten_goes_on_until_that_is_compacted() {
     let mut limits = limits();
     limits.ring_events_max = 1;
     let server = TestServer::with(limits).await;
@@ -106,13 +107,51 @@ async fn a_watch_from_a_forgotten_version_is_one_error_event() {
     for name in ["a", "b", "c"] {
         client.post(MAPS, &config_map(name, &json!({}), &json!({}))).await.expect(201);
     }
-    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={start}"), JSON).await;
+    client.delete(&format!("{MAPS}/b")).await.expect(200);
+    let path = format!("{MAPS}?watch=1&resourceVersion={start}");
+    // A store in another process is not asked for what is older than the ring, as upstream does not.
+    if server.store.kind == StoreKind::Embedded {
+        let mut watch = client.watch(&path, JSON).await;
+        for wanted in ["ADDED a", "ADDED b", "ADDED c", "DELETED b"] {
+            assert_eq!(watch.event().await, wanted);
+        }
+        client.post(MAPS, &config_map("d", &json!({}), &json!({}))).await.expect(201);
+        assert_eq!(watch.event().await, "ADDED d", "the ring goes on where the history ends");
+        let selected = format!("{path}&fieldSelector=metadata.name%3Dc");
+        assert_eq!(client.watch(&selected, JSON).await.event().await, "ADDED c");
+    }
+    let store = server.store.backing();
+    store.compact(store.revision().await.unwrap()).await.unwrap();
+    let mut watch = client.watch(&path, JSON).await;
     let event = watch.next().await.unwrap();
     assert_eq!(
         (&event["type"], &event["object"]["code"], &event["object"]["reason"]),
         (&json!("ERROR"), &json!(410), &json!("Expired"))
     );
     assert!(watch.next().await.is_none(), "it is the last event");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_is_slower_than_the_ring_is_long_loses_no_event() {
+    let mut limits = limits();
+    limits.ring_events_max = 4;
+    let server = TestServer::with(limits).await;
+    if server.store.kind != StoreKind::Embedded {
+        return server.stop().await; // there the stream ends, as upstream's
+    }
+    let client = server.admin();
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion=0"), JSON).await;
+    // More than what the sockets hold, while nobody reads.
+    let filler = json!({"k": "v".repeat(400_000)});
+    for at in 0..60 {
+        client.post(MAPS, &config_map(&format!("m{at:02}"), &json!({}), &filler)).await.expect(201);
+    }
+    for at in 0..60 {
+        assert_eq!(watch.event().await, format!("ADDED m{at:02}"));
+    }
+    client.delete(&format!("{MAPS}/m00")).await.expect(200);
+    assert_eq!(watch.event().await, "DELETED m00");
     server.stop().await;
 }
 
