@@ -227,6 +227,7 @@ pub(crate) fn clear(path: &Path) -> Result<(), EngineError> {
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> EngineError {
     move |error| EngineError {
+        incomplete: false,
         attempt: WRITING,
         message: format!("{}: {error}", path.display()),
         no_space: error.kind() == std::io::ErrorKind::StorageFull,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
-use rocksdb::{DB, FlushOptions, ReadOptions, ReadTier};
+use rocksdb::{DB, DBRawIterator, FlushOptions, ReadOptions, ReadTier};
 
 use super::commit::AppliedMark;
 use super::heads::{Heads, Known};
@@ -76,8 +76,9 @@ impl Tables {
         Ok((tables, mark))
     }
 
-    pub(super) fn db(&self) -> Result<MappedRwLockReadGuard<'_, DB>, EngineError> {
-        RwLockReadGuard::try_map(self.db.read(), Option::as_ref)
+    /// The open tables. Closing and replacing them wait for all who hold this; who holds it may ask for it again.
+    pub(crate) fn db(&self) -> Result<MappedRwLockReadGuard<'_, DB>, EngineError> {
+        RwLockReadGuard::try_map(self.db.read_recursive(), Option::as_ref)
             .map_err(|_closed| EngineError::damaged("reading", "the tables are closed"))
     }
 
@@ -149,6 +150,11 @@ impl Tables {
         sum_of(&db, ["rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables"])
     }
 
+    /// What is known of a key without looking for it.
+    pub(super) fn known(&self, key: &[u8], at: Revision) -> Known {
+        self.heads.at(key, at)
+    }
+
     /// The version of a key that was live at a revision. `memory_only` gives up (with `Err(None)`) rather than read from disk.
     pub(crate) fn get_at(
         &self,
@@ -169,18 +175,11 @@ impl Tables {
         let db = self.db().map_err(Some)?;
         let mut rows = db.raw_iterator_opt(options);
         rows.seek(table_key::version(key, at));
-        let Some((row, record)) = rows.item() else {
-            return match rows.status() {
-                Ok(()) => Ok(None),
-                Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Err(None),
-                Err(error) => Err(Some(EngineError::rocksdb("reading a key")(error))),
-            };
+        let found = match found_version(&rows, key) {
+            Ok(found) => found,
+            Err(error) if memory_only && error.incomplete => return Err(None),
+            Err(error) => return Err(Some(error)),
         };
-        let parts = table_key::split_version(row).zip(VersionRecord::decode(record));
-        let Some(((_, revision), record)) = parts else {
-            return Err(Some(EngineError::damaged("reading a key", "a version row is damaged")));
-        };
-        let found = record.row(key, revision).map(|row| row.to_key_value(false));
         if let Some(kv) = &found {
             self.heads.offer(kv, at);
         }
@@ -282,6 +281,19 @@ impl Tables {
             db.cancel_all_background_work(true);
         }
     }
+}
+
+/// The version that a seek has found: none if there is none or it is the key's end.
+pub(super) fn found_version(rows: &DBRawIterator<'_>, key: &[u8]) -> Result<Option<KeyValue>, EngineError> {
+    let attempt = "reading a key";
+    let Some((row, record)) = rows.item() else {
+        return rows.status().map(|()| None).map_err(EngineError::rocksdb(attempt));
+    };
+    let (_, revision) = table_key::split_version(row)
+        .ok_or_else(|| EngineError::damaged(attempt, "a version row is damaged"))?;
+    let record = VersionRecord::decode(record)
+        .ok_or_else(|| EngineError::damaged(attempt, "a version row is damaged"))?;
+    Ok(record.row(key, revision).map(|row| row.to_key_value(false)))
 }
 
 /// The state that rows of roles and users tell of.
