@@ -1,7 +1,7 @@
 //! The rows of the tables as they were at one moment: what a snapshot holds. Taking one holds up nobody.
 use std::ops::ControlFlow;
 
-use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 
 use super::commit::AppliedMark;
 use super::{EngineError, Tables, table_key};
@@ -85,13 +85,18 @@ impl Moment<'_> {
         Ok(())
     }
 
-    pub(super) fn scan(&self, from: &[u8], to: &[u8], visit: &mut RowVisitor<'_>) -> Result<(), EngineError> {
+    /// All rows before `to`, for walks over many.
+    pub(super) fn rows_in_order(&self, to: &[u8]) -> DBRawIterator<'_> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(to);
         options.set_total_order_seek(true);
         options.fill_cache(false);
         options.set_readahead_size(READAHEAD_BYTES);
-        let mut rows = self.snapshot.raw_iterator_opt(options);
+        self.snapshot.raw_iterator_opt(options)
+    }
+
+    pub(super) fn scan(&self, from: &[u8], to: &[u8], visit: &mut RowVisitor<'_>) -> Result<(), EngineError> {
+        let mut rows = self.rows_in_order(to);
         rows.seek(from);
         while let Some((row, value)) = rows.item() {
             if visit(row, value).is_break() {

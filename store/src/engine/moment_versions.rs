@@ -1,6 +1,8 @@
 //! An moment in the order and the detail that etcd's format needs: by revision, version by version.
 use std::ops::ControlFlow;
 
+use rocksdb::DBRawIterator;
+
 use super::moment::{ATTEMPT, Moment};
 use super::tables::auth_of;
 use super::version_record::VersionRecord;
@@ -9,8 +11,14 @@ use crate::api::{LeaseId, Revision};
 use crate::auth::AuthState;
 use crate::mvcc::Row;
 
-/// Receives revisions, positions in them and keys until it breaks.
-pub(crate) type RevisionVisitor<'v> = dyn FnMut(Revision, u32, &[u8]) -> ControlFlow<()> + 'v;
+/// The kind of change that ends a key, in the rows of revisions.
+const DELETE: u8 = 2;
+
+/// So many rows are stepped over before a seek is cheaper.
+const STEPS_MAX: usize = 8;
+
+/// Receives revisions, positions in them, whether a key ended there, and keys, until it breaks.
+pub(crate) type RevisionVisitor<'v> = dyn FnMut(Revision, u32, bool, &[u8]) -> ControlFlow<()> + 'v;
 
 /// Receives keys and their versions until it breaks.
 pub(crate) type VersionVisitor<'v> = dyn FnMut(&[u8], MomentVersion<'_>) -> ControlFlow<()> + 'v;
@@ -24,7 +32,7 @@ pub(crate) struct MomentVersion<'a> {
 }
 
 impl Moment<'_> {
-    /// Every revision that history holds from `first` on, in order: revision, position in it, and the key that was written.
+    /// Every revision that history holds from `first` on, in order.
     pub(crate) fn revisions(
         &self,
         first: Revision,
@@ -34,7 +42,7 @@ impl Moment<'_> {
             &table_key::revision(first, 0),
             b"s",
             &mut |row, event| match table_key::split_revision(row).zip(event.split_first()) {
-                Some(((main, sub), (_, key))) => visit(main, sub, key),
+                Some(((main, sub), (kind, key))) => visit(main, sub, *kind == DELETE, key),
                 None => ControlFlow::Continue(()),
             },
         )
@@ -93,8 +101,49 @@ impl Moment<'_> {
             .get_pinned(table_key::version(key, revision))
             .map_err(EngineError::rocksdb(ATTEMPT))?;
         let Some(record) = row else { return Ok(None) };
-        let record = VersionRecord::decode(&record)
-            .ok_or_else(|| EngineError::damaged(ATTEMPT, "a version row is damaged"))?;
-        Ok(Some(look(MomentVersion { revision, kv: record.row(key, revision) })))
+        Ok(Some(look(decode(key, revision, &record)?)))
     }
+
+    /// Many versions, in one walk over the keys. `wanted` comes by key, and newest first; `visit` gets each in that order, until it breaks.
+    pub(crate) fn chosen<'w>(
+        &self,
+        wanted: impl Iterator<Item = (&'w [u8], Revision)>,
+        visit: &mut dyn FnMut(MomentVersion<'_>) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let mut rows = self.rows_in_order(table_key::VERSIONS_END);
+        let mut target = Vec::new();
+        for (key, revision) in wanted {
+            table_key::version_into(key, revision, &mut target);
+            go_to(&mut rows, &target);
+            let Some((_, record)) = rows.item().filter(|(row, _)| *row == &target[..]) else {
+                rows.status().map_err(EngineError::rocksdb(ATTEMPT))?;
+                let missing = format!("revision {revision} has no version of its key");
+                return Err(EngineError::damaged(ATTEMPT, missing));
+            };
+            if visit(decode(key, revision, record)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves to a row that lies ahead, or to the first after it: a few steps are cheaper than a seek.
+fn go_to(rows: &mut DBRawIterator<'_>, target: &[u8]) {
+    for _ in 0..STEPS_MAX {
+        match rows.key() {
+            Some(row) if row < target => rows.next(),
+            Some(_) => return,
+            None => break,
+        }
+    }
+    if rows.key().is_none_or(|row| row < target) {
+        rows.seek(target);
+    }
+}
+
+fn decode<'r>(key: &'r [u8], revision: Revision, record: &'r [u8]) -> Result<MomentVersion<'r>, EngineError> {
+    let record = VersionRecord::decode(record)
+        .ok_or_else(|| EngineError::damaged(ATTEMPT, "a version row is damaged"))?;
+    Ok(MomentVersion { revision, kv: record.row(key, revision) })
 }

@@ -1,31 +1,28 @@
 //! The store as a database of etcd's: what `etcdctl snapshot save` expects.
 //!
-//! etcd orders rows by revision, we by key. The revisions from the compaction floor on have rows of their own here, in order. What is older is
-//! sorted in windows of bounded memory, each a walk over the keys. The file is written to the data directory, unnamed, and streamed from there.
-use std::collections::BTreeMap;
+//! etcd orders rows by revision, we by key: see [`etcd_window`](super::etcd_window). The file is written to the data directory, unnamed, and
+//! streamed from there: its first page tells where its last pages are.
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use mainstay_proto_wire::etcd::{authpb, mvccpb};
+use mainstay_proto_wire::etcd::authpb;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::bolt::BoltWriter;
 use super::etcd_rows::{self as names, Lease, revision};
+use super::etcd_window;
 use super::take::{Broken, Sink, SnapshotError, pieces};
 use crate::Store;
-use crate::api::{Access, Revision};
+use crate::api::Access;
 use crate::auth::{RoleRecord, UserRecord};
 use crate::core::Core;
-use crate::engine::{EngineError, Moment, MomentVersion};
+use crate::engine::{EngineError, Moment};
 
 const PIECE_BYTES: usize = 256 << 10;
-/// Keys of one window take so much memory.
-const WINDOW_BYTES: usize = 64 << 20;
 const SUM_BYTES: u64 = 32;
 
 /// A snapshot in etcd's format.
@@ -147,7 +144,7 @@ impl io::Seek for Guarded<'_> {
 }
 
 /// Either the tables or the file failed.
-enum Failure {
+pub(super) enum Failure {
     Engine(EngineError),
     File(io::Error),
 }
@@ -198,7 +195,7 @@ impl Export<'_> {
         }
         out.bucket(b"cluster")?;
         out.bucket(names::KEY)?;
-        Keys { moment: self.moment, out: &mut out }.write()?;
+        etcd_window::each(self.moment, &mut |key, row| Ok(out.entry(key, row)?))?;
         out.bucket(names::LEASE)?;
         for (id, ttl) in self.moment.leases()? {
             let lease = Lease { id: id.0, ttl: i64::try_from(ttl).unwrap_or(i64::MAX), remaining_ttl: 0 };
@@ -241,94 +238,6 @@ fn user_row(name: &str, user: &UserRecord) -> Vec<u8> {
         password: Bytes::copy_from_slice(&user.hash),
         roles: user.roles.clone(),
         options: Some(authpb::UserAddOptions { no_password: user.no_password }),
-    }
-    .encode_to_vec()
-}
-
-/// Keys by the revision that wrote them.
-type Window = BTreeMap<Revision, Vec<Vec<u8>>>;
-
-/// Writes the bucket `key`: what was alive at the floor, then everything since.
-struct Keys<'k, 'e> {
-    moment: &'k Moment<'k>,
-    out: &'k mut BoltWriter<Guarded<'e>>,
-}
-
-impl Keys<'_, '_> {
-    fn write(&mut self) -> Result<(), Failure> {
-        let mut low = Revision(0);
-        while low < self.moment.mark().floor.previous() {
-            let (window, high) = self.window(low)?;
-            for (main, keys) in window {
-                for (sub, key) in keys.iter().enumerate() {
-                    self.put(main, sub as u32, key)?;
-                }
-            }
-            low = high;
-        }
-        let mut failed = None;
-        let (moment, floor) = (self.moment, self.moment.mark().floor);
-        moment.revisions(floor, &mut |main, sub, key| match self.put(main, sub, key) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(failure) => {
-                failed = Some(failure);
-                ControlFlow::Break(())
-            }
-        })?;
-        failed.map_or(Ok(()), Err)
-    }
-
-    /// Keys whose version at the floor was written after `low`, by that revision, as many as the memory holds; and how far that goes.
-    fn window(&self, low: Revision) -> Result<(Window, Revision), EngineError> {
-        let floor = self.moment.mark().floor;
-        let mut high = floor.previous();
-        let mut window = Window::new();
-        let mut bytes = 0;
-        let mut seen = Vec::new();
-        self.moment.versions(&mut |key, version| {
-            // Newest first: the first at or below the floor is the one that was alive there.
-            if version.revision > floor || seen == key {
-                return ControlFlow::Continue(());
-            }
-            seen.clear();
-            seen.extend_from_slice(key);
-            if version.kv.is_none() || version.revision <= low || version.revision > high {
-                return ControlFlow::Continue(());
-            }
-            bytes += key.len() + 64;
-            window.entry(version.revision).or_default().push(key.to_vec());
-            while bytes > WINDOW_BYTES && window.len() > 1 {
-                let Some((last, keys)) = window.pop_last() else { break };
-                bytes -= keys.iter().map(|key| key.len() + 64).sum::<usize>();
-                high = last.previous();
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok((window, high))
-    }
-
-    fn put(&mut self, main: Revision, sub: u32, key: &[u8]) -> Result<(), Failure> {
-        let row = self.moment.version(key, main, |version| (row_of(key, version), version.kv.is_none()))?;
-        let (value, end) = row.ok_or_else(|| {
-            EngineError::damaged("reading a snapshot", format!("revision {main} has no version of its key"))
-        })?;
-        Ok(self.out.entry(&revision(main.0, i64::from(sub), end), &value)?)
-    }
-}
-
-fn row_of(key: &[u8], version: MomentVersion<'_>) -> Vec<u8> {
-    let key = Bytes::copy_from_slice(key);
-    match version.kv {
-        // An end carries nothing but its key.
-        None => mvccpb::KeyValue { key, ..mvccpb::KeyValue::default() },
-        Some(row) => mvccpb::KeyValue {
-            key,
-            create_revision: row.create_revision.0,
-            mod_revision: row.mod_revision.0,
-            version: row.version,
-            value: Bytes::copy_from_slice(row.value),
-            lease: row.lease.0,
-        },
     }
     .encode_to_vec()
 }

@@ -7,6 +7,8 @@ mod etcd_export;
 mod etcd_import;
 #[cfg(feature = "etcd")]
 mod etcd_rows;
+#[cfg(feature = "etcd")]
+mod etcd_window;
 mod format;
 mod restore;
 mod status;

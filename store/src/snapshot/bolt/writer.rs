@@ -14,25 +14,43 @@ const FREELIST_PAGE: u64 = 2;
 #[derive(Default)]
 struct Node {
     elements: Vec<Element>,
-    bytes: usize,
+    /// The first element's key.
+    first_key: Vec<u8>,
+    /// Keys and values of all elements, one after the other.
+    data: Vec<u8>,
 }
 
 struct Element {
-    key: Vec<u8>,
-    /// A leaf's value; none in a branch.
-    value: Vec<u8>,
+    key_bytes: u32,
+    /// A leaf's; none in a branch.
+    value_bytes: u32,
     /// A branch's child, or a leaf's flags.
     number: u64,
 }
 
 impl Node {
-    fn fits(&self, bytes: usize) -> bool {
-        self.elements.is_empty() || PAGE_HEADER_BYTES + self.bytes + bytes <= PAGE_BYTES
+    fn bytes(&self) -> usize {
+        PAGE_HEADER_BYTES + self.elements.len() * ELEMENT_BYTES + self.data.len()
     }
 
-    fn push(&mut self, element: Element) {
-        self.bytes += ELEMENT_BYTES + element.key.len() + element.value.len();
-        self.elements.push(element);
+    fn fits(&self, bytes: usize) -> bool {
+        self.elements.is_empty() || self.bytes() + ELEMENT_BYTES + bytes <= PAGE_BYTES
+    }
+
+    fn push(&mut self, key: &[u8], value: &[u8], number: u64) {
+        if self.elements.is_empty() {
+            self.first_key.extend_from_slice(key);
+        }
+        self.data.extend_from_slice(key);
+        self.data.extend_from_slice(value);
+        self.elements.push(Element { key_bytes: key.len() as u32, value_bytes: value.len() as u32, number });
+    }
+
+    /// Empties it; what it had allocated is used again.
+    fn clear(&mut self) {
+        self.elements.clear();
+        self.first_key.clear();
+        self.data.clear();
     }
 }
 
@@ -50,13 +68,16 @@ pub(in crate::snapshot) struct BoltWriter<W> {
     /// The bucket that is being written.
     name: Option<Vec<u8>>,
     buckets: Vec<(Vec<u8>, u64)>,
+    /// The page that is being written.
+    page: Vec<u8>,
 }
 
 impl<W: Write + Seek> BoltWriter<W> {
     /// Starts a file at the start of `out`.
     pub(in crate::snapshot) fn new(mut out: W) -> io::Result<Self> {
         out.seek(SeekFrom::Start(FIRST_PAGE * PAGE_BYTES as u64))?;
-        Ok(Self { out, next_page: FIRST_PAGE, tree: Tree::default(), name: None, buckets: Vec::new() })
+        let (tree, buckets, page) = (Tree::default(), Vec::new(), Vec::new());
+        Ok(Self { out, next_page: FIRST_PAGE, tree, name: None, buckets, page })
     }
 
     /// Starts a bucket; names come in order.
@@ -68,7 +89,7 @@ impl<W: Write + Seek> BoltWriter<W> {
 
     /// Adds an entry to the bucket; keys come in order.
     pub(in crate::snapshot) fn entry(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        self.add(0, Element { key: key.to_vec(), value: value.to_vec(), number: 0 })
+        self.add(0, key, value, 0)
     }
 
     /// Ends the file, and gives its size in bytes.
@@ -77,7 +98,7 @@ impl<W: Write + Seek> BoltWriter<W> {
         for (name, root) in std::mem::take(&mut self.buckets) {
             let mut value = root.to_le_bytes().to_vec();
             value.extend_from_slice(&[0; 8]);
-            self.add(0, Element { key: name, value, number: BUCKET_ELEMENT.into() })?;
+            self.add(0, &name, &value, BUCKET_ELEMENT.into())?;
         }
         let root = self.end_tree()?;
         let end = self.next_page;
@@ -99,17 +120,17 @@ impl<W: Write + Seek> BoltWriter<W> {
         Ok(())
     }
 
-    fn add(&mut self, level: usize, element: Element) -> io::Result<()> {
+    fn add(&mut self, level: usize, key: &[u8], value: &[u8], number: u64) -> io::Result<()> {
         if self.tree.levels.len() <= level {
             self.tree.levels.push(Node::default());
         }
-        let bytes = ELEMENT_BYTES + element.key.len() + element.value.len();
+        let bytes = key.len() + value.len();
         if self.tree.levels.get(level).is_some_and(|node| !node.fits(bytes)) {
-            let child = self.write_node(level)?;
-            self.add(level + 1, child)?;
+            let (first, id) = self.write_node(level)?;
+            self.add(level + 1, &first, &[], id)?;
         }
         if let Some(node) = self.tree.levels.get_mut(level) {
-            node.push(element);
+            node.push(key, value, number);
         }
         Ok(())
     }
@@ -122,61 +143,67 @@ impl<W: Write + Seek> BoltWriter<W> {
                 self.tree.levels.push(Node::default());
             }
             let is_root = level + 1 >= self.tree.levels.len();
-            let child = self.write_node(level)?;
+            let (first, id) = self.write_node(level)?;
             if is_root {
                 self.tree.levels.clear();
-                return Ok(child.number);
+                return Ok(id);
             }
-            self.add(level + 1, child)?;
+            self.add(level + 1, &first, &[], id)?;
             level += 1;
         }
     }
 
-    /// Writes a page, and gives the element by which its parent knows it.
-    fn write_node(&mut self, level: usize) -> io::Result<Element> {
-        let node = self.tree.levels.get_mut(level).map(std::mem::take).unwrap_or_default();
+    /// Writes a page and empties it; gives the key and the page by which its parent knows it.
+    fn write_node(&mut self, level: usize) -> io::Result<(Vec<u8>, u64)> {
+        let mut node = self.tree.levels.get_mut(level).map(std::mem::take).unwrap_or_default();
         let id = self.next_page;
-        let bytes = PAGE_HEADER_BYTES + node.bytes;
-        let pages = bytes.div_ceil(PAGE_BYTES).max(1);
+        let pages = node.bytes().div_ceil(PAGE_BYTES).max(1);
         self.next_page += pages as u64;
-        let mut body = Vec::with_capacity(node.bytes);
-        let mut data = node.elements.len() * ELEMENT_BYTES;
-        for (number, element) in node.elements.iter().enumerate() {
-            // Positions count from the element itself.
-            let position = (data - number * ELEMENT_BYTES) as u32;
-            let (key_bytes, value_bytes) = (element.key.len() as u32, element.value.len() as u32);
-            if level == 0 {
-                for field in [element.number as u32, position, key_bytes, value_bytes] {
-                    body.extend_from_slice(&field.to_le_bytes());
-                }
-            } else {
-                for field in [position, key_bytes] {
-                    body.extend_from_slice(&field.to_le_bytes());
-                }
-                body.extend_from_slice(&element.number.to_le_bytes());
-            }
-            data += element.key.len() + element.value.len();
-        }
-        for element in &node.elements {
-            body.extend_from_slice(&element.key);
-            body.extend_from_slice(&element.value);
-        }
-        let header = PageHeader {
+        self.begin_page(PageHeader {
             id,
             flags: if level == 0 { LEAF } else { BRANCH },
             count: node.elements.len() as u16,
             overflow: (pages - 1) as u32,
-        };
-        self.page(header, &body)?;
-        let key = node.elements.into_iter().next().map(|first| first.key).unwrap_or_default();
-        Ok(Element { key, value: Vec::new(), number: id })
+        });
+        let mut data = node.elements.len() * ELEMENT_BYTES;
+        for (number, element) in node.elements.iter().enumerate() {
+            // Positions count from the element itself.
+            let position = (data - number * ELEMENT_BYTES) as u32;
+            if level == 0 {
+                for field in [element.number as u32, position, element.key_bytes, element.value_bytes] {
+                    self.page.extend_from_slice(&field.to_le_bytes());
+                }
+            } else {
+                for field in [position, element.key_bytes] {
+                    self.page.extend_from_slice(&field.to_le_bytes());
+                }
+                self.page.extend_from_slice(&element.number.to_le_bytes());
+            }
+            data += element.key_bytes as usize + element.value_bytes as usize;
+        }
+        self.page.extend_from_slice(&node.data);
+        self.end_page()?;
+        let first = std::mem::take(&mut node.first_key);
+        node.clear();
+        if let Some(level) = self.tree.levels.get_mut(level) {
+            *level = node;
+        }
+        Ok((first, id))
     }
 
     fn page(&mut self, header: PageHeader, body: &[u8]) -> io::Result<()> {
-        let mut page = Vec::with_capacity((header.overflow as usize + 1) * PAGE_BYTES);
-        header.encode(&mut page);
-        page.extend_from_slice(body);
-        page.resize((header.overflow as usize + 1) * PAGE_BYTES, 0);
-        self.out.write_all(&page)
+        self.begin_page(header);
+        self.page.extend_from_slice(body);
+        self.end_page()
+    }
+
+    fn begin_page(&mut self, header: PageHeader) {
+        self.page.clear();
+        header.encode(&mut self.page);
+    }
+
+    fn end_page(&mut self) -> io::Result<()> {
+        self.page.resize(self.page.len().next_multiple_of(PAGE_BYTES), 0);
+        self.out.write_all(&self.page)
     }
 }
