@@ -18,11 +18,37 @@ use crate::worker_pool::WorkerPool;
 
 /// So many revisions are matched with the watchers under one lock.
 const GROUP_REVISIONS_MAX: usize = 256;
+/// So many watchers are told by whoever publishes: that takes less than waking the notifier.
+const TOLD_AT_ONCE_MAX: usize = 128;
 
 #[derive(Debug, Default)]
 struct Registry {
     index: IntervalIndex<Arc<Group>>,
     watchers: usize,
+}
+
+impl Registry {
+    /// Notes revisions with the groups that they concern, and returns those, to be told.
+    fn note(&self, items: &Items) -> Vec<Arc<Group>> {
+        let mut noted: Vec<Arc<Group>> = Vec::new();
+        for item in items.iter() {
+            let span = Span { first: item.revision, last: item.revision };
+            for change in &item.changes {
+                self.index.visit(&change.kv.key, &mut |group| {
+                    if group.note(span) {
+                        noted.push(Arc::clone(group));
+                    }
+                });
+            }
+        }
+        noted
+    }
+
+    fn tell(&self, items: &Items) {
+        for group in self.note(items) {
+            group.tell();
+        }
+    }
 }
 
 /// The ring, the watchers, and the loop between them.
@@ -73,9 +99,19 @@ impl Hub {
     pub(crate) fn publish(&self, items: Vec<Published>) {
         let Some(last) = items.last().map(|item| item.revision) else { return };
         let registry = self.registry.lock();
+        let before = self.ring.newest();
         self.ring.push(items);
         if registry.watchers == 0 {
             // Nobody is to be told: the notifier sleeps on. A watcher that comes later starts behind these.
+            return self.set_announced(last);
+        }
+        // A few are told at once, unless the notifier still has earlier revisions to tell: it sleeps on too.
+        if registry.watchers <= TOLD_AT_ONCE_MAX
+            && self.announced() == before
+            && let Slice::Items(items) = self.ring.slice(before.next(), last, GROUP_REVISIONS_MAX)
+            && items.last() == Some(last)
+        {
+            registry.tell(&items);
             return self.set_announced(last);
         }
         drop(registry);
@@ -180,23 +216,7 @@ impl Hub {
     /// Tells each watcher of the first and last of these revisions that concern it; one wake for all. What a revision costs here depends on
     /// the ranges that are watched, not on how many watch each.
     fn announce(&self, items: &Items) {
-        let mut noted: Vec<Arc<Group>> = Vec::new();
-        {
-            let registry = self.registry.lock();
-            if registry.watchers == 0 {
-                return;
-            }
-            for item in items.iter() {
-                let span = Span { first: item.revision, last: item.revision };
-                for change in &item.changes {
-                    registry.index.visit(&change.kv.key, &mut |group| {
-                        if group.note(span) {
-                            noted.push(Arc::clone(group));
-                        }
-                    });
-                }
-            }
-        }
+        let noted = self.registry.lock().note(items);
         for group in noted {
             group.tell();
         }

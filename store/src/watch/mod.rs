@@ -16,5 +16,5 @@ pub(crate) use hub::Hub;
 pub(crate) use ring::Items;
 pub(crate) use ring::Published;
 #[cfg(feature = "etcd")]
-pub(crate) use slot::{Mailbox, Slot};
+pub(crate) use slot::{Mailbox, Slot, Span};
 pub use watcher::Watch;

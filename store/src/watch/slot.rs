@@ -31,8 +31,14 @@ pub(crate) struct Mailbox {
 #[cfg(feature = "etcd")]
 impl Mailbox {
     fn name(&self, watcher: i64) {
-        self.marked.lock().push(watcher);
-        self.wake.notify_one();
+        let mut marked = self.marked.lock();
+        marked.push(watcher);
+        let first = marked.len() == 1;
+        drop(marked);
+        // Whoever was named before has not been taken yet, and has woken the task.
+        if first {
+            self.wake.notify_one();
+        }
     }
 
     /// The watchers named since the last call.

@@ -1,4 +1,6 @@
 //! Watch responses as bytes. Events are written once and then copied into the response of each watch.
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use prost::Message;
@@ -12,11 +14,29 @@ const EVENTS_FIELD: u32 = 11;
 const KV_FIELD: u32 = 2;
 const PREV_KV_FIELD: u32 = 3;
 
-/// Events as the field `events` of a response, and where each ends.
+/// Events as the field `events` of a response, and where each ends. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EncodedEvents {
     pub(super) bytes: Bytes,
-    pub(super) ends: Vec<usize>,
+    pub(super) ends: Arc<[usize]>,
+}
+
+/// A response: `head` without events, then the events. Its bytes come together only where the connection takes them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Response {
+    pub(super) head: pb::WatchResponse,
+    pub(super) events: Bytes,
+}
+
+impl Response {
+    pub(super) fn len(&self) -> usize {
+        self.head.encoded_len() + self.events.len()
+    }
+
+    pub(super) fn encode(&self, out: &mut impl BufMut) {
+        self.head.encode_raw(out);
+        out.put_slice(&self.events);
+    }
 }
 
 /// Writes events.
@@ -57,7 +77,7 @@ impl EventWriter {
     }
 
     pub(super) fn finish(self) -> EncodedEvents {
-        EncodedEvents { bytes: self.bytes.freeze(), ends: self.ends }
+        EncodedEvents { bytes: self.bytes.freeze(), ends: self.ends.into() }
     }
 }
 
@@ -108,32 +128,25 @@ fn put_number(field: u32, value: i64, out: &mut BytesMut) {
     }
 }
 
-/// A response: `head` without events, then the events.
-pub(super) fn response(head: &pb::WatchResponse, events: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(head.encoded_len() + events.len());
-    head.encode_raw(&mut out);
-    out.put_slice(events);
-    out.freeze()
-}
-
 /// A response in pieces below `bytes_max` where that is possible: an event is never cut.
-pub(super) fn fragments(head: &pb::WatchResponse, events: &EncodedEvents, bytes_max: usize) -> Vec<Bytes> {
+pub(super) fn fragments(head: &pb::WatchResponse, events: &EncodedEvents, bytes_max: usize) -> Vec<Response> {
     let room = bytes_max.saturating_sub(head.encoded_len() + 2).max(1);
-    let mut pieces: Vec<&[u8]> = Vec::new();
+    let mut pieces = Vec::new();
     let (mut from, mut to) = (0, 0);
-    for end in &events.ends {
+    for end in events.ends.iter() {
         if to > from && end - from > room {
-            pieces.push(events.bytes.get(from..to).unwrap_or_default());
+            pieces.push(from..to);
             from = to;
         }
         to = *end;
     }
-    pieces.push(events.bytes.get(from..to).unwrap_or_default());
+    pieces.push(from..to);
     let last = pieces.len() - 1;
-    let piece = |(index, events): (usize, &&[u8])| {
-        response(&pb::WatchResponse { fragment: index < last, ..head.clone() }, events)
+    let piece = |(index, events_at)| Response {
+        head: pb::WatchResponse { fragment: index < last, ..head.clone() },
+        events: events.bytes.slice(events_at),
     };
-    pieces.iter().enumerate().map(piece).collect()
+    pieces.into_iter().enumerate().map(piece).collect()
 }
 
 #[cfg(test)]
@@ -157,6 +170,13 @@ mod tests {
         pb::WatchResponse { header: Some(header), watch_id: 9, ..Default::default() }
     }
 
+    fn read(response: &Response) -> pb::WatchResponse {
+        let mut bytes = Vec::new();
+        response.encode(&mut bytes);
+        assert_eq!(bytes.len(), response.len());
+        pb::WatchResponse::decode(&bytes[..]).unwrap()
+    }
+
     #[test]
     fn events_read_back_as_they_were() {
         let mut writer = EventWriter::default();
@@ -164,7 +184,7 @@ mod tests {
         writer.push(EventKind::Put, &kv("a", "x"), None);
         writer.push(EventKind::Delete, &deleted, Some(&kv("gone", "")));
         let events = writer.finish();
-        let read = pb::WatchResponse::decode(response(&head(), &events.bytes)).unwrap();
+        let read = read(&Response { head: head(), events: events.bytes });
         assert_eq!(pb::WatchResponse { events: vec![], ..read.clone() }, head());
         assert_eq!(read.events[0].kv, Some(super::super::super::convert::key_value(kv("a", "x"))));
         assert_eq!((read.events[0].r#type, &read.events[0].prev_kv), (0, &None));
@@ -181,8 +201,7 @@ mod tests {
         }
         let events = writer.finish();
         let pieces = fragments(&head(), &events, 150);
-        let read: Vec<_> =
-            pieces.iter().map(|piece| pb::WatchResponse::decode(piece.clone()).unwrap()).collect();
+        let read: Vec<_> = pieces.iter().map(read).collect();
         assert!(pieces.len() > 5 && pieces.iter().all(|piece| piece.len() <= 150));
         assert_eq!(read.iter().map(|piece| piece.events.len()).sum::<usize>(), 20);
         assert!(read.iter().rev().skip(1).all(|piece| piece.fragment) && !read.last().unwrap().fragment);

@@ -1,10 +1,9 @@
-//! How a Watch stream begins. Responses are bytes already: see [`encode`](super::encode).
+//! How a Watch stream begins. Events are bytes already: see [`encode`](super::encode).
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes};
 use futures::future::BoxFuture;
 use futures::{Stream, stream};
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
@@ -16,6 +15,7 @@ use tower_service::Service;
 
 use super::super::face::Face;
 use super::super::router::{Request, Response};
+use super::encode::Response as WatchResponse;
 use super::session::Session;
 
 /// Opens watch streams.
@@ -61,10 +61,10 @@ impl Service<Request> for WatchService {
 /// The method.
 struct WatchMethod(Arc<Face>);
 
-type Responses = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+type Responses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
 impl StreamingService<pb::WatchRequest> for WatchMethod {
-    type Response = Bytes;
+    type Response = WatchResponse;
     type ResponseStream = Responses;
     type Future = BoxFuture<'static, Result<tonic::Response<Responses>, Status>>;
 
@@ -81,12 +81,12 @@ impl StreamingService<pb::WatchRequest> for WatchMethod {
     }
 }
 
-/// Requests are decoded as ever; responses are bytes.
+/// Requests are decoded as ever; responses are bytes already, but for their heads.
 #[derive(Clone, Copy, Debug, Default)]
 struct WatchCodec;
 
 impl Codec for WatchCodec {
-    type Encode = Bytes;
+    type Encode = WatchResponse;
     type Decode = pb::WatchRequest;
     type Encoder = Self;
     type Decoder = Self;
@@ -101,11 +101,12 @@ impl Codec for WatchCodec {
 }
 
 impl Encoder for WatchCodec {
-    type Item = Bytes;
+    type Item = WatchResponse;
     type Error = Status;
 
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&message);
+    fn encode(&mut self, message: WatchResponse, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.reserve(message.len());
+        message.encode(out);
         Ok(())
     }
 }

@@ -15,12 +15,12 @@ use tonic::{Status, Streaming};
 use super::super::access::Credentials;
 use super::super::face::{Face, asks_for_leader};
 use super::super::{convert, refusal};
-use super::encode::{self, EncodedEvents, EventWriter};
+use super::encode::{self, EncodedEvents, EventWriter, Response};
 use super::progress::ProgressTicks;
 use super::shape::{ShapeId, Shapes};
 use crate::api::{Revision, WatchBatch, WatchError, WatchRequest};
 use crate::engine::HistoryPage;
-use crate::watch::{Cursor, Look, Mailbox, Slot};
+use crate::watch::{Cursor, Items, Look, Mailbox, Slot, Span};
 
 /// The watch of a response that is about no single one.
 const NO_WATCH: i64 = -1;
@@ -57,13 +57,15 @@ pub(super) struct Session {
     mailbox: Arc<Mailbox>,
     watches: HashMap<i64, Watching>,
     shapes: Shapes,
+    /// What the watch before had to read, while several are read.
+    looked: Option<(Span, Items, Revision)>,
     /// The next identifier that the server chooses.
     next_id: i64,
     generations: u64,
     /// Watches with something to read.
     ready: VecDeque<i64>,
     histories: FuturesUnordered<History>,
-    responses: VecDeque<Bytes>,
+    responses: VecDeque<Response>,
     response_bytes: usize,
     /// The client asked how far the stream has come; this was the store's revision then.
     progress_asked: Option<Revision>,
@@ -90,6 +92,7 @@ impl Session {
             mailbox: Arc::default(),
             watches: HashMap::new(),
             shapes: Shapes::default(),
+            looked: None,
             next_id: 0,
             generations: 0,
             ready: VecDeque::new(),
@@ -104,7 +107,7 @@ impl Session {
     }
 
     /// The next response; none after the end.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Response, Status>> {
         loop {
             if self.ended {
                 return None;
@@ -139,7 +142,7 @@ impl Session {
         }
     }
 
-    fn end(&mut self, why: Status) -> Result<Bytes, Status> {
+    fn end(&mut self, why: Status) -> Result<Response, Status> {
         self.ended = true;
         self.watches.clear();
         Err(why)
@@ -158,7 +161,7 @@ impl Session {
     fn cancel(&mut self, id: i64) {
         if self.remove(id) {
             let head = self.head(id, self.face.store.revision());
-            self.send(&pb::WatchResponse { canceled: true, ..head });
+            self.send(pb::WatchResponse { canceled: true, ..head });
         }
     }
 
@@ -166,11 +169,11 @@ impl Session {
         pb::WatchResponse { header: self.face.header(revision), watch_id, ..Default::default() }
     }
 
-    fn send(&mut self, response: &pb::WatchResponse) {
-        self.push(encode::response(response, &[]));
+    fn send(&mut self, head: pb::WatchResponse) {
+        self.push(Response { head, events: Bytes::new() });
     }
 
-    fn push(&mut self, response: Bytes) {
+    fn push(&mut self, response: Response) {
         self.response_bytes += response.len();
         self.responses.push_back(response);
     }
@@ -198,7 +201,7 @@ impl Session {
             return self.refuse(refusal::of_watch(&error).message().to_owned());
         }
         let created = pb::WatchResponse { created: true, ..self.head(id, cursor.opened_at()) };
-        self.send(&created);
+        self.send(created);
         if let Some(error) = refused {
             return self.send_end(id, &error);
         }
@@ -256,7 +259,7 @@ impl Session {
 
     fn refuse(&mut self, cancel_reason: String) {
         let head = self.head(NO_WATCH, self.face.store.revision());
-        self.send(&pb::WatchResponse { created: true, canceled: true, cancel_reason, ..head });
+        self.send(pb::WatchResponse { created: true, canceled: true, cancel_reason, ..head });
     }
 
     /// The end of a watch that is not the client's doing.
@@ -271,7 +274,7 @@ impl Session {
                 pb::WatchResponse { canceled: true, cancel_reason, ..head }
             }
         };
-        self.send(&response);
+        self.send(response);
     }
 
     fn remove(&mut self, id: i64) -> bool {
@@ -293,6 +296,7 @@ impl Session {
             let Some(id) = self.ready.pop_front() else { break };
             self.read(id);
         }
+        self.looked = None;
         if self.ready.is_empty() {
             self.shapes.forget();
             if self.histories.is_empty() {
@@ -307,10 +311,16 @@ impl Session {
             return;
         }
         let Some(span) = watching.cursor.gather() else { return };
-        match watching.cursor.look(span) {
+        // Most often the watch before this one had the same to read.
+        let look = match self.looked.take() {
+            Some((looked, items, next)) if looked == span => Look::Recent { items, next },
+            _ => watching.cursor.look(span),
+        };
+        match look {
             Look::Nothing => watching.cursor.advance(span, span.last.next()),
             Look::Recent { items, next } => {
                 let encoded = self.shapes.encode(&watching.shape, watching.cursor.request(), &items, next);
+                self.looked = Some((span, items, next));
                 watching.cursor.advance(span, encoded.next);
                 watching.cursor.delivered(encoded.next);
                 let catches_up = watching.catches_up;
@@ -380,7 +390,7 @@ impl Session {
             fragment = watching.fragment;
         }
         if !fragment {
-            return self.push(encode::response(&head, &events.bytes));
+            return self.push(Response { head, events: events.bytes.clone() });
         }
         let bytes_max = self.face.store.core().limits.request_bytes_max;
         for piece in encode::fragments(&head, events, bytes_max) {
@@ -396,7 +406,7 @@ impl Session {
             self.progress_asked = None;
             if !self.watches.is_empty() && self.watches.values().all(reached) {
                 let response = self.head(NO_WATCH, announced);
-                self.send(&response);
+                self.send(response);
             }
         }
         if !std::mem::take(&mut self.progress_due) {
@@ -414,7 +424,7 @@ impl Session {
         }
         for id in due {
             let response = self.head(id, announced);
-            self.send(&response);
+            self.send(response);
         }
     }
 }

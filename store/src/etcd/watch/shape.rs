@@ -1,6 +1,7 @@
 //! What watches of one stream have in common: those of the same range, filters and extent get the same bytes.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -32,16 +33,22 @@ pub(super) struct Encoded {
 /// The shapes of a stream's watches, and what was encoded for them in one go.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    known: HashMap<Shape, (Arc<ShapeId>, usize)>,
+    known: HashMap<Shape, Arc<ShapeId>>,
     next_id: u64,
-    encoded: HashMap<(u64, Revision, Revision), Encoded>,
+    encoded: HashMap<Place, Encoded>,
+    /// The newest of them: most often the next watch stands at the same place.
+    latest: Option<(Place, Encoded)>,
 }
+
+/// A shape, and the revisions that were encoded for it.
+type Place = (u64, Revision, Revision);
 
 /// A watch's shape.
 #[derive(Debug)]
 pub(super) struct ShapeId {
     id: u64,
     shape: Shape,
+    watches: AtomicUsize,
 }
 
 impl Shapes {
@@ -55,23 +62,22 @@ impl Shapes {
         let new = self.next_id;
         let entry = self.known.entry(shape);
         let shape = entry.key().clone();
-        let (id, watches) = entry.or_insert_with(|| (Arc::new(ShapeId { id: new, shape }), 0));
-        *watches += 1;
+        let id =
+            entry.or_insert_with(|| Arc::new(ShapeId { id: new, shape, watches: AtomicUsize::default() }));
+        id.watches.fetch_add(1, Ordering::Relaxed);
         Arc::clone(id)
     }
 
     pub(super) fn remove(&mut self, shape: &ShapeId) {
-        if let Some((_, watches)) = self.known.get_mut(&shape.shape) {
-            *watches -= 1;
-            if *watches == 0 {
-                self.known.remove(&shape.shape);
-            }
+        if shape.watches.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.known.remove(&shape.shape);
         }
     }
 
     /// Forgets what was encoded: the watches that shared it have it.
     pub(super) fn forget(&mut self) {
         self.encoded.clear();
+        self.latest = None;
     }
 
     /// The events of revisions, encoded once for all watches of the shape that stand at the same place.
@@ -82,12 +88,17 @@ impl Shapes {
         items: &Items,
         next: Revision,
     ) -> Encoded {
-        let shared = self.known.get(&shape.shape).is_some_and(|(_, watches)| *watches > 1);
+        let shared = shape.watches.load(Ordering::Relaxed) > 1;
         let Some(first) = items.first().filter(|_| shared) else {
             return encode(request, items, next);
         };
         let place = (shape.id, first, next);
-        self.encoded.entry(place).or_insert_with(|| encode(request, items, next)).clone()
+        if let Some((_, encoded)) = self.latest.as_ref().filter(|(latest, _)| *latest == place) {
+            return encoded.clone();
+        }
+        let encoded = self.encoded.entry(place).or_insert_with(|| encode(request, items, next)).clone();
+        self.latest = Some((place, encoded.clone()));
+        encoded
     }
 }
 
