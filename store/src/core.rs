@@ -154,7 +154,7 @@ impl Core {
         let member_config = MemberConfig {
             id: dir.member_id,
             initial,
-            machine: Machine { queue: queue.clone(), tables: Arc::clone(&tables), pool: pool.clone() },
+            machine: Machine::new(queue.clone(), Arc::clone(&tables), pool.clone()),
             stop: Arc::clone(&stop),
             leases: Arc::clone(&leases),
             space: Arc::clone(&space),

@@ -4,15 +4,24 @@
 use openraft::storage::ApplyResponder;
 use tokio::sync::mpsc;
 
-use super::types::TypeConfig;
+use super::caller::Taken;
+use super::types::{LogId, TypeConfig};
 use crate::mvcc::Applied;
 use crate::platform::{Loop, Platform};
 
 /// So many groups of answers wait at most; the apply loop waits beyond that.
 const GROUPS_MAX: usize = 16;
 
+/// Who waits for the answer to an entry.
+pub(super) enum Asker {
+    /// A caller here, whose entry consensus has handed over.
+    Consensus(ApplyResponder<TypeConfig>),
+    /// A caller here, whose entry came the short way.
+    Here(Taken, LogId),
+}
+
 /// A caller that waits, and its answer.
-pub(super) type Answer = (ApplyResponder<TypeConfig>, Applied);
+pub(super) type Answer = (Asker, Applied);
 
 /// The way to the callers.
 #[derive(Debug)]
@@ -42,7 +51,10 @@ impl Answers {
 }
 
 fn tell(group: Vec<Answer>) {
-    for (caller, applied) in group {
-        caller.send(applied);
+    for (asker, applied) in group {
+        match asker {
+            Asker::Consensus(caller) => caller.send(applied),
+            Asker::Here(caller, log_id) => caller.answer(log_id, applied),
+        }
     }
 }

@@ -8,29 +8,26 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::EntryPayload;
-use openraft::storage::ApplyResponder;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::answers::Answers;
+use super::answers::{Answers, Asker};
+use super::apply_queue::{AppliedEntry, ApplyQueue, Job, Progress, Responder, Seat};
+use super::caller::WayBack;
 use super::machine::StagedTables;
 use super::membership;
 use super::proposals::Proposals;
-use super::types::{
-    Entry, LogId, Origin, Proposal, SnapshotMeta, StoredMembership, TypeConfig, log_id, term,
-};
+use super::types::{Entry, LogId, Origin, Proposal, SnapshotMeta, StoredMembership, log_id, term};
 use crate::api::Revision;
 use crate::disk_space::Stalled;
-use crate::engine::{AppliedMark, EngineView, Group, Tables};
+use crate::engine::{AppliedMark, Group, GroupView, Tables};
 use crate::lease::LeaseTable;
 use crate::metering::{Meters, Written};
 use crate::mvcc::{self, Effects, Reply, Staged, View as _, ViewError, apply};
-use crate::platform::{Hearer, Loop, Platform, Teller};
+use crate::platform::{Loop, Platform, Teller};
 use crate::stop::StopState;
 use crate::watch::{Hub, Published};
 
-/// So many batches of entries wait at most; openraft waits beyond that.
-const QUEUE_MAX: usize = 16;
 /// So many entries become one write to the tables.
 const GROUP_ENTRIES_MAX: usize = 512;
 /// Between attempts to write on a full disk.
@@ -39,96 +36,7 @@ const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
 /// disk, the store stops; the log has everything, and opening the store again helps.
 const RETRIES_WITH_ROOM_MAX: u32 = 100;
 
-type Responder = Option<ApplyResponder<TypeConfig>>;
-
-enum Job {
-    Apply(Vec<(Entry, Responder)>),
-    /// Puts a snapshot into the place of the tables.
-    Install {
-        meta: SnapshotMeta,
-        staged: StagedTables,
-        done: oneshot::Sender<std::io::Result<()>>,
-    },
-    /// Answered when everything before it is applied.
-    Barrier(oneshot::Sender<()>),
-    Close,
-}
-
-/// How far the applier has come, with the membership there.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
-    pub(super) last: Option<LogId>,
-    pub(super) membership: StoredMembership,
-}
-
-/// The way to the apply thread.
-#[derive(Clone, Debug)]
-pub(crate) struct ApplyQueue {
-    jobs: mpsc::Sender<Job>,
-    platform: Platform,
-    progress: Arc<Mutex<Progress>>,
-    applied: Hearer<AppliedEntry>,
-}
-
-/// The term and the index of the last applied entry.
-pub(crate) type AppliedEntry = Option<(u64, u64)>;
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Job")
-    }
-}
-
-impl ApplyQueue {
-    pub(super) async fn apply(&self, entries: Vec<(Entry, Responder)>) -> std::io::Result<()> {
-        self.jobs
-            .send(Job::Apply(entries))
-            .await
-            .map_err(|_closed| std::io::Error::other("the apply loop has ended"))
-    }
-
-    /// Puts a snapshot into the place of the tables, after what was handed over before.
-    pub(super) async fn install(&self, meta: SnapshotMeta, staged: StagedTables) -> std::io::Result<()> {
-        let gone = || std::io::Error::other("the apply loop has ended");
-        let (done, installed) = oneshot::channel();
-        self.jobs.send(Job::Install { meta, staged, done }).await.map_err(|_closed| gone())?;
-        installed.await.map_err(|_dropped| gone())?
-    }
-
-    /// The last applied entry, now and from now on. Callers that wait for an entry are answered before this tells of it.
-    pub(super) fn applied(&self) -> Hearer<AppliedEntry> {
-        self.applied.clone()
-    }
-
-    /// Waits until all that was handed over is applied.
-    pub(crate) async fn drained(&self) -> std::io::Result<()> {
-        let gone = || std::io::Error::other("the apply loop has ended");
-        let (done, reached) = oneshot::channel();
-        self.jobs.send(Job::Barrier(done)).await.map_err(|_closed| gone())?;
-        reached.await.map_err(|_dropped| gone())
-    }
-
-    /// Ends the thread after what was handed over. An error means that it has ended already.
-    pub(crate) async fn close(&self) {
-        drop(self.jobs.send(Job::Close).await);
-    }
-
-    /// What the apply loop runs on.
-    pub(super) fn platform(&self) -> &Platform {
-        &self.platform
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        self.progress.lock().clone()
-    }
-
-    /// The index of the last applied entry.
-    pub(crate) fn applied_index(&self) -> Option<u64> {
-        self.progress.lock().last.map(|id| id.index)
-    }
-}
-
-/// What the apply thread tells of its progress.
+/// What the apply loop tells of its progress.
 struct Shared {
     answers: Answers,
     progress: Arc<Mutex<Progress>>,
@@ -166,68 +74,154 @@ impl Applier {
         let progress = Arc::new(Mutex::new(Progress { last, membership }));
         let tell = Teller::new(last.map(|id| (term(&id), id.index)));
         let applied = tell.hearer();
-        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let (jobs, queue) = ApplyQueue::channel();
         let failed = |source| crate::OpenError::Io { what: "starting the apply loop".into(), source };
         let (answers, answering) = Answers::spawn().map_err(failed)?;
         let shared = Shared { answers, progress: Arc::clone(&progress), applied: tell };
-        let applying = platform
-            .spawn_loop("store-apply", async move { self.run(queue, shared).await })
-            .map_err(failed)?;
+        let seat = Arc::new(tokio::sync::Mutex::new(Some(Applying { applier: self, shared })));
+        let applying = platform.spawn_loop("store-apply", run(queue, Arc::clone(&seat))).map_err(failed)?;
         let platform = platform.clone();
-        Ok((ApplyQueue { jobs, platform, progress, applied }, [applying, answering]))
+        Ok((ApplyQueue { jobs, seat, platform, progress, applied }, [applying, answering]))
     }
+}
 
-    async fn run(self, mut queue: mpsc::Receiver<Job>, shared: Shared) {
-        while let Some(job) = queue.recv().await {
-            match job {
-                Job::Apply(mut entries) => {
-                    while !entries.is_empty() {
-                        let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
-                        if let Err(error) = self.apply_group(entries, &shared).await {
-                            self.stop.halt(&format!("applying the log: {error}"));
-                            return;
-                        }
-                        entries = rest;
-                    }
-                }
-                Job::Install { meta, staged, done } => {
-                    let installed = self.install(&meta, &staged, &shared);
-                    // Whoever asked sees the error; if nobody does, consensus has ended.
-                    drop(done.send(installed.map_err(|error| std::io::Error::other(error.to_string()))));
-                }
-                Job::Barrier(done) => drop(done.send(())),
-                Job::Close => return,
+/// Takes jobs until the queue is closed.
+async fn run(mut queue: mpsc::Receiver<Job>, seat: Seat) {
+    while let Some(job) = queue.recv().await {
+        let mut seat = seat.lock().await;
+        let goes_on = match seat.as_ref() {
+            Some(applying) => applying.job(job).await,
+            None => false,
+        };
+        if !goes_on {
+            *seat = None;
+            return;
+        }
+    }
+}
+
+/// What a group of entries comes to, before any of it is written.
+struct Decided {
+    effects: Vec<Effects>,
+    answers: Vec<(Waiting, mvcc::Applied)>,
+    membership: Option<StoredMembership>,
+    written: Written,
+    last: LogId,
+    mark: AppliedMark,
+}
+
+/// Who may wait for an entry.
+struct Waiting {
+    log_id: LogId,
+    responder: Responder,
+    origin: Option<Origin>,
+    back: WayBack,
+}
+
+impl Waiting {
+    fn asker(self) -> Option<Asker> {
+        match self.responder {
+            Some(responder) => Some(Asker::Consensus(responder)),
+            None => self.back.take().map(|caller| Asker::Here(caller, self.log_id)),
+        }
+    }
+}
+
+/// The applier at work, on one thread at a time.
+pub(super) struct Applying {
+    applier: Applier,
+    shared: Shared,
+}
+
+impl Applying {
+    /// Does a job; false ends the loop.
+    async fn job(&self, job: Job) -> bool {
+        match job {
+            Job::Apply(entries) => self.apply_all(self.not_applied(entries)).await,
+            Job::Early(entries) => self.apply_early(entries).await,
+            Job::Install { meta, staged, done } => {
+                let installed = self.applier.install(&meta, &staged, &self.shared);
+                // Whoever asked sees the error; if nobody does, consensus has ended.
+                drop(done.send(installed.map_err(|error| std::io::Error::other(error.to_string()))));
+                true
             }
+            Job::Barrier(done) => {
+                // It fails if nobody waits any more.
+                let _waits = done.send(()).is_ok();
+                true
+            }
+            Job::Close => false,
         }
     }
 
-    async fn apply_group(&self, entries: Vec<(Entry, Responder)>, shared: &Shared) -> Result<(), ViewError> {
-        let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
-        let view = EngineView::new(&self.tables, &self.leases);
+    fn applied_index(&self) -> Option<u64> {
+        self.shared.progress.lock().last.map(|id| id.index)
+    }
+
+    /// Leaves out what came the short way before. Its callers have their answers; consensus waits for one for each.
+    fn not_applied(&self, mut entries: Vec<(Entry, Responder)>) -> Vec<(Entry, Responder)> {
+        let Some(applied) = self.applied_index() else { return entries };
+        let known = entries.partition_point(|(entry, _)| entry.log_id.index <= applied);
+        for (_, responder) in entries.drain(..known) {
+            if let Some(responder) = responder {
+                responder.send(Ok(Reply::Nothing));
+            }
+        }
+        entries
+    }
+
+    /// Applies entries that consensus has not handed over yet, if they follow what is applied. False ends the loop.
+    pub(super) async fn apply_early(&self, entries: Vec<Entry>) -> bool {
+        let next = self.applied_index().map_or(0, |applied| applied + 1);
+        if entries.first().is_none_or(|first| first.log_id.index != next) {
+            return true;
+        }
+        self.apply_all(entries.into_iter().map(|entry| (entry, None)).collect()).await
+    }
+
+    async fn apply_all(&self, mut entries: Vec<(Entry, Responder)>) -> bool {
+        while !entries.is_empty() {
+            let rest = entries.split_off(entries.len().min(GROUP_ENTRIES_MAX));
+            if let Err(error) = self.applier.apply_group(entries, &self.shared).await {
+                self.applier.stop.halt(&format!("applying the log: {error}"));
+                return false;
+            }
+            entries = rest;
+        }
+        true
+    }
+}
+
+impl Applier {
+    /// Decides what entries do, in order.
+    fn decide(&self, entries: Vec<(Entry, Responder)>, last: LogId) -> Result<Decided, ViewError> {
+        let db = self.tables.db()?;
+        let view = GroupView::new(&self.tables, &db, &self.leases);
         let mut staged = Staged::new(&view);
-        let mut all: Vec<Effects> = Vec::with_capacity(entries.len());
-        let mut answers: Vec<(Responder, Option<Origin>, mvcc::Applied)> = Vec::with_capacity(entries.len());
-        let mut members: Option<StoredMembership> = None;
+        let mut effects: Vec<Effects> = Vec::with_capacity(entries.len());
+        let mut answers = Vec::with_capacity(entries.len());
+        let mut members = None;
         let mut written = Written::default();
         for (entry, responder) in entries {
-            let mut origin = None;
+            let log_id = entry.log_id;
+            let mut waiting = Waiting { log_id, responder, origin: None, back: WayBack::default() };
             let applied = match entry.payload {
                 EntryPayload::Blank => Ok(Reply::Nothing),
                 EntryPayload::Membership(membership) => {
-                    members = Some(StoredMembership::new(Some(entry.log_id), membership));
+                    members = Some(StoredMembership::new(Some(log_id), membership));
                     Ok(Reply::Nothing)
                 }
-                EntryPayload::Normal(Proposal { command, origin: from }) => {
-                    origin = from;
-                    let mut effects = apply(&staged, &command)?;
-                    staged.absorb(&effects);
-                    written.add(&command, &effects);
-                    let applied = std::mem::replace(&mut effects.applied, Ok(Reply::Nothing));
-                    all.push(effects);
+                EntryPayload::Normal(Proposal { command, origin, back }) => {
+                    (waiting.origin, waiting.back) = (origin, back);
+                    let mut done = apply(&staged, &command)?;
+                    staged.absorb(&done);
+                    written.add(&command, &done);
+                    let applied = std::mem::replace(&mut done.applied, Ok(Reply::Nothing));
+                    effects.push(done);
                     applied
                 }
             };
-            answers.push((responder, origin, applied));
+            answers.push((waiting, applied));
         }
         let mark = AppliedMark {
             index: Some(last.index),
@@ -235,23 +229,29 @@ impl Applier {
             revision: staged.revision(),
             floor: staged.floor(),
         };
-        self.write(&all, members.as_ref(), mark).await?;
+        Ok(Decided { effects, answers, membership: members, written, last, mark })
+    }
+
+    async fn apply_group(&self, entries: Vec<(Entry, Responder)>, shared: &Shared) -> Result<(), ViewError> {
+        let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
+        let Decided { effects, answers, membership, written, last, mark } = self.decide(entries, last)?;
+        self.write(&effects, membership.as_ref(), mark).await?;
         self.meters.written(&written);
-        self.make_visible(all, mark);
+        self.make_visible(effects, mark);
         {
             let mut progress = shared.progress.lock();
             progress.last = Some(last);
-            if let Some(members) = members {
-                progress.membership = members;
+            if let Some(membership) = membership {
+                progress.membership = membership;
             }
         }
         let mut callers = Vec::with_capacity(answers.len());
-        for (responder, origin, applied) in answers {
-            if let Some(waiting) = self.proposals.take(origin) {
+        for (waiting, applied) in answers {
+            if let Some(forwarded) = self.proposals.take(waiting.origin) {
                 // A caller that gave up needs no answer.
-                drop(waiting.send(applied));
-            } else if let Some(responder) = responder {
-                callers.push((responder, applied));
+                drop(forwarded.send(applied));
+            } else if let Some(asker) = waiting.asker() {
+                callers.push((asker, applied));
             }
         }
         shared.answers.send(callers).await;

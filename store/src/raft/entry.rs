@@ -13,7 +13,7 @@ pub(crate) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.log_id.index.to_le_bytes());
     match &entry.payload {
         EntryPayload::Blank => out.push(0),
-        EntryPayload::Normal(Proposal { command, origin: None }) => {
+        EntryPayload::Normal(Proposal { command, origin: None, .. }) => {
             out.push(1);
             encode_command(command, out);
         }
@@ -21,7 +21,7 @@ pub(crate) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
             out.push(3);
             membership::encode(members, out);
         }
-        EntryPayload::Normal(Proposal { command, origin: Some(origin) }) => {
+        EntryPayload::Normal(Proposal { command, origin: Some(origin), .. }) => {
             out.push(4);
             out.extend_from_slice(&origin.member.to_le_bytes());
             out.extend_from_slice(&origin.sequence.to_le_bytes());
@@ -54,7 +54,7 @@ fn decode_proposal(
     origin: Option<Origin>,
 ) -> Result<EntryPayload<Proposal, u64, super::types::MemberNode>, DecodeError> {
     let command = Arc::new(decode_command(reader.rest())?);
-    Ok(EntryPayload::Normal(Proposal { command, origin }))
+    Ok(EntryPayload::Normal(Proposal::read(command, origin)))
 }
 
 #[cfg(test)]

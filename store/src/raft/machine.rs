@@ -9,8 +9,9 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
+use parking_lot::Mutex;
 
-use super::applier::ApplyQueue;
+use super::apply_queue::ApplyQueue;
 use super::membership;
 use super::types::{LogId, SnapshotMeta, SnapshotOf, StoredMembership, TypeConfig, log_id};
 use crate::engine::{Image, Tables};
@@ -39,9 +40,22 @@ pub(crate) struct StagedTables {
 /// Hands committed entries to the apply thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    pub(crate) queue: ApplyQueue,
-    pub(crate) tables: Arc<Tables>,
-    pub(crate) pool: WorkerPool,
+    queue: ApplyQueue,
+    tables: Arc<Tables>,
+    pool: WorkerPool,
+    /// The last entry that openraft has handed over. The tables may be ahead of it: see [`Shortcut`](super::Shortcut).
+    handed: Arc<Mutex<Option<LogId>>>,
+}
+
+impl Machine {
+    pub(crate) fn new(queue: ApplyQueue, tables: Arc<Tables>, pool: WorkerPool) -> Self {
+        let handed = Arc::new(Mutex::new(queue.progress().last));
+        Self { queue, tables, pool, handed }
+    }
+
+    pub(super) fn queue(&self) -> &ApplyQueue {
+        &self.queue
+    }
 }
 
 fn failed(error: &dyn std::fmt::Display) -> io::Error {
@@ -65,6 +79,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         while let Some(entry) = entries.next().await {
             group.push(entry?);
         }
+        if let Some((entry, _)) = group.last() {
+            *self.handed.lock() = Some(entry.log_id);
+        }
         self.queue.apply(group).await
     }
 
@@ -74,7 +91,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         match snapshot {
-            SnapshotData::Staged(staged) => self.queue.install(meta.clone(), staged).await,
+            SnapshotData::Staged(staged) => {
+                *self.handed.lock() = meta.last_log_id;
+                self.queue.install(meta.clone(), staged).await
+            }
             SnapshotData::Mark | SnapshotData::Outgoing(_) => {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "a snapshot that was not received"))
             }
@@ -105,7 +125,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
         let read = self.pool.run(move || tables.durable_mark()).await;
         let mark =
             read.ok_or_else(|| io::Error::other("the store was closed"))?.map_err(|error| failed(&error))?;
-        let last_log_id = mark.index.map(|index| log_id(mark.term, index));
+        let durable = mark.index.map(|index| log_id(mark.term, index));
+        // openraft must not hear of entries that it does not know to be committed yet.
+        let last_log_id = durable.min(*self.handed.lock());
         Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: SnapshotData::Mark })
     }
 }

@@ -8,7 +8,7 @@ use openraft::type_config::async_runtime::watch::WatchReceiver as _;
 use openraft::{Config, RaftState, SnapshotPolicy};
 use tokio::sync::{mpsc, watch};
 
-use super::applier::ApplyQueue;
+use super::apply_queue::ApplyQueue;
 use super::changes;
 use super::leadership;
 use super::log::{LogFiles, LogStore};
@@ -103,7 +103,7 @@ impl Member {
         let MemberConfig { id, initial, machine, stop, leases, space, meters, cluster } = config;
         let failed = |what: &str, error: &dyn std::fmt::Display| OpenError::Raft(format!("{what}: {error}"));
         let raft_config = raft_config(cluster.as_ref()).map_err(|error| failed("configuring", &error))?;
-        let queue = machine.queue.clone();
+        let queue = machine.queue().clone();
         let network = Network { peers: cluster.as_ref().map(|cluster| Arc::clone(&cluster.peers)) };
         let raft = Raft::new(id, Arc::new(raft_config), network, log.store(), machine)
             .await
@@ -121,6 +121,7 @@ impl Member {
                 .await
                 .map_err(|error| failed("waiting for the leader", &error))?;
             queue.drained().await.map_err(|error| failed("applying the log", &error))?;
+            log.shortcut().open(id, queue.clone());
         }
         let leadership = leadership::of(&raft.server_metrics().borrow_watched());
         leases.lead(leadership.is_leader);

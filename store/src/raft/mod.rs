@@ -3,6 +3,8 @@
 //! openraft's API changes between versions; nothing of it leaves this folder.
 mod answers;
 mod applier;
+mod apply_queue;
+mod caller;
 mod changes;
 mod desk;
 mod entry;
@@ -20,11 +22,13 @@ mod proposals;
 mod propose;
 mod reads;
 pub(crate) mod restored;
+mod shortcut;
 mod types;
 mod watchdog;
 mod wire;
 
-pub(crate) use applier::{Applier, ApplyQueue};
+pub(crate) use applier::Applier;
+pub(crate) use apply_queue::ApplyQueue;
 pub(crate) use changes::Change;
 pub(crate) use desk::Desk;
 pub(crate) use forwarded::Forwarded;
@@ -32,6 +36,7 @@ pub(crate) use machine::Machine;
 pub(crate) use member::{Cluster, Member, MemberConfig};
 pub(crate) use membership::members_of;
 pub(crate) use proposals::Proposals;
+pub(crate) use shortcut::Shortcut;
 pub(crate) use types::MemberNode;
 #[cfg(any(test, fuzzing))]
 pub(crate) use wire::{Hello, Reply as WireReply, Request as WireRequest, Welcome};

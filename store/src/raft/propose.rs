@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::errors::{ClientWriteError, Fatal, RaftError};
-use openraft::impls::ProgressResponder;
+use openraft::errors::{ClientWriteError, Fatal};
+use openraft::raft::ClientWriteResult;
 use tokio::time::Instant;
 
+use super::caller::Caller;
 use super::member::{Cluster, Member};
 use super::peers::{Answering, CallError};
-use super::types::{Origin, Proposal, log_id};
+use super::types::{Origin, Proposal, TypeConfig, log_id};
 use super::wire::{Purpose, Reply, Request};
 use crate::api::{Leadership, WriteError};
 use crate::mvcc::{Applied, Command};
@@ -33,11 +34,11 @@ impl Member {
     /// Proposes a command and waits for its answer.
     pub(crate) async fn propose(&self, command: Command) -> Applied {
         let Some(cluster) = &self.cluster else {
-            return match self.raft.client_write(Proposal::new(command)).await {
-                Ok(response) => response.data,
-                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
-                Err(RaftError::APIError(error)) => Err(WriteError::Unknown(error.to_string())),
-                Err(RaftError::Fatal(error)) => Err(self.fatal(&error)),
+            return match self.write(Arc::new(command)).await {
+                Ok(Ok(response)) => response.data,
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
+                Ok(Err(error)) => Err(WriteError::Unknown(error.to_string())),
+                Err(error) => Err(self.fatal(&error)),
             };
         };
         let command = Arc::new(command);
@@ -80,18 +81,27 @@ impl Member {
     }
 
     async fn propose_here(&self, command: &Arc<Command>, deadline: Instant) -> Attempt {
-        let proposal = Proposal { command: Arc::clone(command), origin: None };
-        let written = tokio::time::timeout_at(deadline, self.raft.client_write(proposal)).await;
+        let written = tokio::time::timeout_at(deadline, self.write(Arc::clone(command))).await;
         Attempt::Answered(match written {
-            Ok(Ok(response)) => response.data,
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => return Attempt::Again,
-            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
-                Err(WriteError::LeaderChanged)
-            }
-            Ok(Err(RaftError::APIError(error))) => Err(WriteError::Unknown(error.to_string())),
-            Ok(Err(RaftError::Fatal(error))) => Err(self.fatal(&error)),
+            Ok(Ok(Ok(response))) => response.data,
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => return Attempt::Again,
+            Ok(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => Err(WriteError::LeaderChanged),
+            Ok(Ok(Err(error))) => Err(WriteError::Unknown(error.to_string())),
+            Ok(Err(error)) => Err(self.fatal(&error)),
             Err(_late) => Err(WriteError::Timeout),
         })
+    }
+
+    /// Writes a command into the log of this member, if it leads, and waits for the answer.
+    async fn write(&self, command: Arc<Command>) -> Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>> {
+        let (caller, answer) = Caller::new();
+        let proposal = Proposal { command, origin: None, back: caller.way_back() };
+        self.raft.client_write_ff(proposal, Some(caller)).await?;
+        match answer.await {
+            Ok(result) => Ok(result),
+            // Whoever asks now is told why consensus has ended.
+            Err(_dropped) => Err(self.raft.with_raft_state(|_| ()).await.err().unwrap_or(Fatal::Stopped)),
+        }
     }
 
     async fn forward(
@@ -161,10 +171,10 @@ impl Member {
         term: u64,
         command: Arc<Command>,
     ) -> Option<Reply> {
-        let (responder, answer) = ProgressResponder::complete_only();
-        let proposal = Proposal { command, origin: Some(origin) };
+        let (caller, answer) = Caller::new();
+        let proposal = Proposal::read(command, Some(origin));
         let leader = log_id(term, 0).leader_id;
-        if self.raft.write(proposal).with_leader(leader).responder(responder).await.is_err() {
+        if self.raft.write(proposal).with_leader(leader).responder(caller).await.is_err() {
             return Some(Reply::Failed("consensus has ended".into()));
         }
         match answer.await {
@@ -174,7 +184,7 @@ impl Member {
     }
 
     /// Consensus has ended: the store has too, or does now.
-    pub(super) fn fatal(&self, error: &Fatal<super::types::TypeConfig>) -> WriteError {
+    pub(super) fn fatal(&self, error: &Fatal<TypeConfig>) -> WriteError {
         match self.stop.check() {
             Err(Stopped::Halted(halt)) => WriteError::Unknown(halt.to_string()),
             Err(Stopped::Closed) => WriteError::Unknown("the store was closed".into()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId as _;
 
+use super::caller::{Caller, WayBack};
 use crate::mvcc::{Applied, Command};
 
 /// What openraft runs on.
@@ -19,6 +20,8 @@ pub(crate) struct Proposal {
     pub(crate) command: Arc<Command>,
     /// The member that waits for the answer, if it is not the one that proposed the command.
     pub(crate) origin: Option<Origin>,
+    /// The caller, if it waits in this process.
+    pub(crate) back: WayBack,
 }
 
 /// Who waits for the answer to a command that was forwarded to the leader: the member answers itself when it applies the entry.
@@ -30,8 +33,14 @@ pub(crate) struct Origin {
 }
 
 impl Proposal {
+    #[cfg(test)]
     pub(crate) fn new(command: Command) -> Self {
-        Self { command: Arc::new(command), origin: None }
+        Self::read(Arc::new(command), None)
+    }
+
+    /// One that was proposed elsewhere, or in an earlier process: nobody waits for it here but its origin.
+    pub(crate) fn read(command: Arc<Command>, origin: Option<Origin>) -> Self {
+        Self { command, origin, back: WayBack::default() }
     }
 }
 
@@ -57,17 +66,31 @@ impl fmt::Display for MemberNode {
     }
 }
 
-openraft::declare_raft_types!(
-    /// Consensus of this store: at most one leader in a term.
-    pub(crate) TypeConfig:
-        D = Proposal,
-        R = Applied,
-        NodeId = u64,
-        Node = MemberNode,
-        Term = u64,
-        LeaderId = leader_id_std::LeaderId<u64, u64>,
-        AsyncRuntime = RaftTokio,
-);
+/// Consensus of this store: at most one leader in a term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TypeConfig;
+
+impl openraft::RaftTypeConfig for TypeConfig {
+    type D = Proposal;
+    type R = Applied;
+    type NodeId = u64;
+    type Node = MemberNode;
+    type Term = u64;
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = Vote;
+    type Payload = openraft::EntryPayload<Proposal, u64, MemberNode>;
+    type Entry = Entry;
+    type AsyncRuntime = RaftTokio;
+    type Responder<T>
+        = Caller<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
 
 pub(crate) type CommittedLeader =
     <leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;

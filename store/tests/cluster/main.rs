@@ -243,6 +243,37 @@ async fn members_come_and_go_under_load() {
     }
 }
 
+/// While it was alone, its own disk was enough.
+#[tokio::test]
+async fn a_member_that_is_not_alone_any_more_answers_nothing_without_the_other() {
+    let mut members = Members::start(1).await;
+    for number in 0..20 {
+        in_time(members.store(0).put(format!("alone/{number}"), "v")).await.unwrap();
+    }
+    in_time(members.store(0).member_add(vec![url(1)], false)).await.unwrap();
+    members.dirs.push(tempfile::tempdir().unwrap());
+    members.stores.push(None);
+    let mut config = members.config(1);
+    let cluster = config.cluster.as_mut().unwrap();
+    cluster.initial = initial(2);
+    cluster.state = InitialState::Existing;
+    let second = in_time(Store::open(config)).await.unwrap();
+    until("it gets its vote", async || !second.leadership().borrow().is_learner).await;
+    members.stores[1] = Some(second);
+    in_time(members.store(0).put("together", "v")).await.unwrap();
+    let before = members.store(0).revision();
+    members.network.isolate("m1");
+    let refused = in_time(members.store(0).put("without", "v")).await.unwrap_err();
+    assert!(matches!(refused, WriteError::NoLeader | WriteError::Timeout), "{refused}");
+    let own = RangeRequest { serializable: true, ..RangeRequest::key("without") };
+    assert_eq!(in_time(members.store(0).range(own)).await.unwrap().count, 0, "nor is it seen");
+    assert_eq!(members.store(0).revision(), before);
+    members.network.heal();
+    in_time(members.store(1).ready()).await.unwrap();
+    in_time(members.store(1).put("again", "v")).await.unwrap();
+    members.close().await;
+}
+
 #[tokio::test]
 async fn leadership_moves_without_a_failed_write() {
     let members = Members::start(3).await;

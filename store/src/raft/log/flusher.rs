@@ -17,6 +17,7 @@ use crate::api::OpenError;
 use crate::disk_space::Stalled;
 use crate::metering::Meters;
 use crate::platform::{Loop, Platform, SeededBug, is_seeded};
+use crate::raft::Shortcut;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::stop::StopState;
 
@@ -24,6 +25,8 @@ use crate::stop::StopState;
 const JOBS_MAX: usize = 4096;
 /// One sync covers at most so many bytes.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+/// So few entries take the short way to the tables. Of more, the callers are many: what one of them would gain, all lose in groups that are smaller.
+const EARLY_ENTRIES_MAX: usize = 4;
 /// Between attempts to begin a file on a full disk.
 const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,7 @@ pub(super) enum Job {
 pub(crate) struct LogFiles {
     jobs: mpsc::Sender<Job>,
     tail: Arc<Tail>,
+    shortcut: Arc<Shortcut>,
     flushing: Loop,
     file_bytes: u64,
 }
@@ -72,10 +76,12 @@ impl LogFiles {
         let recovered = recover(&directory)?;
         let tail = Arc::clone(&recovered.tail);
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
+        let shortcut = Arc::new(Shortcut::default());
         let flusher = Flusher {
             directory,
             sync: config.sync,
             tail: Arc::clone(&tail),
+            shortcut: Arc::clone(&shortcut),
             files: recovered.files,
             offset: recovered.offset,
             durable: recovered.offset,
@@ -95,12 +101,17 @@ impl LogFiles {
             .platform
             .spawn_loop("store-log", flusher.run(queue))
             .map_err(|source| OpenError::Io { what: "starting the log's loop".into(), source })?;
-        Ok(Self { jobs, tail, flushing, file_bytes: config.file_bytes })
+        Ok(Self { jobs, tail, shortcut, flushing, file_bytes: config.file_bytes })
     }
 
     /// The store that openraft gets.
     pub(crate) fn store(&self) -> super::LogStore {
-        super::LogStore::new(self.jobs.clone(), Arc::clone(&self.tail))
+        super::LogStore::new(self.jobs.clone(), Arc::clone(&self.tail), Arc::clone(&self.shortcut))
+    }
+
+    /// The short way from this log to the tables.
+    pub(crate) fn shortcut(&self) -> &Shortcut {
+        &self.shortcut
     }
 
     /// How many bytes the log's files have.
@@ -137,6 +148,7 @@ struct Flusher {
     directory: Directory,
     sync: bool,
     tail: Arc<Tail>,
+    shortcut: Arc<Shortcut>,
     /// In order; the last one is written to.
     files: Vec<OpenFile>,
     /// Where `buffer` goes.
@@ -162,6 +174,8 @@ struct Flusher {
 struct Waiting {
     /// The last append's; openraft takes it for all before.
     flushed: Option<IOFlushed<TypeConfig>>,
+    /// What was appended, if it may go the short way.
+    entries: Vec<Entry>,
     done: Vec<oneshot::Sender<io::Result<()>>>,
     purged: bool,
     closing: bool,
@@ -181,13 +195,19 @@ impl Flusher {
         let mut waiting = Waiting::default();
         if self.failed.is_some() {
             // After a failure nothing is written: every job from here on gets the error.
-            waiting.add(first);
+            waiting.add(first, false);
             let closing = waiting.closing;
             self.settle(&Ok(()), waiting);
             return !closing;
         }
         let result = self.write_group(first, queue, &mut waiting).await;
         let closing = waiting.closing;
+        let entries = std::mem::take(&mut waiting.entries);
+        if result.is_ok() && (1..=EARLY_ENTRIES_MAX).contains(&entries.len()) {
+            // One alone is soon done here; of more, the next sync need not wait for them.
+            let here = entries.len() == 1 && queue.is_empty();
+            self.shortcut.take(entries, self.vote, here).await;
+        }
         self.settle(&result, waiting);
         !closing
     }
@@ -215,7 +235,7 @@ impl Flusher {
     /// Puts a job's records into the buffer. If that fails, the whole group does.
     async fn take(&mut self, job: Job, waiting: &mut Waiting) -> io::Result<()> {
         let result = self.push_job(&job).await;
-        waiting.add(job);
+        waiting.add(job, self.shortcut.is_open());
         result
     }
 
@@ -381,9 +401,14 @@ impl Flusher {
 }
 
 impl Waiting {
-    fn add(&mut self, job: Job) {
+    fn add(&mut self, job: Job, early: bool) {
         match job {
-            Job::Append { flushed, .. } => self.flushed = Some(flushed),
+            Job::Append { entries, flushed } => {
+                if early {
+                    self.entries.extend(entries);
+                }
+                self.flushed = Some(flushed);
+            }
             Job::Vote { done, .. } | Job::TruncateAfter { done, .. } => self.done.push(done),
             Job::Purge { done, .. } => {
                 self.purged = true;

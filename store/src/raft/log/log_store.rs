@@ -5,11 +5,12 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use tokio::sync::{mpsc, oneshot};
 
 use super::flusher::Job;
 use super::tail::Tail;
+use crate::raft::Shortcut;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 
 /// So many entries, and about so many bytes of them, are handed out at once to another member.
@@ -21,11 +22,12 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct LogStore {
     jobs: mpsc::Sender<Job>,
     tail: Arc<Tail>,
+    shortcut: Arc<Shortcut>,
 }
 
 impl LogStore {
-    pub(super) fn new(jobs: mpsc::Sender<Job>, tail: Arc<Tail>) -> Self {
-        Self { jobs, tail }
+    pub(super) fn new(jobs: mpsc::Sender<Job>, tail: Arc<Tail>, shortcut: Arc<Shortcut>) -> Self {
+        Self { jobs, tail, shortcut }
     }
 
     /// The last entry that may be purged if so many entries are to stay, but no more than so many bytes of them.
@@ -89,6 +91,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
         for entry in &entries {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                self.shortcut.check(membership);
+            }
             self.tail.push(entry.clone(), None)?;
         }
         self.send(Job::Append { entries, flushed }).await

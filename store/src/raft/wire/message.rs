@@ -403,7 +403,7 @@ mod tests {
     fn requests() -> Vec<Request> {
         let command = Arc::new(Command::Put(crate::PutRequest::new("key", "value")));
         let entry = |index, payload| Entry { log_id: log_id(3, index), payload };
-        let proposal = Proposal { command: Arc::clone(&command), origin: None };
+        let proposal = Proposal::read(Arc::clone(&command), None);
         let node =
             MemberNode { name: "a".into(), peer_urls: vec!["http://a:1".into()], ..MemberNode::default() };
         let members = Membership::new(vec![BTreeSet::from([7])], BTreeMap::from([(7, node)])).unwrap();
