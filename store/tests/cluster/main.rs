@@ -258,6 +258,7 @@ async fn a_member_that_is_not_alone_any_more_answers_nothing_without_the_other()
     cluster.initial = initial(2);
     cluster.state = InitialState::Existing;
     let second = in_time(Store::open(config)).await.unwrap();
+    in_time(second.ready()).await.unwrap();
     until("it gets its vote", async || !second.leadership().borrow().is_learner).await;
     members.stores[1] = Some(second);
     in_time(members.store(0).put("together", "v")).await.unwrap();
