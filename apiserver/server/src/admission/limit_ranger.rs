@@ -1,7 +1,7 @@
 //! `LimitRanger`: containers get the default amounts of their namespace's LimitRanges, and pods, containers and claims
 //! outside their bounds are refused, in upstream's words.
 
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{LIMIT_RANGE, PERSISTENT_VOLUME_CLAIM, POD};
 use mainstay_apiserver_machinery::object::MetaMut;
 use mainstay_apiserver_machinery::value::Value;
@@ -25,9 +25,10 @@ impl LimitRanger {
         Self { registry }
     }
 
-    /// The limits that hold in the request's namespace, in the order of their ranges' names.
-    fn limits(&self, request: &AdmissionRequest) -> Result<Vec<Value>, Status> {
-        let snapshot = self.registry.cache(&LIMIT_RANGE)?.snapshot();
+    /// The limits that hold in the request's namespace, in the order of their ranges' names. A range that was written
+    /// before the request counts.
+    async fn limits(&self, request: &AdmissionRequest) -> Result<Vec<Value>, Status> {
+        let snapshot = self.registry.snapshot_fresh(&LIMIT_RANGE).await?;
         let mut limits = Vec::new();
         for cached in snapshot.namespace(&request.namespace) {
             let range = self.registry.decode_served(&LIMIT_RANGE, cached)?;
@@ -218,20 +219,22 @@ fn check(request: &AdmissionRequest, limits: &[Value]) -> Result<(), Status> {
 
 impl Step for LimitRanger {
     fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(if *request.kind == POD && is_bounded(request) {
-            self.limits(request).map(|limits| fill(&mut request.object, &limits))
-        } else {
+        Box::pin(async move {
+            if *request.kind == POD && is_bounded(request) {
+                let limits = self.limits(request).await?;
+                fill(&mut request.object, &limits);
+            }
             Ok(())
-        }))
+        })
     }
 
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        let checked = if is_bounded(request) {
-            self.limits(request).and_then(|limits| check(request, &limits))
-        } else {
-            Ok(())
-        };
-        Box::pin(ready(checked))
+        Box::pin(async move {
+            if !is_bounded(request) {
+                return Ok(());
+            }
+            check(request, &self.limits(request).await?)
+        })
     }
 }
 
