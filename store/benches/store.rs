@@ -454,8 +454,8 @@ fn many_keys(dir: &Path) {
         while let Some(piece) = pieces.next().await {
             bytes += piece.unwrap().len();
         }
-        let rate = bytes as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64();
-        println!("snapshot in the store's own format: {rate:.0} MiB/s of {} MiB (wanted 400)", bytes >> 20);
+        let speed = bytes as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64();
+        println!("snapshot in the store's own format: {speed:.0} MiB/s of {} MiB (wanted 400)", bytes >> 20);
         let start = Instant::now();
         let hash = store.hash_kv(None).await.unwrap();
         println!("hash of all keys: {:?} ({:08x})", start.elapsed(), hash.hash);
