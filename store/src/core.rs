@@ -416,7 +416,7 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
         checkpoint_bytes: config
             .platform
             .checkpoint_bytes()
-            .unwrap_or((config.write_buffer_bytes as u64).max(CHECKPOINT_BYTES_MIN)),
+            .unwrap_or_else(|| (config.write_buffer_bytes as u64).max(CHECKPOINT_BYTES_MIN)),
         grown: parts.grown,
         stalled: parts.stalled,
         meters: parts.meters,

@@ -52,15 +52,13 @@ fn write(
         let window = window?;
         for version in &window.versions {
             let key = version.key_in(&window.keys);
-            let row = match &version.row {
-                Some(row) => window.rows.get(row.clone()).unwrap_or_default(),
-                None => {
-                    single.clear();
-                    let found =
-                        moment.version(key, version.main, |found| put_row(key, found, &mut single))?;
-                    found.ok_or_else(|| no_version(version.main))?;
-                    &single
-                }
+            let row = if let Some(row) = &version.row {
+                window.rows.get(row.clone()).unwrap_or_default()
+            } else {
+                single.clear();
+                let found = moment.version(key, version.main, |found| put_row(key, found, &mut single))?;
+                found.ok_or_else(|| no_version(version.main))?;
+                &single
             };
             sink(&revision(version.main.0, i64::from(version.sub), version.end), row)?;
         }
