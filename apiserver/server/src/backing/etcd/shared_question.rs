@@ -50,13 +50,14 @@ mod tests {
     #[tokio::test]
     async fn who_asks_while_a_question_is_under_way_shares_the_next_one() {
         let question = Arc::new(SharedQuestion::<u64>::default());
-        let sent = Arc::new(AtomicU64::new(0));
+        let questions = Arc::new(AtomicU64::new(0));
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let ask = || {
-            let (question, sent, gate) = (Arc::clone(&question), Arc::clone(&sent), Arc::clone(&gate));
+            let (question, questions, gate) =
+                (Arc::clone(&question), Arc::clone(&questions), Arc::clone(&gate));
             async move {
                 let send = || async {
-                    let number = sent.fetch_add(1, Ordering::SeqCst) + 1;
+                    let number = questions.fetch_add(1, Ordering::SeqCst) + 1;
                     gate.acquire().await.unwrap().forget();
                     Ok(number)
                 };
@@ -74,6 +75,6 @@ mod tests {
         for one in later {
             assert_eq!(one.await, 2);
         }
-        assert_eq!(sent.load(Ordering::SeqCst), 2);
+        assert_eq!(questions.load(Ordering::SeqCst), 2);
     }
 }
