@@ -12,6 +12,8 @@ mod command;
 mod isolation;
 mod kubectl;
 mod network;
+mod operations;
 mod start;
 mod takeover;
+mod webhooks;
 mod workloads;
