@@ -60,10 +60,12 @@ pub(super) fn permission(budget: &Value, pod: &Value) -> Permission {
     }
 }
 
-fn refused(cause: String) -> Status {
+/// A client that is told when to come back comes back by itself, ten times and without a word, so that a drain with a
+/// deadline would not keep it: upstream says so only where waiting helps.
+fn refused(cause: String, retry_seconds: u32) -> Status {
     let cause = StatusCause { reason: "DisruptionBudget".into(), message: cause, field: SmolStr::default() };
     let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
-    Status::failure(429, "TooManyRequests", REFUSED).with_details(details).with_retry_after(RETRY_SECONDS)
+    Status::failure(429, "TooManyRequests", REFUSED).with_details(details).with_retry_after(retry_seconds)
 }
 
 /// The budget after one more eviction.
@@ -75,7 +77,8 @@ pub(super) fn take(budget: &Value, pod: &str, now: &str) -> Result<Value, Status
     let number = |field: &str| budget.path_i64(&["status", field]).unwrap_or_default();
     let forbidden = |why: &str| Err(Status::forbidden("policy", "poddisruptionbudget", name, why));
     if number("observedGeneration") < Meta(budget).generation() {
-        return Err(refused(format!("The disruption budget {name} is still being processed by the server.")));
+        let cause = format!("The disruption budget {name} is still being processed by the server.");
+        return Err(refused(cause, RETRY_SECONDS));
     }
     let allowed = number("disruptionsAllowed");
     if allowed < 0 {
@@ -85,11 +88,12 @@ pub(super) fn take(budget: &Value, pod: &str, now: &str) -> Result<Value, Status
         return forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
     }
     if allowed == 0 {
-        return Err(refused(format!(
+        let cause = format!(
             "The disruption budget {name} needs {} healthy pods and has {} currently",
             number("desiredHealthy"),
             number("currentHealthy")
-        )));
+        );
+        return Err(refused(cause, 0));
     }
     let mut budget = budget.clone();
     budget.set_path(&["status", "disruptionsAllowed"], allowed - 1);
@@ -164,7 +168,7 @@ mod tests {
         assert_eq!(after.path_i64(&["status", "disruptionsAllowed"]), Some(1));
         assert_eq!(after.path_str(&["status", "disruptedPods", "web-1"]), Some("2026-03-01T00:00:00Z"));
         let none = take(&budget(0, 2, 2), "web-1", "").unwrap_err();
-        assert_eq!((none.code, none.message.as_str()), (429, REFUSED));
+        assert_eq!((none.code, none.message.as_str(), none.retry_after_seconds()), (429, REFUSED, None));
         assert_eq!(
             none.details.unwrap().causes[0].message,
             "The disruption budget web needs 2 healthy pods and has 2 currently"
