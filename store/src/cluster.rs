@@ -1,7 +1,7 @@
 //! The calls about members and leadership.
 use tokio::sync::watch;
 
-use crate::api::{ClusterError, Leadership, Member};
+use crate::api::{ClusterError, Leadership, Member, Revision};
 use crate::raft::Change;
 use crate::store::Store;
 
@@ -79,6 +79,16 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The revision that a read which begins now must have seen: that of every write acknowledged before the call, on any member. When
+    /// this returns, this member has applied it.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`] and [`ClusterError::Timeout`], if there is no quorum to ask.
+    pub async fn current_revision(&self) -> Result<Revision, ClusterError> {
+        self.core().linearize().await?;
+        Ok(self.revision())
     }
 
     /// This member's identifier.
