@@ -4,6 +4,8 @@
 //! - [`informer`]: a local cache of one kind, kept by list and watch, shared per process through [`informer::Informers`];
 //! - [`reconcile`]: the [`reconcile::Reconciler`] trait and [`reconcile::drive`], which runs it key by key;
 //! - [`step`]: the stock API calls a pure `plan` may ask for, as data, and the actor that carries them out;
+//! - [`leader`]: one of several processes runs the loops;
+//! - [`servers`]: clients that move to another API server when theirs fails;
 //! - [`events`]: the recorder of Kubernetes Events;
 //! - [`owner`] and [`time`]: small vocabulary over object metadata.
 //!
@@ -14,9 +16,11 @@
 pub mod events;
 pub mod informer;
 mod key;
+pub mod leader;
 pub mod owner;
 pub mod reconcile;
 mod selector;
+pub mod servers;
 pub mod step;
 pub mod time;
 

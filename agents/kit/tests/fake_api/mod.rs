@@ -198,6 +198,11 @@ impl FakeApi {
             }
             return object(200, &self.delete(&at.resource, &at.namespace, &at.name).unwrap());
         }
+        let version = &body["metadata"]["resourceVersion"];
+        if *method == Method::PUT && version.is_string() && *version != present["metadata"]["resourceVersion"]
+        {
+            return status(409, "Conflict");
+        }
         for (field, value) in body["metadata"].as_object().into_iter().flatten() {
             present["metadata"][field] = value.clone();
         }

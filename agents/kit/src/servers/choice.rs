@@ -1,0 +1,274 @@
+//! The servers that are known, the one in use, and the moves between them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::TokioExecutor;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use mainstay_base::lifecycle::{Clock, Tasks};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::connector::Connector;
+use crate::informer::{Filter, start};
+
+/// How often the server in use is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_millis(300);
+/// How long it may take to say so. Together they bound the time until another server is in use.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+const READY: &str = "/readyz";
+/// The slice that lists the API servers.
+const SLICE: (&str, &str) = ("default", "kubernetes");
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ServersError {
+    /// Nothing to choose from.
+    #[error("no API server is known")]
+    None,
+    /// The client's settings cannot be used.
+    #[error("making an API client")]
+    Client(#[from] kube::Error),
+}
+
+/// The API servers of a cluster. Clones share the choice.
+#[derive(Clone)]
+pub struct Servers {
+    shared: Arc<Mutex<Choice>>,
+    known: Arc<watch::Sender<Vec<SocketAddr>>>,
+}
+
+struct Choice {
+    known: Vec<SocketAddr>,
+    /// The one in use.
+    current: SocketAddr,
+    /// Cuts the connections to it.
+    cut: CancellationToken,
+}
+
+impl Choice {
+    fn use_server(&mut self, server: SocketAddr, why: &str) {
+        if server != self.current {
+            info!(%server, before = %self.current, why, "another API server is in use");
+            self.current = server;
+            std::mem::take(&mut self.cut).cancel();
+        }
+    }
+
+    fn after(&self, server: SocketAddr) -> SocketAddr {
+        let at = self.known.iter().position(|known| *known == server).map_or(0, |at| at + 1);
+        self.known.get(at).or_else(|| self.known.first()).copied().unwrap_or(server)
+    }
+}
+
+impl Servers {
+    /// Servers to choose from, the first one first.
+    ///
+    /// # Errors
+    /// [`ServersError::None`] for an empty list.
+    pub fn new(known: Vec<SocketAddr>) -> Result<Self, ServersError> {
+        let current = *known.first().ok_or(ServersError::None)?;
+        let choice = Choice { known: known.clone(), current, cut: CancellationToken::new() };
+        Ok(Self { shared: Arc::new(Mutex::new(choice)), known: Arc::new(watch::Sender::new(known)) })
+    }
+
+    /// A client whose connections lead to the server in use. `config` names a host that every server's certificate has.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn client(&self, config: &kube::Config) -> Result<kube::Client, ServersError> {
+        let https = config.rustls_https_connector_with_connector(Connector { servers: self.clone() })?;
+        let client: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(https);
+        let builder = ClientBuilder::new(client, config.default_namespace.clone());
+        let builder = builder.with_layer(&config.extra_headers_layer()?);
+        Ok(builder.with_layer(&config.base_uri_layer()).build())
+    }
+
+    /// The servers that are known, now and from now on.
+    pub fn news(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.known.subscribe()
+    }
+
+    pub(super) fn known(&self) -> Vec<SocketAddr> {
+        self.shared.lock().known.clone()
+    }
+
+    pub(super) fn in_use(&self) -> (SocketAddr, CancellationToken) {
+        let choice = self.shared.lock();
+        (choice.current, choice.cut.clone())
+    }
+
+    /// Goes on to the next server if `server` is the one in use.
+    pub(super) fn pass_over(&self, server: SocketAddr) {
+        let mut choice = self.shared.lock();
+        if choice.current == server {
+            let next = choice.after(server);
+            choice.use_server(next, "no connection");
+        }
+    }
+
+    /// Takes in the list that the cluster tells; an empty one is not believed.
+    fn learn(&self, mut told: Vec<SocketAddr>) {
+        told.sort_unstable();
+        told.dedup();
+        let mut choice = self.shared.lock();
+        let mut before = choice.known.clone();
+        before.sort_unstable();
+        if told.is_empty() || told == before {
+            return;
+        }
+        info!(servers = ?told, "API servers of the cluster");
+        choice.known.clone_from(&told);
+        if !told.contains(&choice.current) {
+            let first = choice.after(choice.current);
+            choice.use_server(first, "the one in use is not listed any more");
+        }
+        drop(choice);
+        self.known.send_replace(told);
+    }
+
+    /// Keeps the list fresh, and leaves a server that is not ready for one that is, until `tasks` ends. `config` is of a user
+    /// that may read the EndpointSlices of namespace `default`.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn watch_over(
+        &self,
+        config: &kube::Config,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+    ) -> Result<(), ServersError> {
+        let api = kube::Api::<EndpointSlice>::namespaced(self.client(config)?, SLICE.0);
+        let slices =
+            start(tasks, clock, api, Filter::labels(format!("kubernetes.io/service-name={}", SLICE.1)));
+        let (servers, stop) = (self.clone(), tasks.token());
+        tasks.spawn("list of API servers", async move {
+            let mut changed = slices.changed();
+            loop {
+                servers.learn(slices.list().iter().flat_map(|slice| addresses(slice)).collect());
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    end = changed.changed() => if end.is_err() { return },
+                }
+            }
+        });
+        self.watch_over_known(config, tasks);
+        Ok(())
+    }
+
+    /// Leaves a server that is not ready for another known one that is, until `tasks` ends; the list stays as it is.
+    pub fn watch_over_known(&self, config: &kube::Config, tasks: &Tasks) {
+        let (servers, stop, config) = (self.clone(), tasks.token(), config.clone());
+        tasks.spawn("health of API servers", async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Ok(()),
+                ended = servers.ask_again_and_again(&config) => ended,
+            }
+        });
+    }
+
+    async fn ask_again_and_again(&self, config: &kube::Config) -> Result<(), ServersError> {
+        let mut asked = self.in_use().0;
+        let mut client = one(config, asked)?;
+        let mut quiet = false;
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            let current = self.in_use().0;
+            if current != asked {
+                (asked, client) = (current, one(config, current)?);
+            }
+            if is_ready(&client).await {
+                quiet = false;
+                continue;
+            }
+            match self.find_ready(config, asked).await? {
+                Some(other) => self.shared.lock().use_server(other, "the one before is not ready"),
+                None if quiet => {}
+                None => {
+                    warn!(server = %asked, "no API server is ready");
+                    quiet = true; // once is enough
+                }
+            }
+        }
+    }
+
+    /// Another server that says it is ready.
+    async fn find_ready(
+        &self,
+        config: &kube::Config,
+        not: SocketAddr,
+    ) -> Result<Option<SocketAddr>, ServersError> {
+        for server in self.known().into_iter().filter(|server| *server != not) {
+            if is_ready(&one(config, server)?).await {
+                return Ok(Some(server));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A client of this server and no other.
+fn one(config: &kube::Config, server: SocketAddr) -> Result<kube::Client, ServersError> {
+    Servers::new(vec![server])?.client(config)
+}
+
+async fn is_ready(client: &kube::Client) -> bool {
+    let Ok(request) = http::Request::get(READY).body(Vec::new()) else { return false };
+    matches!(tokio::time::timeout(ANSWER_MAX, client.request_text(request)).await, Ok(Ok(_text)))
+}
+
+fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
+    let port = slice.ports.iter().flatten().find(|port| port.name.as_deref() == Some("https"));
+    let port = port.and_then(|port| u16::try_from(port.port?).ok());
+    let ready = slice.endpoints.iter().flatten().filter(|endpoint| {
+        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+    });
+    let ips = ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|ip| ip.parse().ok());
+    ips.filter_map(|ip| Some(SocketAddr::new(ip, port?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(ports: &[u16]) -> Servers {
+        Servers::new(ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_server_that_fails_is_left_once_and_its_connections_are_cut() {
+        let servers = servers(&[1, 2, 3]);
+        let (first, cut) = servers.in_use();
+        servers.pass_over(first);
+        assert!(cut.is_cancelled());
+        let (second, _) = servers.in_use();
+        assert_eq!(second.port(), 2);
+        servers.pass_over(first); // somebody else noticed as well
+        assert_eq!(servers.in_use().0, second);
+        servers.pass_over(second);
+        servers.pass_over(servers.in_use().0);
+        assert_eq!(servers.in_use().0.port(), 1, "around");
+    }
+
+    #[test]
+    fn the_list_is_taken_in_and_a_server_that_is_gone_is_left() {
+        let servers = servers(&[1]);
+        let (first, cut) = servers.in_use();
+        servers.learn(Vec::new());
+        assert_eq!(servers.known(), [first], "an empty list is not believed");
+        let told: Vec<SocketAddr> = [2, 1].map(|port| SocketAddr::from(([127, 0, 0, 1], port))).to_vec();
+        servers.learn(told);
+        assert!(!cut.is_cancelled() && servers.in_use().0 == first);
+        assert_eq!(servers.news().borrow().len(), 2);
+        servers.learn(vec![SocketAddr::from(([127, 0, 0, 1], 2))]);
+        assert!(cut.is_cancelled());
+        assert_eq!(servers.in_use().0.port(), 2);
+    }
+}

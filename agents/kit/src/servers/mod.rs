@@ -1,0 +1,11 @@
+//! Which of the cluster's API servers this process talks to: one at a time, another one when that fails.
+//!
+//! A [`Servers`] makes clients whose connections all lead to the server in use. [`Servers::watch_over`] asks that server
+//! again and again whether it is ready; when it is not, and another is, every connection is cut and made anew to the other.
+//! Requests that were under way fail once; watches go on at their revision.
+
+mod choice;
+mod connector;
+mod guarded;
+
+pub use choice::{Servers, ServersError};
