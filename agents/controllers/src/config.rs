@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use mainstay_agents_kit::events::Recorder;
 use mainstay_agents_kit::informer::Informers;
 use mainstay_agents_kit::reconcile::{Drive, drive};
@@ -10,13 +11,15 @@ use mainstay_agents_kit::step::Actor;
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 
 use crate::bootstrap_token::TokenCleaner;
-use crate::certificates::{Approver, Authority, Cleaner, Signer};
+use crate::certificates::{Approver, Authority, Cleaner, ServingApprover, Signer};
 use crate::cluster_role_aggregation::ClusterRoleAggregation;
 use crate::deployment::DeploymentController;
 use crate::disruption::DisruptionController;
 use crate::endpoint_slice::EndpointSliceController;
 use crate::garbage_collector;
 use crate::namespace::NamespaceController;
+use crate::node_dns::NodeDns;
+use crate::node_ipam::NodeIpam;
 use crate::node_lifecycle::NodeLifecycle;
 use crate::pod_gc::PodGc;
 use crate::replica_set::ReplicaSetController;
@@ -32,6 +35,8 @@ pub struct Config {
     pub root_ca_pem: String,
     /// What signs requests for certificates; without it they are approved only.
     pub signing: Option<Authority>,
+    /// Addresses of all pods, of which each node gets a part; without it nodes get none. The nodes' DNS servers are found by it.
+    pub cluster_cidr: Option<Ipv4Net>,
     /// Deployments, replica sets and services that are worked on at the same time, each.
     pub concurrency: usize,
     /// How long a node may be silent before its state counts as unknown.
@@ -49,6 +54,7 @@ impl Default for Config {
         Self {
             root_ca_pem: String::new(),
             signing: None,
+            cluster_cidr: None,
             concurrency: 5,
             node_grace: Duration::from_secs(50),
             gone_node_grace: Duration::from_secs(40),
@@ -85,12 +91,17 @@ pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
     drive(ClusterRoleAggregation::new(&informers), quiet.clone(), tasks);
     drive(PodGc::new(&informers, config.gone_node_grace, config.terminated_pods_max), quiet.clone(), tasks);
     drive(Approver::new(&informers), quiet.clone(), tasks);
+    drive(ServingApprover::new(&informers), quiet.clone(), tasks);
     drive(Cleaner::new(&informers), quiet.clone(), tasks);
     drive(TokenCleaner::new(&informers), quiet.clone(), tasks);
     drive(ClaimProtection::new(&informers), quiet.clone(), tasks);
     drive(VolumeProtection::new(&informers), quiet.clone(), tasks);
     if let Some(authority) = config.signing {
         drive(Signer::new(&informers, authority), quiet.clone(), tasks);
+    }
+    if let Some(cluster_cidr) = config.cluster_cidr {
+        drive(NodeIpam::new(&informers, cluster_cidr), plain("cidrAllocator"), tasks);
+        drive(NodeDns::new(&informers), quiet.clone(), tasks);
     }
     drive(NodeLifecycle::new(&informers, config.node_grace), plain("node-controller"), tasks);
     drive(DisruptionController::new(&informers), plain("controllermanager"), tasks);

@@ -13,6 +13,7 @@
 //! | `service_account`, `root_ca` | each namespace has its default account and the cluster's CA |
 //! | `endpoint_slice` | a service's ready pods can be found |
 //! | `node_lifecycle`, `taint_eviction`, `pod_gc` | silent nodes are marked, their pods move |
+//! | `node_ipam`, `node_dns` | each node has a range of pod addresses and answers its pods' DNS |
 //! | `bootstrap_token` | tokens of new nodes go when their time is over |
 //! | `certificates` | nodes get their certificates, approved requests are signed, old ones go |
 //! | `disruption` | budgets say how many of their pods may be evicted |
@@ -35,6 +36,8 @@ mod garbage_collector;
 mod golden;
 mod names;
 mod namespace;
+mod node_dns;
+mod node_ipam;
 mod node_lifecycle;
 mod ownership;
 mod pod_gc;

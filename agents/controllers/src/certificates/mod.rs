@@ -3,6 +3,7 @@
 //! Signers are upstream's `kubernetes.io/kube-apiserver-client`, `…-client-kubelet` and `kubelet-serving`.
 
 mod approve;
+mod approve_serving;
 mod authority;
 mod clean;
 mod profile;
@@ -13,6 +14,7 @@ mod subject;
 mod tests;
 
 pub(crate) use approve::Approver;
+pub(crate) use approve_serving::ServingApprover;
 pub use authority::Authority;
 pub(crate) use clean::Cleaner;
 pub(crate) use sign::Signer;

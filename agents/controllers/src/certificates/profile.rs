@@ -37,13 +37,13 @@ impl Profile {
             Self::Client => check_usages(usages, CLIENT_AUTH),
             Self::KubeletClient => {
                 check_node(subject)?;
-                if subject.dns_names > 0 {
+                if !subject.dns_names.is_empty() {
                     return Err("DNS subjectAltNames are not allowed".to_owned());
                 }
                 if subject.emails > 0 {
                     return Err("Email subjectAltNames are not allowed".to_owned());
                 }
-                if subject.addresses > 0 {
+                if !subject.addresses.is_empty() {
                     return Err("IP subjectAltNames are not allowed".to_owned());
                 }
                 if subject.uris > 0 {
@@ -52,7 +52,7 @@ impl Profile {
                 check_usages(usages, CLIENT_AUTH)
             }
             Self::KubeletServing => {
-                if subject.dns_names + subject.addresses == 0 {
+                if subject.dns_names.is_empty() && subject.addresses.is_empty() {
                     return Err("DNS or IP subjectAltName is required".to_owned());
                 }
                 if subject.emails > 0 {

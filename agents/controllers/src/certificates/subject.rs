@@ -1,5 +1,7 @@
 //! What a PKCS #10 request asks for. Pure; total over any bytes.
 
+use std::net::IpAddr;
+
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::parse_x509_pem;
@@ -10,8 +12,8 @@ use x509_parser::prelude::FromDer as _;
 pub(super) struct Subject {
     pub(super) common_name: String,
     pub(super) organizations: Vec<String>,
-    pub(super) dns_names: usize,
-    pub(super) addresses: usize,
+    pub(super) dns_names: Vec<String>,
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) emails: usize,
     pub(super) uris: usize,
     /// Whether a kind of attribute stands in the subject more than once.
@@ -46,8 +48,8 @@ impl Subject {
             let ParsedExtension::SubjectAlternativeName(names) = extension else { continue };
             for name in &names.general_names {
                 match name {
-                    GeneralName::DNSName(_) => subject.dns_names += 1,
-                    GeneralName::IPAddress(_) => subject.addresses += 1,
+                    GeneralName::DNSName(name) => subject.dns_names.push((*name).to_owned()),
+                    GeneralName::IPAddress(bytes) => subject.addresses.push(address(bytes)?),
                     GeneralName::RFC822Name(_) => subject.emails += 1,
                     GeneralName::URI(_) => subject.uris += 1,
                     _ => {}
@@ -56,4 +58,12 @@ impl Subject {
         }
         Ok(subject)
     }
+}
+
+fn address(bytes: &[u8]) -> Result<IpAddr, String> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Ok(four.into());
+    }
+    let sixteen = <[u8; 16]>::try_from(bytes);
+    sixteen.map(IpAddr::from).map_err(|_size| "an IP subjectAltName has 4 or 16 bytes".to_owned())
 }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::approve::{self, Recognized, recognized};
 use super::authority::Authority;
 use super::sign::{Wanted, wanted};
-use super::{clean, sign};
+use super::{approve_serving, clean, sign};
 
 const KUBELET: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 
@@ -158,4 +158,39 @@ fn finished_requests_go_after_an_hour_and_forgotten_ones_after_a_day() {
     );
     assert_eq!(plan(approved(), Some("x"), "2026-01-01T02:00:00Z"), (1, Next::Done));
     assert_eq!(plan(approved(), None, "2026-01-01T02:00:00Z").0, 0, "not signed yet");
+}
+
+#[test]
+fn a_node_serves_under_its_own_name_and_addresses_only() {
+    const SERVING: &str = "kubernetes.io/kubelet-serving";
+    let nodes = ["a 10.0.0.1", "b 10.0.0.2", "thief 10.0.0.9"].map(|line| {
+        let (name, ip) = line.split_once(' ').unwrap();
+        let addresses = json!([{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": name}]);
+        let node = json!({"metadata": {"name": name}, "status": {"addresses": addresses}});
+        Arc::new(serde_json::from_value(node).unwrap())
+    });
+    let asked = |user: &str, subject: &str, names: &[&str], usage: &str| {
+        let pem = pem(subject, &["system:nodes"], names);
+        let world = approve_serving::World {
+            request: Arc::new(request(SERVING, &pem, user, &[usage], json!([]))),
+            nodes: nodes.to_vec(),
+            servers: vec!["10.0.0.9".parse().unwrap()],
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+        };
+        (approve_serving::refusal(&world), approve_serving::plan(&world).0.len())
+    };
+    let own = "system:node:a";
+    assert_eq!(asked(own, own, &["a", "10.0.0.1"], "server auth"), (None, 1));
+    for (user, subject, names, usage) in [
+        (own, own, &["a", "10.0.0.2"][..], "server auth"),
+        (own, own, &["a", "127.0.0.1"], "server auth"),
+        (own, own, &["kubernetes", "10.0.0.1"], "server auth"),
+        (own, own, &["a", "10.0.0.1"], "client auth"),
+        (own, "system:node:b", &["b", "10.0.0.2"], "server auth"),
+        ("system:node:c", "system:node:c", &["c"], "server auth"),
+        ("system:node:thief", "system:node:thief", &["10.0.0.9"], "server auth"),
+    ] {
+        let (why, steps) = asked(user, subject, names, usage);
+        assert!(why.is_some() && steps == 0, "{user} as {subject} for {names:?}");
+    }
 }
