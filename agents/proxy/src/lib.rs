@@ -1,10 +1,11 @@
 //! `mainstay-agents-proxy`: Services on this node, by nftables, and the cluster's DNS server.
 //!
-//! Both watch the Kubernetes API as `system:kube-proxy` and nothing else. `services/` turns Services and EndpointSlices
+//! All watch the Kubernetes API as `system:kube-proxy` and nothing else. `services/` turns Services and EndpointSlices
 //! into an nft ruleset (pure), and applies what changed in one transaction. `dns/` answers for the cluster's domain from
-//! the same objects and forwards the rest.
+//! the same objects and forwards the rest. `routes/` leads to the pods of other nodes.
 
 pub mod dns;
+pub mod routes;
 pub mod services;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -47,7 +48,7 @@ pub enum StartError {
     },
 }
 
-/// Starts both parts; they end with `tasks`. The rules stay when the proxy ends, so that traffic flows on.
+/// Starts all parts; they end with `tasks`. The rules stay when the proxy ends, so that traffic flows on.
 ///
 /// # Errors
 /// The DNS server's address cannot be used.
@@ -57,6 +58,7 @@ pub fn run(config: &Config, client: kube::Client, tasks: &Tasks) -> Result<(), S
         .map_err(|source| StartError::Listen { bind: config.dns_bind, source })?;
     services::spawn(config, &informers, tasks);
     dns::spawn(config, sockets, &informers, tasks);
+    routes::spawn(&config.node_name, config.cluster_cidr, &informers, tasks);
     Ok(())
 }
 
