@@ -17,6 +17,7 @@ use crate::authn::static_tokens::StaticTokens;
 use crate::authz::webhook::AuthorizationConfig;
 use crate::encryption::EncryptionConfig;
 use crate::outbound::Remote;
+use crate::types::{Endpoint, EndpointKey};
 
 /// A certificate chain and its key, PEM, as read from disk.
 #[derive(Clone, PartialEq, Eq)]
@@ -213,6 +214,8 @@ pub struct ServerConfig {
     pub encryption: Option<EncryptionConfig>,
     /// What is audited; nothing where it is none.
     pub audit: Option<AuditConfig>,
+    /// Endpoints of the embedder's own, at paths outside the resources: `("", PATH, "")`. They answer every method.
+    pub endpoints: Vec<(EndpointKey, Arc<dyn Endpoint>)>,
     /// Bounds.
     pub limits: Limits,
     /// Time.

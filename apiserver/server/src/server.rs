@@ -86,12 +86,13 @@ pub async fn start(
     tasks: Tasks,
 ) -> Result<ApiServer, StartError> {
     let base = Base::open(&config, store.into(), &tasks, mainstay_apiserver_kinds::all()).await?;
-    let (assembly, mut gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
+    let (mut assembly, mut gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
     // The port is taken before the first objects name it; clients wait in the backlog until it is served.
     let listener = Listener::bind(config.bind).await?;
     let reached_at = SocketAddr::new(config.advertise, listener.local_addr().port());
-    let policy = gates.seed(reached_at).await?;
-    gates.spawn(policy, reached_at, &tasks);
+    assembly.endpoints.extend(config.endpoints.iter().cloned());
+    let seeded = gates.seed(reached_at).await?;
+    gates.spawn(seeded, reached_at, &tasks);
     base.serve(config, assembly, listener, &tasks)
 }
 

@@ -103,6 +103,7 @@ impl Server {
             audit: None,
             authentication: AuthenticationSettings::default(),
             encryption: None,
+            endpoints: Vec::new(),
             limits: Limits { watch_timeout_min: HOUR, ..Limits::default() },
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

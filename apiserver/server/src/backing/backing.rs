@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use mainstay_store::{
-    DeleteRangeRequest, DeleteRangeResponse, LeaseId, RangeRequest, RangeResponse, Revision, Store, Txn,
-    TxnResponse, Watch, WatchBatch, WatchRequest,
+    ClusterError, DeleteRangeRequest, DeleteRangeResponse, LeaseId, RangeError, RangeRequest, RangeResponse,
+    Revision, Store, Txn, TxnResponse, Watch, WatchBatch, WatchRequest,
 };
 
 use super::BackingError;
@@ -129,10 +129,10 @@ impl Backing {
     /// The revision of the newest write that was acknowledged before the call.
     ///
     /// # Errors
-    /// [`BackingError`], of a remote store only.
+    /// [`BackingError`], of a remote store, or of members without a quorum.
     pub async fn revision(&self) -> Result<Revision, BackingError> {
         match self {
-            Self::Embedded(store) => Ok(store.revision()),
+            Self::Embedded(store) => store.current_revision().await.map_err(no_quorum),
             Self::Etcd(client) => Box::pin(client.revision()).await,
         }
     }
@@ -141,11 +141,11 @@ impl Backing {
     /// no longer than `patience`.
     ///
     /// # Errors
-    /// [`BackingError`], of a remote store only.
+    /// [`BackingError`], of a remote store, or of members without a quorum.
     pub async fn reach(&self, progress: &Progress, patience: Option<Duration>) -> Result<(), BackingError> {
         match self {
             Self::Embedded(store) => {
-                progress.reached(store.revision()).await;
+                progress.reached(store.current_revision().await.map_err(no_quorum)?).await;
                 Ok(())
             }
             Self::Etcd(client) => Box::pin(client.reach(progress, patience)).await,
@@ -162,6 +162,16 @@ impl Backing {
             Self::Etcd(client) => Box::pin(client.revision()).await.map(drop),
         }
     }
+}
+
+/// What a member says that cannot ask the others how far they are.
+fn no_quorum(error: ClusterError) -> BackingError {
+    BackingError::Range(match error {
+        ClusterError::Closed => RangeError::Closed,
+        ClusterError::Halted(halt) => RangeError::Halted(halt),
+        ClusterError::Timeout => RangeError::Timeout,
+        _ => RangeError::NoLeader,
+    })
 }
 
 /// The changes of a store, in order.

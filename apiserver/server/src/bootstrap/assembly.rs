@@ -11,6 +11,7 @@ use mainstay_proto_api::Status;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio_util::sync::CancellationToken;
 
 use super::extension_trust::ExtensionTrust;
 use super::flow_objects::FlowObjects;
@@ -18,6 +19,7 @@ use super::kubernetes_service::KubernetesService;
 use super::policy::{default_policy, node_rules};
 use super::policy_text::PolicyTextError;
 use super::policy_types;
+use super::presence::{Presence, PresenceError};
 use super::rbac::reconcile;
 use super::seed::Seeder;
 use crate::admission::certificates::Certificates;
@@ -65,7 +67,7 @@ use crate::outbound;
 use crate::registry::Registry;
 use crate::reviews::{AccessReview, RulesReview, SelfSubjectReview, TokenReview};
 use crate::services::release::ClaimRelease;
-use crate::services::{AllocatorConfig, ClaimsError, PoolError, ServiceAllocator};
+use crate::services::{AllocatorConfig, Claim, ClaimsError, PoolError, ServiceAllocator};
 use crate::stream::{self, BackendError, Streams};
 use crate::subresources::{PodBinding, PodEviction, TokenRequests};
 use crate::types::{Admit, Assembly, Authorize, Endpoint, EndpointKey};
@@ -102,6 +104,9 @@ pub enum AssembleError {
 /// A start that cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
+    /// The list of servers.
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
     /// The claims of Services.
     #[error("repairing the claims of services")]
     Claims(#[from] ClaimsError),
@@ -117,6 +122,13 @@ impl From<Status> for SeedError {
     fn from(status: Status) -> Self {
         Self::Refused(status.message)
     }
+}
+
+/// What [`Gates::seed`] found and [`Gates::spawn`] goes on with.
+pub struct Seeded {
+    feed: PolicyFeed,
+    presence: Presence,
+    unclaimed: Vec<Claim>,
 }
 
 /// What stands behind the assembly and has loops of its own.
@@ -195,23 +207,25 @@ pub fn assemble(
 
 impl Gates {
     /// Brings the cluster's own objects up to date and loads the policy. Comes after the cache is loaded and before
-    /// the first request; `server` is where this server is reached.
+    /// the first request; `server` is where this server is reached. Several servers may do this at one time.
     ///
     /// # Errors
     /// [`SeedError`].
-    pub async fn seed(&mut self, server: SocketAddr) -> Result<PolicyFeed, SeedError> {
+    pub async fn seed(&mut self, server: SocketAddr) -> Result<Seeded, SeedError> {
         self.documents.set_server(server);
-        self.allocator.repair().await?;
+        let presence = Presence::announce(self.seeder.registry().store(), server).await?;
+        let unclaimed = self.allocator.repair(presence.is_alone()).await?;
         self.seeder.namespaces().await?;
         reconcile(&self.seeder, default_policy()?).await?;
         self.aggregate().await?;
         self.seeder.priority_classes().await?;
         self.flow_objects().ensure().await?;
-        self.kubernetes(server).reconcile(&self.seeder).await?;
+        self.kubernetes(server, &presence).create(&self.seeder).await?;
         self.trust.publish(&self.seeder).await?;
         self.seeder.registry().fresh().await?;
         self.custom_kinds.load().await?;
-        Ok(PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?)
+        let feed = PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?;
+        Ok(Seeded { feed, presence, unclaimed })
     }
 
     async fn aggregate(&self) -> Result<(), SeedError> {
@@ -229,28 +243,47 @@ impl Gates {
         FlowObjects::new(self.seeder.clone(), Arc::clone(&self.clock))
     }
 
-    fn kubernetes(&self, server: SocketAddr) -> KubernetesService {
-        KubernetesService { cluster_ip: self.allocator.first_address(), server }
+    fn kubernetes(&self, server: SocketAddr, presence: &Presence) -> KubernetesService {
+        KubernetesService { cluster_ip: self.allocator.first_address(), server, live: presence.live() }
     }
 
-    /// Starts the loops; `feed` comes from [`Gates::seed`].
-    pub fn spawn(self, feed: PolicyFeed, server: SocketAddr, tasks: &Tasks) {
+    /// Starts the loops; `seeded` comes from [`Gates::seed`].
+    pub fn spawn(self, seeded: Seeded, server: SocketAddr, tasks: &Tasks) {
         let stop = tasks.token();
-        let kubernetes = self.kubernetes(server);
+        let Seeded { feed, presence, unclaimed } = seeded;
+        let kubernetes = self.kubernetes(server, &presence);
+        tasks.spawn("presence", presence.run(stop.clone()));
+        if !unclaimed.is_empty() {
+            let (allocator, stop) = (Arc::clone(&self.allocator), stop.clone());
+            tasks.spawn("unclaimed", async move { allocator.drop_unclaimed(unclaimed, stop).await });
+        }
         tasks.spawn("authz-policy", feed.run(stop.clone()));
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
-        tasks.spawn("system-namespaces", logged(self.seeder.clone().keep_namespaces(stop.clone())));
-        tasks.spawn("flow-objects", logged(self.flow_objects().keep(stop.clone())));
-        tasks.spawn("policy-types", logged(policy_types::keep(self.seeder.clone(), stop.clone())));
+        tasks.spawn(
+            "system-namespaces",
+            logged(stop.clone(), self.seeder.clone().keep_namespaces(stop.clone())),
+        );
+        tasks.spawn("flow-objects", logged(stop.clone(), self.flow_objects().keep(stop.clone())));
+        tasks.spawn(
+            "policy-types",
+            logged(stop.clone(), policy_types::keep(self.seeder.clone(), stop.clone())),
+        );
         tasks.spawn("custom-resources", self.custom_kinds.run(stop.clone()));
-        tasks.spawn("api-services", logged(self.availability.run(stop.clone())));
-        tasks.spawn("kubernetes-service", logged(kubernetes.keep(self.seeder, stop)));
+        tasks.spawn("api-services", logged(stop.clone(), self.availability.run(stop.clone())));
+        tasks.spawn("kubernetes-service", logged(stop.clone(), kubernetes.keep(self.seeder, stop)));
     }
 }
 
-/// A refusal as an error that tasks can report.
-async fn logged(run: impl Future<Output = Result<(), Status>>) -> Result<(), SeedError> {
-    Ok(run.await?)
+/// A refusal as an error that tasks can report. Without a quorum a write waits: the end of the server does not.
+async fn logged(
+    stop: CancellationToken,
+    run: impl Future<Output = Result<(), Status>>,
+) -> Result<(), SeedError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        ended = run => Ok(ended?),
+    }
 }
 
 /// What most endpoints share.

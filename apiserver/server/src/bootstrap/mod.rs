@@ -7,7 +7,8 @@ pub mod kubernetes_service;
 pub mod policy;
 pub mod policy_text;
 pub mod policy_types;
+pub mod presence;
 pub mod rbac;
 pub mod seed;
 
-pub use assembly::{AssembleError, Gates, SeedError, assemble};
+pub use assembly::{AssembleError, Gates, SeedError, Seeded, assemble};

@@ -15,12 +15,15 @@ pub(super) async fn answer(
     context: RequestContext,
     request: Request,
 ) -> Result<Response, Status> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(crate::handlers::method_not_allowed());
-    }
     let info = std::sync::Arc::clone(&context.info);
     let path = info.path.as_str();
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return match core.endpoint("", path, "") {
+            Some(endpoint) => endpoint.call(context, request).await,
+            None => Err(crate::handlers::method_not_allowed()),
+        };
+    }
     if let Some(answer) = health::answer(core, path, &context.query).await {
         return Ok(answer);
     }

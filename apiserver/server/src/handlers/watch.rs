@@ -51,6 +51,8 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
         None => matches!(options.version, None | Some(Revision(0))),
     };
     if !initial && let Some(version) = options.version.filter(|v| *v > Revision(0)) {
+        // Another server may be ahead of this one: what the client has seen there must not be told again here.
+        registry.fresh_to(version).await?;
         return Ok(match cache.cursor_after(version, selection.interest()) {
             Ok(cursor) => Start::Events(cursor, version),
             Err(gone) => {

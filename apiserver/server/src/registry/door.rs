@@ -115,7 +115,7 @@ impl Registry {
     /// One object, no older than the moment of the call.
     ///
     /// # Errors
-    /// 405 for kinds that are not stored; 500 for one that is stored and cannot be read.
+    /// 405 for kinds that are not stored; 500 for one that is stored and cannot be read; 503 without a quorum.
     pub async fn get_fresh(
         &self,
         kind: &'static Kind,
@@ -144,16 +144,16 @@ impl Registry {
     /// All objects of a kind, no older than the moment of the call.
     ///
     /// # Errors
-    /// 405 for kinds that are not stored.
+    /// 405 for kinds that are not stored; 503 without a quorum.
     pub async fn snapshot_fresh(&self, kind: &'static Kind) -> Result<Snapshot, Status> {
         self.fresh().await?;
         Ok(self.cache(kind)?.snapshot())
     }
 
-    /// Waits until the cache has everything the store had at the moment of the call.
+    /// Waits until the cache has everything that any member of the store had acknowledged at the moment of the call.
     ///
     /// # Errors
-    /// 503 or 504 when a remote store does not tell, or its changes do not arrive within three seconds.
+    /// 503 or 504 when the store does not tell, as without a quorum, or a remote one's changes do not arrive within three seconds.
     pub async fn fresh(&self) -> Result<(), Status> {
         let reached = self.inner.store.reach(&self.inner.progress, Some(FUTURE_WAIT)).await;
         reached.map_err(|error| to_status(None, &error.into()))

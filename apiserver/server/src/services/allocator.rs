@@ -1,8 +1,10 @@
 //! The admission step that gives Services their addresses and ports.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ipnet::IpNet;
@@ -13,6 +15,7 @@ use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::claims::{Claim, Claims, ClaimsError};
@@ -25,6 +28,8 @@ use crate::types::{AdmissionRequest, Operation};
 
 /// Proposals tried before the range counts as full; each failed one was taken by another server meanwhile.
 const ATTEMPTS_MAX: usize = 64;
+/// A request of another server that has claimed a value has stored its Service, or has failed, by then.
+const REQUEST_MAX: Duration = Duration::from_secs(120);
 
 /// What the allocator is made of.
 pub struct AllocatorConfig {
@@ -83,12 +88,70 @@ impl ServiceAllocator {
         self.addresses.address(0)
     }
 
-    /// Makes the claims match the stored Services: claims of no Service are dropped, missing ones are made.
+    /// Makes the claims match the stored Services: missing ones are made, and those of no Service are dropped. Where this
+    /// server is not alone, another may be between its claim and its Service: then those are returned, for
+    /// [`ServiceAllocator::drop_unclaimed`].
     ///
     /// # Errors
     /// The store's.
-    pub async fn repair(&self) -> Result<(), ClaimsError> {
-        let mut held = std::collections::BTreeMap::new();
+    pub async fn repair(&self, is_alone: bool) -> Result<Vec<Claim>, ClaimsError> {
+        let held = self.held();
+        let claimed = self.claims.list().await?;
+        let mut unclaimed = Vec::new();
+        for claim in claimed {
+            if is_alone && !held.contains_key(&claim) {
+                self.claims.drop_claim(claim).await?;
+                continue;
+            }
+            self.mark(claim, true);
+            if !held.contains_key(&claim) {
+                unclaimed.push(claim);
+            }
+        }
+        for (claim, owner) in &held {
+            if self.claims.take(*claim, owner).await? {
+                self.mark(*claim, true);
+            }
+        }
+        info!(
+            held = held.len(),
+            unclaimed = unclaimed.len(),
+            "repaired the claims of service addresses and ports"
+        );
+        Ok(unclaimed)
+    }
+
+    /// Drops claims that [`ServiceAllocator::repair`] found without a Service, once every request that could have made them
+    /// has ended, unless they have one by then. A claim that was given up and made again meanwhile is spared.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn drop_unclaimed(
+        &self,
+        claims: Vec<Claim>,
+        stop: CancellationToken,
+    ) -> Result<(), ClaimsError> {
+        let found_at = self.registry.progress().current().next();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(REQUEST_MAX) => {}
+        }
+        if self.registry.fresh().await.is_err() {
+            return Ok(()); // no quorum: they stay until the next start
+        }
+        let held = self.held();
+        for claim in claims.into_iter().filter(|claim| !held.contains_key(claim)) {
+            if self.claims.give_up_older(claim, found_at).await? {
+                self.mark(claim, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// The claims of the stored Services, with their keys.
+    fn held(&self) -> BTreeMap<Claim, String> {
+        let mut held = BTreeMap::new();
         for cached in self.registry.snapshot(self.services).iter().flat_map(crate::cache::Snapshot::iter) {
             match cached.decode() {
                 Ok(service) => {
@@ -97,23 +160,7 @@ impl ServiceAllocator {
                 Err(error) => error!(%error, "the claims of a service cannot be read"),
             }
         }
-        let claimed = self.claims.list().await?;
-        let mut dropped = 0_usize;
-        for claim in claimed {
-            if held.contains_key(&claim) {
-                self.mark(claim, true);
-            } else {
-                self.claims.drop_claim(claim).await?;
-                dropped += 1;
-            }
-        }
-        for (claim, owner) in &held {
-            if self.claims.take(*claim, owner).await? {
-                self.mark(*claim, true);
-            }
-        }
-        info!(held = held.len(), dropped, "repaired the claims of service addresses and ports");
-        Ok(())
+        held
     }
 
     pub(super) fn mark(&self, claim: Claim, taken: bool) {

@@ -11,5 +11,5 @@ pub mod release;
 pub mod spec;
 
 pub use allocator::{AllocatorConfig, ServiceAllocator};
-pub use claims::{Claims, ClaimsError};
+pub use claims::{Claim, Claims, ClaimsError};
 pub use pool::{Pool, PoolError};

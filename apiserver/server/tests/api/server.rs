@@ -151,6 +151,7 @@ impl TestServer {
             audit: None,
             authentication: AuthenticationSettings::default(),
             encryption: None,
+            endpoints: Vec::new(),
             limits: limits(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
