@@ -82,8 +82,8 @@ pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
     let began = clock.now();
     let store = store_config(&flags)?;
     let flags = flags.into_up();
-    let config = up::resolve(&flags)?;
-    preflight::port_is_free(&config)?;
+    let config = up::resolve(&flags, None)?;
+    preflight::port_is_free("--bind", config.bind)?;
     let format = if flags.log_json { LogFormat::Json } else { LogFormat::Text };
     init_tracing(&flags.log, format).map_err(|error| refuse(format!("--log: {error}")))?;
     up::install_crypto()?;

@@ -1,5 +1,6 @@
 //! The one place that chooses what runs in this process and joins the parts over their seams.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -10,6 +11,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use mainstay_agents_kit::informer::{Filter, Informers, Reader};
+use mainstay_agents_kit::leader::{Election, Timings};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
     AdmissionConfig, FrontProxy, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys,
@@ -27,28 +29,52 @@ use crate::clients::{ApiEndpoint, connect};
 use crate::cluster_objects;
 use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
-use crate::encryption;
-use crate::identities::Identities;
+use crate::identities::{Identities, SHARED};
+use crate::join::Desk;
+use crate::token::{Class, printed_at_start};
+use crate::up::print_line;
+use crate::{encryption, membership};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(365 * 86_400);
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// A server whose others run finds them within this time.
+const QUORUM_USUAL: Duration = Duration::from_secs(3);
 /// The Kubernetes version whose behaviour the node agent follows.
 const KUBELET_VERSION: &str = concat!("v1.37.0+mainstay-", env!("CARGO_PKG_VERSION"));
 
-/// Everything that `mainstay up` runs.
+/// Everything that a server runs.
 pub(crate) struct Node {
     store: Store,
     api: ApiServer,
     api_tasks: Tasks,
     agent_tasks: Tasks,
-    nodes: Reader<NodeObject>,
+    admin: kube::Client,
+    /// None on a server that runs no pods.
+    as_node: Option<RunningNode>,
     /// How long the API server serves on after it was told to end.
     shutdown_delay: Duration,
     /// Kept so that the API server's certificate channel stays open.
     _serving: watch::Sender<PemPair>,
+}
+
+/// The parts that make a machine a node.
+pub(crate) struct RunningNode {
+    nodes: Reader<NodeObject>,
+}
+
+impl RunningNode {
+    /// Waits until the Node object says Ready.
+    pub(crate) async fn ready(&self) {
+        let mut changed = self.nodes.changed();
+        while !self.nodes.list().iter().any(|node| is_ready(node)) {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl Node {
@@ -64,7 +90,8 @@ impl Node {
         let stop = CancellationToken::new();
         let parts = Parts {
             api_tasks: Tasks::new("apiserver", stop.clone()),
-            agent_tasks: Tasks::new("agents", stop),
+            // Ends before the API server does: leases are given up through it.
+            agent_tasks: Tasks::new("agents", stop.child_token()),
             config,
             identities,
             dir,
@@ -79,12 +106,27 @@ impl Node {
     /// Waits until the Node object says Ready and the API server serves.
     pub(crate) async fn ready(&self) {
         tracing::debug!(address = %self.api.local_addr(), "waiting for the node");
-        let mut changed = self.nodes.changed();
-        while !self.nodes.list().iter().any(|node| is_ready(node)) {
-            if changed.changed().await.is_err() {
-                return;
-            }
+        if let Some(node) = &self.as_node {
+            node.ready().await;
         }
+    }
+
+    /// Prints how other machines join.
+    ///
+    /// # Errors
+    /// The tokens cannot be made.
+    pub(crate) async fn print_join_commands(
+        &self,
+        config: &Config,
+        identities: &Identities,
+    ) -> anyhow::Result<()> {
+        let server = SocketAddr::new(config.node_ip, config.bind.port());
+        for class in [Class::Server, Class::Agent] {
+            let now = SystemClock.wall();
+            let token = printed_at_start(&self.admin, &identities.ca_pem, class, now).await?;
+            print_line(&format!("mainstay {} --join https://{server} --token {token}", class.name()))?;
+        }
+        Ok(())
     }
 
     /// Ends every part in order: agents, API server, store.
@@ -111,16 +153,21 @@ struct Parts<'a> {
 impl Parts<'_> {
     async fn start(&self) -> anyhow::Result<Node> {
         let Self { api_tasks, agent_tasks, config, identities, dir } = self;
-        let (store, runtime) = tokio::try_join!(open_store(dir), open_runtime(config, dir, agent_tasks))?;
-        let (serving, receiver) = watch::channel(pem_pair(&identities.apiserver));
-        let server_config = server_config(config, identities, dir, receiver)?;
+        let runs_pods = config.member.as_ref().is_none_or(|member| member.runs_agent);
+        let runtime = async {
+            if runs_pods { open_runtime(&config.cluster, dir, agent_tasks).await.map(Some) } else { Ok(None) }
+        };
+        let (store, runtime) = tokio::try_join!(open_store(config, dir), runtime)?;
+        let (serving, receiver) = watch::channel(serving_pair(identities));
+        let mut server_config = server_config(config, identities, dir, receiver)?;
+        server_config.endpoints = desk(config, dir, &store)?.endpoints();
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
-        let nodes = start_agents(config, identities, dir, agent_tasks, runtime).await?;
+        let (admin, as_node) = start_agents(config, identities, dir, agent_tasks, runtime).await?;
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
-        Ok(Node { store, api, api_tasks, agent_tasks, nodes, shutdown_delay, _serving: serving })
+        Ok(Node { store, api, api_tasks, agent_tasks, admin, as_node, shutdown_delay, _serving: serving })
     }
 
     async fn end(&self) {
@@ -128,7 +175,8 @@ impl Parts<'_> {
     }
 }
 
-async fn end(groups: &[&Tasks]) {
+/// Ends groups of tasks, one after the other.
+pub(crate) async fn end(groups: &[&Tasks]) {
     for tasks in groups {
         if let Err(names) = tasks.close_and_join(STOP_GRACE).await {
             warn!(?names, "tasks did not end in time");
@@ -136,13 +184,60 @@ async fn end(groups: &[&Tasks]) {
     }
 }
 
-async fn open_store(dir: &DataDir) -> anyhow::Result<Store> {
-    let config = mainstay_store::Config { dir: dir.join("store"), ..mainstay_store::Config::default() };
-    Store::open(config).await.context("opening the store")
+async fn open_store(config: &Config, dir: &DataDir) -> anyhow::Result<Store> {
+    let cluster = match &config.member {
+        Some(member) => Some(membership::place(config, member, dir).await?),
+        None => None,
+    };
+    let settings =
+        mainstay_store::Config { dir: dir.join("store"), cluster, ..mainstay_store::Config::default() };
+    let store = Store::open(settings).await.context("opening the store")?;
+    if let Some(member) = &config.member {
+        let ready = store.ready();
+        tokio::pin!(ready);
+        tokio::select! {
+            biased;
+            ready = &mut ready => ready.context("waiting for the other servers")?,
+            () = tokio::time::sleep(QUORUM_USUAL) => {
+                warn!("too few servers of the cluster answer yet: waiting for them");
+                ready.await.context("waiting for the other servers")?;
+            }
+        }
+        let url = membership::peer_url(config.node_ip, member.peer_bind.port());
+        membership::publish_address(&store, &url).await?;
+    }
+    Ok(store)
 }
 
-async fn open_runtime(config: &Config, dir: &DataDir, tasks: &Tasks) -> anyhow::Result<Arc<Runtime>> {
-    let runtime = Runtime::open(runtime_config(&config.cluster, &dir.join("runtime")), tasks).await;
+/// What this server answers machines that join.
+fn desk(config: &Config, dir: &DataDir, store: &Store) -> anyhow::Result<Desk> {
+    let keys = if config.member.is_some() {
+        let mut keys = BTreeMap::new();
+        let own = config.api_server.encryption.is_none().then_some(encryption::FILE);
+        for name in SHARED.iter().copied().chain(own) {
+            let file = dir.join(name);
+            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            keys.insert(name.to_owned(), text);
+        }
+        Ok(keys)
+    } else {
+        Err("this server runs by `mainstay up`, alone: stop it and start it again with `mainstay server`"
+            .to_owned())
+    };
+    let server = SocketAddr::new(config.node_ip, config.bind.port());
+    Ok(Desk { store: store.clone(), cluster: config.cluster.clone(), server, keys })
+}
+
+/// The runtime of this machine's containers.
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) async fn open_runtime(
+    cluster: &Cluster,
+    dir: &DataDir,
+    tasks: &Tasks,
+) -> anyhow::Result<Arc<Runtime>> {
+    let runtime = Runtime::open(runtime_config(cluster, &dir.join("runtime")), tasks).await;
     runtime.context("opening the container runtime")
 }
 
@@ -194,6 +289,7 @@ pub(crate) fn server_config(
         encryption: Some(encryption::configured(config, dir)?),
         authentication: config.api_server.authentication.clone(),
         audit: config.api_server.audit.clone(),
+        endpoints: Vec::new(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),
@@ -208,25 +304,131 @@ pub(crate) fn pem_pair(leaf: &Leaf) -> PemPair {
     }
 }
 
+/// The serving certificate with its authority: machines that join know that by its hash only.
+fn serving_pair(identities: &Identities) -> PemPair {
+    let leaf = pem_pair(&identities.apiserver);
+    PemPair { cert_pem: [leaf.cert_pem.as_slice(), identities.ca_pem.as_bytes()].concat(), ..leaf }
+}
+
 /// Starts scheduler, controllers, node agent and proxy, each with its own identity.
 async fn start_agents(
     config: &Config,
     identities: &Identities,
     dir: &DataDir,
     tasks: &Tasks,
-    runtime: Arc<Runtime>,
-) -> anyhow::Result<Reader<NodeObject>> {
+    runtime: Option<Arc<Runtime>>,
+) -> anyhow::Result<(kube::Client, Option<RunningNode>)> {
     let url = config.api_url();
     let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let scheduler = connect(&endpoint, "kube-scheduler", &identities.scheduler).await?;
+    let controllers = connect(&endpoint, "kube-controller-manager", &identities.controllers).await?;
+    let one_of_several = config.member.is_some();
+    start_loops("kube-scheduler", scheduler, one_of_several, config, tasks, |client, tasks| {
+        mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), client, tasks);
+    });
+    let settings = controllers_config(config, identities);
+    start_loops(
+        "kube-controller-manager",
+        controllers,
+        one_of_several,
+        config,
+        tasks,
+        move |client, tasks| {
+            mainstay_agents_controllers::run(settings.clone(), client, tasks);
+        },
+    );
+    let admin = connect(&endpoint, "mainstay", &identities.admin).await?;
+    cluster_objects::ensure(&admin, &config.cluster).await?;
+    let proxy = connect(&endpoint, "kube-proxy", &identities.proxy).await?;
+    let Some(runtime) = runtime else {
+        // No pods here, but the API server calls webhooks and extension servers that run on nodes.
+        let informers = Informers::new(proxy, tasks.clone(), clock);
+        mainstay_agents_proxy::routes::spawn("", config.cluster.cluster_cidr, &informers, tasks);
+        return Ok((admin, None));
+    };
+    let parts = NodeParts {
+        cluster: &config.cluster,
+        node_ip: config.node_ip,
+        dir,
+        ca_pem: &identities.ca_pem,
+        serving: &identities.kubelet_server,
+        node_client: connect(&endpoint, "kubelet", &identities.node).await?,
+        proxy_client: proxy,
+        clock,
+    };
+    Ok((admin, Some(Box::pin(start_node(&parts, runtime, tasks)).await?)))
+}
 
-    let node = connect(&endpoint, "kubelet", &identities.node).await?;
-    let informers = Informers::new(node.clone(), tasks.clone(), Arc::clone(&clock));
-    let own = Filter::fields(format!("metadata.name={}", config.cluster.node_name));
+/// Starts loops that only one process of a cluster may run: at once where there is one process, else when it is elected.
+fn start_loops(
+    name: &'static str,
+    client: kube::Client,
+    one_of_several: bool,
+    config: &Config,
+    tasks: &Tasks,
+    run: impl Fn(kube::Client, &Tasks) + Send + Sync + 'static,
+) {
+    if !one_of_several {
+        run(client, tasks);
+        return;
+    }
+    let election = Election {
+        name,
+        identity: format!("{}_{:08x}", config.cluster.node_name, rand::random::<u32>()),
+        client: client.clone(),
+        timings: Timings::default(),
+        clock: Arc::new(SystemClock),
+    };
+    election.run(tasks, Arc::new(move |term: &Tasks| run(client.clone(), term)));
+}
+
+fn controllers_config(config: &Config, identities: &Identities) -> mainstay_agents_controllers::Config {
+    mainstay_agents_controllers::Config {
+        signing: Some(mainstay_agents_controllers::Authority {
+            certificate_pem: identities.ca_pem.clone(),
+            key_pem: identities.ca_key_pem.clone(),
+        }),
+        cluster_cidr: Some(config.cluster.cluster_cidr),
+        ..mainstay_agents_controllers::Config::new(identities.ca_pem.clone())
+    }
+}
+
+/// What makes a machine a node.
+pub(crate) struct NodeParts<'a> {
+    /// The cluster, and this node's part of its addresses.
+    pub(crate) cluster: &'a Cluster,
+    /// The node's address.
+    pub(crate) node_ip: IpAddr,
+    /// The data directory.
+    pub(crate) dir: &'a DataDir,
+    /// The cluster's authority.
+    pub(crate) ca_pem: &'a str,
+    /// What the node's own server shows.
+    pub(crate) serving: &'a Leaf,
+    /// As the node itself.
+    pub(crate) node_client: kube::Client,
+    /// As one who may read Services, EndpointSlices and Nodes.
+    pub(crate) proxy_client: kube::Client,
+    /// Time.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Starts the node agent and the proxy.
+///
+/// # Errors
+/// The first part that could not start.
+pub(crate) async fn start_node(
+    parts: &NodeParts<'_>,
+    runtime: Arc<Runtime>,
+    tasks: &Tasks,
+) -> anyhow::Result<RunningNode> {
+    let informers = Informers::new(parts.node_client.clone(), tasks.clone(), Arc::clone(&parts.clock));
+    let own = Filter::fields(format!("metadata.name={}", parts.cluster.node_name));
     let nodes = informers.filtered::<NodeObject>(own);
     mainstay_agents_node::run(
-        node_config(config, identities, dir),
-        node,
+        node_config(parts),
+        parts.node_client.clone(),
         runtime.clone(),
         runtime.clone(),
         runtime,
@@ -234,52 +436,37 @@ async fn start_agents(
     )
     .await
     .context("starting the node agent")?;
-
-    let scheduler = connect(&endpoint, "kube-scheduler", &identities.scheduler).await?;
-    mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), scheduler, tasks);
-    let controllers = connect(&endpoint, "kube-controller-manager", &identities.controllers).await?;
-    mainstay_agents_controllers::run(
-        mainstay_agents_controllers::Config {
-            signing: Some(mainstay_agents_controllers::Authority {
-                certificate_pem: identities.ca_pem.clone(),
-                key_pem: identities.ca_key_pem.clone(),
-            }),
-            ..mainstay_agents_controllers::Config::new(identities.ca_pem.clone())
-        },
-        controllers,
-        tasks,
-    );
-    let admin = connect(&endpoint, "mainstay", &identities.admin).await?;
-    cluster_objects::ensure(&admin, &config.cluster).await?;
-    let proxy = connect(&endpoint, "kube-proxy", &identities.proxy).await?;
-    mainstay_agents_proxy::run(&proxy_config(config, clock), proxy, tasks).context("starting the proxy")?;
-    Ok(nodes)
+    mainstay_agents_proxy::run(&proxy_config(parts), parts.proxy_client.clone(), tasks)
+        .context("starting the proxy")?;
+    Ok(RunningNode { nodes })
 }
 
-fn node_config(config: &Config, identities: &Identities, dir: &DataDir) -> mainstay_agents_node::Config {
-    let mut node = mainstay_agents_node::Config::new(config.cluster.node_name.clone(), dir.join("node"));
-    node.node_ips = vec![config.node_ip];
-    node.bind = SocketAddr::new(config.node_ip, 0);
-    node.serving_cert_pem.clone_from(&identities.kubelet_server.certificate_pem);
-    node.serving_key_pem.clone_from(&identities.kubelet_server.key_pem);
-    node.client_ca_pem.clone_from(&identities.ca_pem);
-    node.cluster_dns = vec![IpAddr::V4(config.cluster.dns_service_ip())];
+fn node_config(parts: &NodeParts<'_>) -> mainstay_agents_node::Config {
+    let cluster = parts.cluster;
+    let mut node = mainstay_agents_node::Config::new(cluster.node_name.clone(), parts.dir.join("node"));
+    node.node_ips = vec![parts.node_ip];
+    node.bind = SocketAddr::new(parts.node_ip, 0);
+    node.serving_cert_pem.clone_from(&parts.serving.certificate_pem);
+    node.serving_key_pem.clone_from(&parts.serving.key_pem);
+    parts.ca_pem.clone_into(&mut node.client_ca_pem);
+    node.cluster_dns = vec![IpAddr::V4(cluster.dns_service_ip())];
     CLUSTER_DOMAIN.clone_into(&mut node.cluster_domain);
-    node.cgroup_root = format!("/mainstay-{}/kubepods", config.cluster.id);
+    node.cgroup_root = format!("/mainstay-{}/kubepods", cluster.id);
+    node.pod_cidr = Some(cluster.pod_cidr().to_string());
     KUBELET_VERSION.clone_into(&mut node.kubelet_version);
     node
 }
 
-fn proxy_config(config: &Config, clock: Arc<dyn Clock>) -> mainstay_agents_proxy::Config {
+fn proxy_config(parts: &NodeParts<'_>) -> mainstay_agents_proxy::Config {
     let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     mainstay_agents_proxy::Config {
-        table: service_table(&config.cluster.id),
-        node_name: config.cluster.node_name.clone(),
-        cluster_cidr: config.cluster.cluster_cidr,
-        dns_bind: SocketAddr::new(IpAddr::V4(config.cluster.gateway()), 53),
+        table: service_table(&parts.cluster.id),
+        node_name: parts.cluster.node_name.clone(),
+        cluster_cidr: parts.cluster.cluster_cidr,
+        dns_bind: SocketAddr::new(IpAddr::V4(parts.cluster.gateway()), 53),
         dns_domain: CLUSTER_DOMAIN.to_owned(),
         dns_upstreams: upstreams(&resolv_conf),
-        clock,
+        clock: Arc::clone(&parts.clock),
     }
 }
 

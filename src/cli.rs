@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::agent::AgentFlags;
 use crate::api_server::ApiServerFlags;
 use crate::apiserver_command::ApiServerCommandFlags;
+use crate::server::ServerFlags;
 use crate::snapshot_command::SnapshotCommand;
 use crate::store_command::StoreFlags;
+use crate::token::TokenCommand;
 
 /// Where a cluster keeps everything when nothing else is said.
 pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
@@ -31,6 +34,17 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run a one-node cluster in the foreground until SIGTERM or Ctrl-C; containers run on after it ends.
     Up(Box<UpFlags>),
+    /// Run a server of a cluster that can grow: as `mainstay up`, and others can join it.
+    ///
+    /// The first server makes the cluster and prints how others join. With --join this machine becomes another server, whose
+    /// store holds a copy of everything; of three servers any one may be lost. What it was told at the first start it
+    /// remembers: start it again without --join.
+    Server(Box<ServerFlags>),
+    /// Run a worker: pods and their network, for the servers of a cluster. Remembers the cluster after the first --join.
+    Agent(AgentFlags),
+    /// Make, list and revoke the tokens with which machines join.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Stop the cluster of a data directory: its containers, mounts, cgroups, namespaces, rules and bridge.
     Down(DataDirFlags),
     /// Import, pull, list and remove container images.

@@ -20,6 +20,16 @@ pub(crate) async fn connect(
     component: &str,
     leaf: &Leaf,
 ) -> anyhow::Result<kube::Client> {
+    let config = settings(endpoint, component, leaf).await?;
+    kube::Client::try_from(config).with_context(|| format!("making the API client of {component}"))
+}
+
+/// What such a client is made of.
+pub(crate) async fn settings(
+    endpoint: &ApiEndpoint<'_>,
+    component: &str,
+    leaf: &Leaf,
+) -> anyhow::Result<kube::Config> {
     let doing = || format!("making the API client of {component}");
     let text = kubeconfig::render(endpoint.url, endpoint.ca_pem, component, leaf);
     let parsed = Kubeconfig::from_yaml(&text).with_context(doing)?;
@@ -33,5 +43,5 @@ pub(crate) async fn connect(
         std::env::consts::ARCH
     );
     config.headers.push((http::header::USER_AGENT, agent.parse().with_context(doing)?));
-    kube::Client::try_from(config).with_context(doing)
+    Ok(config)
 }

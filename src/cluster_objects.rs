@@ -1,8 +1,8 @@
-//! Objects that this assembly adds to every cluster: the DNS Service, which leads to the node's own DNS server.
+//! Objects that this assembly adds to every cluster: the DNS Service, which leads to the node's own DNS server. The
+//! controllers keep its endpoints.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::PostParams;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,8 +18,7 @@ const CONFLICT: u16 = 409;
 /// # Errors
 /// The API server refuses for another reason than that the object exists.
 pub(crate) async fn ensure(client: &kube::Client, cluster: &Cluster) -> anyhow::Result<()> {
-    create(client, &dns_service(cluster)?).await?;
-    create(client, &dns_endpoints(cluster)?).await
+    create(client, &dns_service(cluster)?).await
 }
 
 async fn create<K>(client: &kube::Client, object: &K) -> anyhow::Result<()>
@@ -49,24 +48,12 @@ fn dns_service(cluster: &Cluster) -> anyhow::Result<Service> {
             "k8s-app": NAME, "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}},
         "spec": {
             "clusterIP": cluster.dns_service_ip().to_string(),
+            "internalTrafficPolicy": "Local",
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
                 {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}
             ]
         }
-    }))
-}
-
-fn dns_endpoints(cluster: &Cluster) -> anyhow::Result<EndpointSlice> {
-    from_json(serde_json::json!({
-        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
-            "kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": "mainstay"}},
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [cluster.gateway().to_string()], "conditions": {"ready": true}}],
-        "ports": [
-            {"name": "dns", "port": 53, "protocol": "UDP"},
-            {"name": "dns-tcp", "port": 53, "protocol": "TCP"}
-        ]
     }))
 }
 

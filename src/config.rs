@@ -30,6 +30,9 @@ pub(crate) struct Cluster {
     pub(crate) cluster_cidr: Ipv4Net,
     /// Addresses of Services.
     pub(crate) service_cidr: Ipv4Net,
+    /// Addresses of this node's pods, where the cluster gave them; the first server takes the first part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pod_cidr: Option<Ipv4Net>,
 }
 
 impl Cluster {
@@ -50,6 +53,7 @@ impl Cluster {
                 flags.service_cidr.as_deref().unwrap_or("10.43.0.0/16"),
                 28,
             )?,
+            pod_cidr: None,
         };
         cluster.check()?;
         Ok(cluster)
@@ -89,15 +93,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Addresses of this node's pods: the first /24, so that more nodes can take the next ones.
+    /// Addresses of this node's pods: on the first server the first /24, so that more nodes can take the next ones.
     pub(crate) fn pod_cidr(&self) -> Ipv4Net {
-        Ipv4Net::new(self.cluster_cidr.network(), self.cluster_cidr.prefix_len().max(24))
-            .unwrap_or(self.cluster_cidr)
+        let first = || Ipv4Net::new(self.cluster_cidr.network(), self.cluster_cidr.prefix_len().max(24));
+        self.pod_cidr.unwrap_or_else(|| first().unwrap_or(self.cluster_cidr))
     }
 
-    /// Pods' gateway: the bridge's own address, the first of the pod range.
+    /// Pods' gateway: the bridge's own address, the first of the node's range.
     pub(crate) fn gateway(&self) -> Ipv4Addr {
-        nth(self.cluster_cidr, 1)
+        nth(self.pod_cidr(), 1)
     }
 
     /// The `kubernetes` Service's address, the first of the Service range.
@@ -126,6 +130,17 @@ pub(crate) struct Config {
     pub(crate) node_ip: IpAddr,
     /// What the API server is told beyond that.
     pub(crate) api_server: ApiServerSettings,
+    /// This server's place among others; none for a cluster that stays one node.
+    pub(crate) member: Option<MemberSettings>,
+}
+
+/// What `mainstay server` adds to `mainstay up`.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberSettings {
+    /// Where the store listens for the other servers.
+    pub(crate) peer_bind: SocketAddr,
+    /// Whether this machine runs pods.
+    pub(crate) runs_agent: bool,
 }
 
 impl Config {
@@ -164,7 +179,13 @@ fn cidr(flag: &str, text: &str, prefix_max: u8) -> anyhow::Result<Ipv4Net> {
     Ok(net)
 }
 
-fn is_dns_name(name: &str) -> bool {
+/// A new [`Cluster::id`].
+pub(crate) fn new_id() -> String {
+    format!("{:08x}", rand::random::<u32>())
+}
+
+/// Whether a text can name a node.
+pub(crate) fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -13,6 +13,8 @@ use crate::refusal::refuse;
 
 const CLUSTER_FILE: &str = "cluster.json";
 const LOCK_FILE: &str = "lock";
+/// There while a machine joins: what else is there is worth nothing until `cluster.json` is.
+const JOINING_FILE: &str = "joining";
 
 /// A data directory that this process alone uses, until it is dropped.
 #[derive(Debug)]
@@ -69,6 +71,33 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Locks the directory, made where it is missing, for a machine that joins a cluster; what an interrupted attempt left
+    /// is removed.
+    pub(crate) fn begin_joining(path: &Path) -> anyhow::Result<Self> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| refuse(format!("data directory {} cannot be made: {error}", path.display())))?;
+        let lock = lock(path)?;
+        absent(path)?;
+        for entry in fs::read_dir(path).context("looking for an interrupted attempt")? {
+            let entry = entry.context("looking for an interrupted attempt")?;
+            if [LOCK_FILE, JOINING_FILE].iter().any(|own| entry.file_name() == *own) {
+                continue;
+            }
+            let file = entry.path();
+            let removed = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
+            removed.with_context(|| format!("removing {} of an interrupted attempt", file.display()))?;
+        }
+        write_atomically(&path.join(JOINING_FILE), b"", 0o644)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// All is there: from now on the directory is that of `cluster`.
+    pub(crate) fn finish_joining(self, cluster: &Cluster) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(cluster).context("writing the cluster's settings")?;
+        write_atomically(&self.path.join(CLUSTER_FILE), &text, 0o644)?;
+        fs::remove_file(self.path.join(JOINING_FILE)).context("ending the attempt to join")
+    }
+
     /// A file or folder inside.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -92,8 +121,13 @@ impl DataDir {
 
 /// An empty or missing directory has no cluster; one with foreign files is not ours to use.
 fn absent(path: &Path) -> anyhow::Result<Option<Cluster>> {
-    let foreign =
-        fs::read_dir(path).into_iter().flatten().flatten().find(|entry| entry.file_name() != LOCK_FILE);
+    if path.join(JOINING_FILE).exists() {
+        return Ok(None);
+    }
+    // A crash may have left a file that was not whole yet.
+    let own = [LOCK_FILE, "joining.tmp", "cluster.tmp"];
+    let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let foreign = entries.find(|entry| own.iter().all(|name| entry.file_name() != *name));
     match foreign {
         None => Ok(None),
         Some(entry) => Err(refuse(format!(
@@ -164,6 +198,7 @@ mod tests {
             node_name: "n".to_owned(),
             cluster_cidr: "10.42.0.0/16".parse().unwrap(),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
+            pod_cidr: None,
         }
     }
 
@@ -182,6 +217,23 @@ mod tests {
         let error = DataDir::take(dir.path(), &cluster()).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         assert_eq!(DataDir::user(dir.path()).unwrap(), Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_directory_is_a_clusters_only_when_joining_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = DataDir::begin_joining(dir.path()).unwrap();
+        fs::write(begun.join("half"), "x").unwrap();
+        drop(begun); // interrupted
+        assert_eq!(DataDir::cluster(dir.path()).unwrap(), None);
+        let again = DataDir::begin_joining(dir.path()).unwrap();
+        assert!(!again.join("half").exists());
+        again.finish_joining(&cluster()).unwrap();
+        assert_eq!(DataDir::cluster(dir.path()).unwrap(), Some(cluster()));
+        assert!(!dir.path().join(JOINING_FILE).exists());
+        fs::write(dir.path().join("x"), "").unwrap();
+        fs::remove_file(dir.path().join(CLUSTER_FILE)).unwrap();
+        assert!(DataDir::begin_joining(dir.path()).is_err(), "not ours to empty");
     }
 
     #[test]

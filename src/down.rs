@@ -37,7 +37,10 @@ pub(crate) fn run(flags: &DataDirFlags) -> anyhow::Result<()> {
         mainstay_runtime::teardown(&runtime).await.context("removing containers and network")?;
         mainstay_agents_proxy::teardown(&service_table(&cluster.id))
             .await
-            .context("removing the rules of Services")
+            .context("removing the rules of Services")?;
+        mainstay_agents_proxy::routes::remove(cluster.cluster_cidr)
+            .await
+            .context("removing the routes to other nodes")
     })?;
     remove_tree(&run_dir(&cluster.id))?;
     print_line(&format!("cluster {} is down; its data stays in {}", cluster.id, data_dir.display()))

@@ -12,7 +12,8 @@ use crate::api_server::encryption_config;
 use crate::config::Config;
 use crate::data_dir::{DataDir, write_atomically};
 
-const FILE: &str = "encryption.yaml";
+/// Its name in the data directory.
+pub(crate) const FILE: &str = "encryption.yaml";
 
 /// What the flag says, else what the data directory's file says, which is made where it is missing.
 ///

@@ -48,16 +48,36 @@ pub(crate) struct Identities {
     pub(crate) node: Leaf,
 }
 
+/// What every server of a cluster must have the same, below the data directory. The authority of the store's members is one
+/// of its own: a node's certificate must not open the store.
+pub(crate) const SHARED: [&str; 7] = [
+    "pki/ca.crt",
+    "pki/ca.key",
+    "pki/front-proxy-ca.crt",
+    "pki/front-proxy-ca.key",
+    "pki/peer-ca.crt",
+    "pki/peer-ca.key",
+    "pki/sa.key",
+];
+
 impl Identities {
     /// Reads what is there, makes what is missing, and renews what ends soon or lacks a name.
     pub(crate) fn ensure(dir: &DataDir, config: &Config, now: OffsetDateTime) -> anyhow::Result<Self> {
         let folder = dir.join("pki");
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let node_name = &config.cluster.node_name;
         let ca = ensure_ca(&folder, "ca", now)?;
         let front_proxy_ca = ensure_ca(&folder, "front-proxy-ca", now)?;
+        let peer_ca = ensure_ca(&folder, "peer-ca", now)?;
+        if config.member.is_some() {
+            let request = LeafRequest {
+                usage: Usage::ClientAndServer,
+                ..server(node_name, vec![SubjectName::Ip(config.node_ip)])
+            };
+            Maker { folder: &folder, ca: &peer_ca, now }.ensure("peer", &request)?;
+        }
         let front_proxy = Maker { folder: &folder, ca: &front_proxy_ca, now };
         let maker = Maker { folder: &folder, ca: &ca, now };
-        let node_name = &config.cluster.node_name;
         let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
         Ok(Self {
             ca_pem: ca.certificate_pem().to_owned(),

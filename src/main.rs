@@ -1,5 +1,7 @@
 //! `mainstay`: a complete Kubernetes in one binary. This crate only assembles the parts; see docs/ARCHITECTURE.md.
 
+mod agent;
+mod agent_files;
 mod api_server;
 mod apiserver_command;
 mod assemble;
@@ -12,13 +14,17 @@ mod down;
 mod encryption;
 mod identities;
 mod image;
+mod join;
 mod kubeconfig;
+mod membership;
 mod node_address;
 mod preflight;
 mod refusal;
+mod server;
 mod snapshot_command;
 mod status;
 mod store_command;
+mod token;
 mod up;
 
 use std::process::ExitCode;
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Up(flags) => up::run(&flags),
+        Command::Server(flags) => server::run(&flags),
+        Command::Agent(flags) => agent::run(&flags),
+        Command::Token(command) => token::run(&command),
         Command::Down(flags) => down::run(&flags),
         Command::Image(command) => image::run(&command),
         Command::Status(flags) => status::run(&flags),

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use crate::refusal::refuse;
+
 /// The address that pods and other nodes reach this node at.
 ///
 /// An explicit `--bind` address wins; else the source address of the default route (asking sends no packet);
@@ -12,6 +14,32 @@ pub(crate) fn node_ip(bind: SocketAddr, gateway: Ipv4Addr) -> IpAddr {
         return explicit;
     }
     default_route_source().unwrap_or(IpAddr::V4(gateway))
+}
+
+/// The address that packets to `server` leave from: where other machines of its network reach this one.
+///
+/// # Errors
+/// There is no way to it.
+pub(crate) fn towards(server: SocketAddr) -> anyhow::Result<IpAddr> {
+    let unspecified: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+    let found = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
+        socket.connect(server)?; // sends no packet
+        socket.local_addr()
+    });
+    let found = found.map_err(|error| refuse(format!("this machine has no way to {server}: {error}")))?;
+    Ok(found.ip())
+}
+
+/// The address of a server that others join: explicit, or the source address of the default route.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn of_server(given: Option<IpAddr>, bind: SocketAddr) -> anyhow::Result<IpAddr> {
+    let explicit = Some(bind.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+    given.or(explicit).or_else(default_route_source).ok_or_else(|| {
+        refuse("this machine has no default route to find its address by: give it with --node-ip")
+    })
 }
 
 fn default_route_source() -> Option<IpAddr> {

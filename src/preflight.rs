@@ -2,37 +2,47 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use ipnet::Ipv4Net;
 
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 use crate::refusal::refuse;
 
 /// Refuses to start where something is missing, with what to do about it.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    let machine = Machine::observe();
-    if let Some(problem) = machine.problem() {
-        return Err(refuse(problem));
-    }
-    if let Some(problem) = range_problem(config, &fs::read_to_string("/proc/net/route").unwrap_or_default()) {
-        return Err(refuse(problem));
-    }
-    port_is_free(config)
+    check_machine()?;
+    check_ranges(&config.cluster)?;
+    port_is_free("--bind", config.bind)?;
+    config.member.as_ref().map_or(Ok(()), |member| port_is_free("--peer-bind", member.peer_bind))
+}
+
+/// Refuses a machine that cannot run containers.
+pub(crate) fn check_machine() -> anyhow::Result<()> {
+    Machine::observe().problem().map_or(Ok(()), |problem| Err(refuse(problem)))
+}
+
+/// Refuses a cluster whose addresses this machine uses otherwise.
+pub(crate) fn check_ranges(cluster: &Cluster) -> anyhow::Result<()> {
+    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    range_problem(cluster, &routes).map_or(Ok(()), |problem| Err(refuse(problem)))
 }
 
 /// Whether this machine already routes a part of the cluster's ranges elsewhere. `routes` is /proc/net/route.
-fn range_problem(config: &Config, routes: &str) -> Option<String> {
-    let own = format!("ms-{}", config.cluster.id);
+fn range_problem(cluster: &Cluster, routes: &str) -> Option<String> {
+    let own = format!("ms-{}", cluster.id);
     for line in routes.lines().skip(1) {
         let words: Vec<_> = line.split_whitespace().collect();
         let (Some(device), Some(network)) = (words.first(), route_network(&words)) else { continue };
+        // Routes to other nodes' pods, which this program has set, lead through a gateway.
+        let by_gateway = words.get(2).is_some_and(|gateway| *gateway != "00000000");
         for (flag, range) in
-            [("--cluster-cidr", config.cluster.cluster_cidr), ("--service-cidr", config.cluster.service_cidr)]
+            [("--cluster-cidr", cluster.cluster_cidr), ("--service-cidr", cluster.service_cidr)]
         {
             let overlap = range.contains(&network) || network.contains(&range);
-            if overlap && network.prefix_len() > 0 && *device != own {
+            let to_a_node = by_gateway && cluster.cluster_cidr.contains(&network);
+            if overlap && network.prefix_len() > 0 && *device != own && !to_a_node {
                 return Some(format!(
                     "{flag} {range} overlaps {network}, which this machine routes to {device}: choose another range and --data-dir"
                 ));
@@ -48,15 +58,14 @@ fn route_network(words: &[&str]) -> Option<Ipv4Net> {
     Ipv4Net::with_netmask(number(1)?.into(), number(7)?.into()).ok()
 }
 
-/// Refuses a port that another program has.
-pub(crate) fn port_is_free(config: &Config) -> anyhow::Result<()> {
-    match TcpListener::bind(config.bind) {
+/// Refuses a port that something listens on.
+pub(crate) fn port_is_free(flag: &str, bind: SocketAddr) -> anyhow::Result<()> {
+    match TcpListener::bind(bind) {
         Ok(_free) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(refuse(format!(
-            "{} is in use by another program: stop it, or choose another --bind",
-            config.bind
-        ))),
-        Err(error) => Err(refuse(format!("--bind {} cannot be used: {error}", config.bind))),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            Err(refuse(format!("{bind} is in use by another program: stop it, or choose another {flag}")))
+        }
+        Err(error) => Err(refuse(format!("{flag} {bind} cannot be used: {error}"))),
     }
 }
 
@@ -114,7 +123,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Cluster;
 
     fn complete() -> Machine {
         Machine {
@@ -128,25 +136,20 @@ mod tests {
 
     #[test]
     fn a_range_that_is_routed_elsewhere_is_refused() {
-        let config = Config {
-            cluster: Cluster {
-                format_version: 1,
-                id: "0123abcd".to_owned(),
-                node_name: "n".to_owned(),
-                cluster_cidr: "10.42.0.0/16".parse().unwrap(),
-                service_cidr: "10.43.0.0/16".parse().unwrap(),
-            },
-            data_dir: "/d".into(),
-            kubeconfig: "/k".into(),
-            bind: "0.0.0.0:6443".parse().unwrap(),
-            node_ip: "192.0.2.2".parse().unwrap(),
-            api_server: crate::api_server::ApiServerSettings::default(),
+        let cluster = Cluster {
+            format_version: 1,
+            id: "0123abcd".to_owned(),
+            node_name: "n".to_owned(),
+            cluster_cidr: "10.42.0.0/16".parse().unwrap(),
+            service_cidr: "10.43.0.0/16".parse().unwrap(),
+            pod_cidr: None,
         };
         let head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
-        let problem = |line: &str| range_problem(&config, &format!("{head}{line}\n"));
+        let problem = |line: &str| range_problem(&cluster, &format!("{head}{line}\n"));
         let other = problem("ms-other 00002A0A 00000000 0001 0 0 0 00FFFFFF 0 0 0").unwrap();
         assert!(other.contains("10.42.0.0/24, which this machine routes to ms-other"), "{other}");
         assert_eq!(problem("ms-0123abcd 00002A0A 00000000 0001 0 0 0 00FFFFFF 0 0 0"), None);
+        assert_eq!(problem("eth0 00012A0A 010200C0 0003 0 0 0 00FFFFFF 0 0 0"), None, "to another node");
         assert_eq!(problem("eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0"), None);
     }
 

@@ -1,6 +1,8 @@
-//! `mainstay up`: a whole node in the foreground.
+//! `mainstay up`: a whole node in the foreground. `mainstay server` is the same with a place among other servers.
 
 use std::io::Write;
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,11 +11,13 @@ use mainstay_base::telemetry::{LogFormat, init_tracing};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::agent_files::AgentFile;
 use crate::assemble::Node;
 use crate::cli::UpFlags;
-use crate::config::{Cluster, Config};
+use crate::config::{Cluster, Config, MemberSettings, new_id};
 use crate::data_dir::{DataDir, write_atomically};
 use crate::identities::Identities;
+use crate::membership::MemberFile;
 use crate::node_address::node_ip;
 use crate::refusal::refuse;
 use crate::{kubeconfig, preflight};
@@ -26,33 +30,71 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// A refusal before anything was changed, or a part that could not start.
 pub(crate) fn run(flags: &UpFlags) -> anyhow::Result<()> {
+    if MemberFile::exists(&flags.data_dir) {
+        let dir = flags.data_dir.display();
+        return Err(refuse(format!(
+            "{dir} is that of a server among others: start it with `mainstay server`"
+        )));
+    }
+    let config = resolve(flags, None)?;
+    preflight::check(&config)?;
+    start_logs(&flags.log, flags.log_json)?;
+    install_crypto()?;
+    serve(&config)
+}
+
+/// Logs to standard error from here on.
+///
+/// # Errors
+/// A filter that is none.
+pub(crate) fn start_logs(filter: &str, as_json: bool) -> anyhow::Result<()> {
+    let format = if as_json { LogFormat::Json } else { LogFormat::Text };
+    init_tracing(filter, format).map_err(|error| refuse(format!("--log: {error}")))
+}
+
+/// Runs a server until SIGTERM or SIGINT. Everything is checked by now.
+///
+/// # Errors
+/// A part that could not start.
+pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let clock = SystemClock;
     let began = clock.now();
-    let config = resolve(flags)?;
-    preflight::check(&config)?;
-    let format = if flags.log_json { LogFormat::Json } else { LogFormat::Text };
-    init_tracing(&flags.log, format).map_err(|error| refuse(format!("--log: {error}")))?;
-    install_crypto()?;
-
     let dir = DataDir::take(&config.data_dir, &config.cluster)?;
-    let identities = Identities::ensure(&dir, &config, clock.wall())?;
-    write_admin_kubeconfig(&config, &identities)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("mainstay")
-        .build()
-        .context("starting tokio")?;
-    tokio.block_on(async {
-        let node = Node::start(&config, &identities, &dir).await?;
+    let identities = Identities::ensure(&dir, config, clock.wall())?;
+    write_admin_kubeconfig(config, &identities)?;
+    runtime()?.block_on(async {
+        let stop = wait_for_stop();
+        tokio::pin!(stop);
+        // A server waits for others as long as it takes: it must be possible to end it meanwhile.
+        let node = tokio::select! {
+            biased;
+            stopped = &mut stop => return stopped,
+            started = Box::pin(Node::start(config, &identities, &dir)) => started?,
+        };
         tokio::time::timeout(START_TIMEOUT, node.ready()).await.map_err(|_elapsed| {
             anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
         })?;
         print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
+        if config.member.is_some() {
+            node.print_join_commands(config, &identities).await?;
+        }
         info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
-        wait_for_stop().await?;
+        stop.await?;
         info!("stopping; containers run on");
         node.stop().await
     })
+}
+
+/// The runtime of a daemon.
+///
+/// # Errors
+/// No threads.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("mainstay")
+        .build()
+        .context("starting tokio")
 }
 
 /// One line on standard output.
@@ -67,21 +109,23 @@ pub(crate) fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_already| anyhow::anyhow!("a TLS provider was installed before"))
 }
 
-/// What the flags and the data directory say together.
-pub(crate) fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
+/// What the flags and the data directory say together. `member` is a server's place, with the machine's address.
+///
+/// # Errors
+/// A refusal: nothing was changed.
+pub(crate) fn resolve(flags: &UpFlags, member: Option<(MemberSettings, IpAddr)>) -> anyhow::Result<Config> {
+    if AgentFile::exists(&flags.data_dir) {
+        let dir = flags.data_dir.display();
+        return Err(refuse(format!("{dir} is that of a worker: start it with `mainstay agent`")));
+    }
     let cluster = match DataDir::cluster(&flags.data_dir)? {
         Some(cluster) => {
             cluster.agrees(flags)?;
             cluster
         }
-        None => Cluster::first(flags, format!("{:08x}", rand::random::<u32>()), &host_name())?,
+        None => Cluster::first(flags, new_id(), &host_name())?,
     };
-    if let Some(pid) = DataDir::user(&flags.data_dir)? {
-        let dir = flags.data_dir.display();
-        return Err(refuse(format!(
-            "{dir} is in use by mainstay process {pid}: stop it, or choose another --data-dir"
-        )));
-    }
+    check_unused(&flags.data_dir)?;
     let data_dir = std::path::absolute(&flags.data_dir).context("finding the data directory")?;
     let kubeconfig = flags.kubeconfig.clone().unwrap_or_else(|| data_dir.join("admin.kubeconfig"));
     if !kubeconfig
@@ -90,12 +134,25 @@ pub(crate) fn resolve(flags: &UpFlags) -> anyhow::Result<Config> {
     {
         return Err(refuse(format!("--kubeconfig {}: its folder does not exist", kubeconfig.display())));
     }
-    let node_ip = node_ip(flags.bind, cluster.gateway());
+    let (member, given) = member.unzip();
+    let node_ip = given.unwrap_or_else(|| node_ip(flags.bind, cluster.gateway()));
     let api_server = flags.api_server.settings()?;
-    Ok(Config { cluster, data_dir, kubeconfig, bind: flags.bind, node_ip, api_server })
+    Ok(Config { cluster, data_dir, kubeconfig, bind: flags.bind, node_ip, api_server, member })
 }
 
-fn host_name() -> String {
+/// Refuses a data directory that a process uses.
+pub(crate) fn check_unused(data_dir: &Path) -> anyhow::Result<()> {
+    match DataDir::user(data_dir)? {
+        None => Ok(()),
+        Some(pid) => Err(refuse(format!(
+            "{} is in use by mainstay process {pid}: stop it, or choose another --data-dir",
+            data_dir.display()
+        ))),
+    }
+}
+
+/// The machine's name.
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
 }
@@ -113,7 +170,7 @@ pub(crate) fn write_admin_kubeconfig(config: &Config, identities: &Identities) -
     Ok(())
 }
 
-/// Resolves at SIGTERM or SIGINT.
+/// Waits for SIGTERM or SIGINT.
 pub(crate) async fn wait_for_stop() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

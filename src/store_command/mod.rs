@@ -10,6 +10,7 @@ mod serve;
 mod status;
 
 pub(crate) use client::connect;
+pub(crate) use durations::parse as parse_duration;
 pub(crate) use flags::{StatusFlags, StoreFlags};
 pub(crate) use peers::founders;
 pub(crate) use run::run;

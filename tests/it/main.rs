@@ -9,4 +9,5 @@ mod budgets;
 mod certificates;
 mod hollow_node;
 mod plane;
+mod servers;
 mod workloads;

@@ -133,7 +133,8 @@ where
     seen
 }
 
-fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
+/// The configuration of an API server on any port of 127.0.0.1.
+pub(crate) fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
     let ca_pem = ca.certificate_pem().as_bytes().to_vec();
     ServerConfig {
         bind: (LOCALHOST, 0).into(),
@@ -159,6 +160,7 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
         audit: None,
         authentication: AuthenticationSettings::default(),
         encryption: None,
+        endpoints: Vec::new(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),
@@ -166,8 +168,12 @@ fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
     }
 }
 
-fn leaf(ca: &Ca, name: &str, group: Option<&str>, usage: Usage) -> Leaf {
-    let names = if usage == Usage::Client { vec![] } else { vec![SubjectName::Ip(LOCALHOST)] };
+/// A certificate of `ca`; a server's is for 127.0.0.1 to 127.0.0.3.
+pub(crate) fn leaf(ca: &Ca, name: &str, group: Option<&str>, usage: Usage) -> Leaf {
+    let names = match usage {
+        Usage::Client => vec![],
+        _ => (1..=3).map(|last| SubjectName::Ip(IpAddr::from([127, 0, 0, last]))).collect(),
+    };
     let request = LeafRequest {
         common_name: name.to_owned(),
         organization: group.map(str::to_owned),
@@ -178,19 +184,20 @@ fn leaf(ca: &Ca, name: &str, group: Option<&str>, usage: Usage) -> Leaf {
     ca.issue(&request, OffsetDateTime::now_utc()).unwrap()
 }
 
-fn pair(leaf: &Leaf) -> PemPair {
+/// As the API server takes it.
+pub(crate) fn pair(leaf: &Leaf) -> PemPair {
     PemPair {
         cert_pem: leaf.certificate_pem.clone().into_bytes(),
         key_pem: leaf.key_pem.clone().into_bytes(),
     }
 }
 
-fn base64(text: &str) -> String {
+pub(crate) fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-fn der(pem: &str) -> Vec<u8> {
+pub(crate) fn der(pem: &str) -> Vec<u8> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()

@@ -34,6 +34,8 @@ pub struct Config {
     pub cgroup_root: String,
     /// How many pods the node takes.
     pub pods_max: u32,
+    /// The node's pod addresses, where they are known before the Node is: said when the Node is made.
+    pub pod_cidr: Option<String>,
     /// More labels for the Node object.
     pub labels: BTreeMap<String, String>,
     /// `status.nodeInfo.kubeletVersion`, for example `v1.37.0`.
@@ -64,6 +66,7 @@ impl Config {
             cluster_domain: "cluster.local".to_owned(),
             cgroup_root: "/kubepods".to_owned(),
             pods_max: 110,
+            pod_cidr: None,
             labels: BTreeMap::new(),
             kubelet_version: "v1.37.0".to_owned(),
             reserved_cpu_milli: 0,

@@ -173,5 +173,6 @@ fn identity(agent: &Agent, machine: Machine, version: &v1::VersionResponse, kube
         kubelet_port,
         capacity: agent.facts.capacity.clone(),
         allocatable: agent.facts.allocatable.clone(),
+        pod_cidr: agent.config.pod_cidr.clone(),
     }
 }

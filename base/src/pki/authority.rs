@@ -182,7 +182,7 @@ fn extended_usages(usage: Usage) -> Vec<ExtendedKeyUsagePurpose> {
     }
 }
 
-fn san(name: &SubjectName) -> Result<SanType, rcgen::Error> {
+pub(super) fn san(name: &SubjectName) -> Result<SanType, rcgen::Error> {
     Ok(match name {
         SubjectName::Dns(dns) => SanType::DnsName(dns.as_str().try_into()?),
         SubjectName::Ip(ip) => SanType::IpAddress(*ip),

@@ -2,6 +2,8 @@
 
 mod authority;
 mod expiry;
+mod request;
 
 pub use authority::{Ca, Leaf, LeafRequest, PkiError, SubjectName, Usage, generate_key_pem};
 pub use expiry::{covers, not_after};
+pub use request::{SigningRequest, public_key_sha256};

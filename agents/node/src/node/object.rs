@@ -26,6 +26,7 @@ pub(crate) struct Identity {
     pub kubelet_port: u16,
     pub capacity: BTreeMap<String, Quantity>,
     pub allocatable: BTreeMap<String, Quantity>,
+    pub pod_cidr: Option<String>,
 }
 
 impl Identity {
@@ -61,7 +62,11 @@ impl Identity {
                 ),
                 ..ObjectMeta::default()
             },
-            spec: Some(NodeSpec::default()),
+            spec: Some(NodeSpec {
+                pod_cidr: self.pod_cidr.clone(),
+                pod_cidrs: self.pod_cidr.clone().map(|range| vec![range]),
+                ..NodeSpec::default()
+            }),
             status: Some(status),
         }
     }

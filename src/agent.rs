@@ -1,0 +1,219 @@
+//! `mainstay agent`: a worker.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use mainstay_agents_kit::servers::Servers;
+use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::agent_files::{AgentFile, CA, KUBELET, NODE, read_leaf, write_leaf};
+use crate::assemble::{NodeParts, end, open_runtime, start_node};
+use crate::cli::DATA_DIR;
+use crate::clients::{ApiEndpoint, settings};
+use crate::config::is_dns_name;
+use crate::data_dir::DataDir;
+use crate::join::{Invitation, join_as_agent, renew_if_due};
+use crate::membership::MemberFile;
+use crate::preflight;
+use crate::refusal::refuse;
+use crate::up::{check_unused, host_name, install_crypto, print_line, runtime, start_logs, wait_for_stop};
+
+/// The node must be Ready within this time after a join, or the start counts as failed.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The host in the URL of every API server: a name that all their certificates have.
+const API_HOST: &str = "https://kubernetes.default.svc";
+/// How long a renewal of certificates may hold up a start.
+const RENEWAL_MAX: Duration = Duration::from_secs(40);
+
+/// `mainstay agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentFlags {
+    /// Directory for the node's state; made at the first start.
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+    /// Join the cluster of this server, such as https://192.0.2.1:6443; only looked at with an empty data directory.
+    #[arg(long, value_name = "URL")]
+    pub(crate) join: Option<String>,
+    /// The token to join with, of `mainstay token create`.
+    #[arg(long, value_name = "TOKEN", env = "MAINSTAY_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// This node's name [default at the first start: the host name].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// This machine's address for the other machines [default at the first start: the one that leads to the server].
+    #[arg(long, value_name = "IP")]
+    pub(crate) node_ip: Option<IpAddr>,
+    /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_agents_node=debug.
+    #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
+    pub(crate) log: String,
+    /// Write logs as JSON, one object a line.
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+/// Runs a worker until SIGTERM or SIGINT, after it has joined if its directory is empty.
+///
+/// # Errors
+/// A refusal before anything was changed, or a part that could not start.
+pub(crate) fn run(flags: &AgentFlags) -> anyhow::Result<()> {
+    let clock = SystemClock;
+    let began = clock.now();
+    preflight::check_machine()?;
+    start_logs(&flags.log, flags.log_json)?;
+    install_crypto()?;
+    check_unused(&flags.data_dir)?;
+    let tokio = runtime()?;
+    if DataDir::cluster(&flags.data_dir)?.is_none() {
+        tokio.block_on(join(flags))?;
+    } else if MemberFile::exists(&flags.data_dir) || !AgentFile::exists(&flags.data_dir) {
+        let dir = flags.data_dir.display();
+        return Err(refuse(format!(
+            "{dir} is that of a server: start it with `mainstay server` or `mainstay up`"
+        )));
+    }
+    tokio.block_on(async {
+        let worker = Box::pin(Worker::start(flags)).await?;
+        let ready = tokio::time::timeout(START_TIMEOUT, worker.node.ready());
+        tokio::select! {
+            biased;
+            stopped = wait_for_stop() => {
+                worker.stop().await;
+                return stopped;
+            }
+            ready = ready => match ready {
+                Ok(()) => print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?,
+                // A worker that comes back while no server is there keeps its pods.
+                Err(_elapsed) => warn!("no API server has said yet that this node is Ready; its pods run on"),
+            },
+        }
+        wait_for_stop().await?;
+        info!("stopping; containers run on");
+        worker.stop().await;
+        Ok(())
+    })
+}
+
+async fn join(flags: &AgentFlags) -> anyhow::Result<()> {
+    let Some(url) = &flags.join else {
+        return Err(refuse(format!(
+            "{} holds no cluster yet: give --join https://IP:6443 and --token, which `mainstay server` prints",
+            flags.data_dir.display()
+        )));
+    };
+    let node_name = flags.node_name.clone().unwrap_or_else(|| host_name().to_lowercase());
+    if !is_dns_name(&node_name) {
+        return Err(refuse(format!("--node-name {node_name:?} is not a DNS name: use one such as node-1")));
+    }
+    let invitation = Invitation::parse(url, flags.token.as_deref())?;
+    join_as_agent(&invitation, &flags.data_dir, &node_name, flags.node_ip).await
+}
+
+/// A running worker.
+struct Worker {
+    node: crate::assemble::RunningNode,
+    tasks: Tasks,
+}
+
+impl Worker {
+    async fn start(flags: &AgentFlags) -> anyhow::Result<Self> {
+        let cluster = DataDir::existing(&flags.data_dir)?;
+        if let Some(given) = flags.node_name.as_ref().filter(|given| **given != cluster.node_name) {
+            return Err(refuse(format!(
+                "--node-name is {given}, but this node joined as {}: leave the flag out, or join again with another --data-dir",
+                cluster.node_name
+            )));
+        }
+        let path = std::path::absolute(&flags.data_dir).context("finding the data directory")?;
+        let dir = DataDir::take(&path, &cluster)?;
+        let mut file = AgentFile::read_at(&path)?;
+        if let Some(ip) = flags.node_ip {
+            file.node_ip = ip;
+        }
+        let tasks = Tasks::new("agent", CancellationToken::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let servers = Servers::new(file.servers.clone()).context("choosing an API server")?;
+        let ca_pem = std::fs::read_to_string(dir.join(CA)).context("reading the cluster's authority")?;
+        let endpoint = ApiEndpoint { url: API_HOST, ca_pem: &ca_pem };
+        let identity = renewed(&dir, &endpoint, &servers, NODE, None, &cluster.node_name).await?;
+        let serving =
+            renewed(&dir, &endpoint, &servers, KUBELET, Some(file.node_ip), &cluster.node_name).await?;
+        let config = settings(&endpoint, "kubelet", &identity).await?;
+        let client = servers.client(&config).context("making the API client of the node")?;
+        servers.watch_over(&config, Arc::clone(&clock), &tasks).context("following the API servers")?;
+        let container_runtime = open_runtime(&cluster, &dir, &tasks).await?;
+        let parts = NodeParts {
+            cluster: &cluster,
+            node_ip: file.node_ip,
+            dir: &dir,
+            ca_pem: &ca_pem,
+            serving: &serving,
+            node_client: client.clone(),
+            proxy_client: client,
+            clock,
+        };
+        let started = Box::pin(start_node(&parts, container_runtime, &tasks)).await;
+        let node = match started {
+            Ok(node) => node,
+            Err(error) => {
+                end(&[&tasks]).await;
+                return Err(error);
+            }
+        };
+        let (mut news, stop) = (servers.news(), tasks.token());
+        tasks.spawn("remember servers", async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return anyhow::Ok(()),
+                    changed = news.changed() => if changed.is_err() { return Ok(()) },
+                }
+                file.servers.clone_from(&news.borrow_and_update());
+                file.write(&dir)?;
+            }
+        });
+        Ok(Self { node, tasks })
+    }
+
+    async fn stop(self) {
+        end(&[&self.tasks]).await;
+    }
+}
+
+/// A certificate of the data directory, asked for anew where it ends soon.
+async fn renewed(
+    dir: &DataDir,
+    endpoint: &ApiEndpoint<'_>,
+    servers: &Servers,
+    name: &str,
+    serving: Option<IpAddr>,
+    node_name: &str,
+) -> anyhow::Result<mainstay_base::pki::Leaf> {
+    let present = read_leaf(dir, name)?;
+    let identity = read_leaf(dir, NODE)?;
+    let client =
+        servers.client(&settings(endpoint, "kubelet", &identity).await?).context("making the API client")?;
+    let now = SystemClock.wall();
+    let renewal = renew_if_due(&client, node_name, serving, &present, now);
+    match tokio::time::timeout(RENEWAL_MAX, renewal).await {
+        Ok(Ok(None)) => Ok(present),
+        Ok(Ok(Some(leaf))) => {
+            write_leaf(dir, name, &leaf)?;
+            info!(name, "the node's certificate was renewed");
+            Ok(leaf)
+        }
+        Ok(Err(error)) => {
+            warn!(name, error = format!("{error:#}"), "the node's certificate was not renewed");
+            Ok(present)
+        }
+        Err(_elapsed) => {
+            warn!(name, "the node's certificate was not renewed: no server answers");
+            Ok(present)
+        }
+    }
+}

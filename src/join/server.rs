@@ -1,0 +1,130 @@
+//! `mainstay server --join`: a machine becomes a server of the cluster, with a member of the store.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::Context;
+use http::Method;
+use mainstay_base::lifecycle::{Clock as _, SystemClock};
+use mainstay_base::pki::{Ca, LeafRequest, Usage};
+use tracing::warn;
+
+use super::agent::{ask_facts, client, identify, short};
+use super::pinned::Pinned;
+use super::wire::{ServerAnswer, ServerRequest, open};
+use super::{Invitation, files, node};
+use crate::config::{Cluster, FORMAT_VERSION, new_id};
+use crate::data_dir::DataDir;
+use crate::encryption;
+use crate::membership::{MemberFile, peer_url};
+use crate::preflight;
+use crate::refusal::refuse;
+
+/// How long the certificate lives with which a server registers its node while it joins.
+const REGISTER_VALIDITY: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// What the flags say about the machine.
+pub(crate) struct Joiner<'a> {
+    pub(crate) data_dir: &'a Path,
+    pub(crate) node_name: &'a str,
+    pub(crate) node_ip: IpAddr,
+    pub(crate) peer_bind: SocketAddr,
+    pub(crate) api_port: u16,
+    pub(crate) runs_agent: bool,
+    /// Whether a flag names a configuration of encryption at rest.
+    pub(crate) has_encryption: bool,
+}
+
+/// Makes the empty directory that of a server of the cluster. Where it fails, the directory is as it was and the cluster has
+/// no new member.
+///
+/// # Errors
+/// A refusal that says what is in the way.
+pub(crate) async fn join_as_server(invitation: &Invitation, joiner: &Joiner<'_>) -> anyhow::Result<()> {
+    let pinned = Pinned::new(invitation)?;
+    let (facts, ca_pem) = ask_facts(&pinned, joiner.node_name).await?;
+    if let Some(why) = facts.closed_to_servers {
+        return Err(refuse(why));
+    }
+    let cluster = Cluster {
+        format_version: FORMAT_VERSION,
+        id: new_id(),
+        node_name: joiner.node_name.to_owned(),
+        cluster_cidr: facts.cluster_cidr,
+        service_cidr: facts.service_cidr,
+        pod_cidr: None,
+    };
+    preflight::check_ranges(&cluster)?;
+    let url = peer_url(joiner.node_ip, joiner.peer_bind.port());
+    let answer: ServerAnswer = {
+        // The server looks whether it reaches this port: something must listen there meanwhile.
+        let _listener = TcpListener::bind(joiner.peer_bind)
+            .map_err(|error| refuse(format!("--peer-bind {} cannot be used: {error}", joiner.peer_bind)))?;
+        let request = ServerRequest {
+            name: joiner.node_name.to_owned(),
+            peer_url: url.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api_port: joiner.api_port,
+        };
+        let body = serde_json::to_vec(&request).context("asking to join")?;
+        let answer = pinned.call(Method::POST, super::desk::SERVERS, body).await?;
+        serde_json::from_slice(&answer).context("reading the server's answer")?
+    };
+    let finished = finish(invitation, joiner, cluster, &ca_pem, &url, answer).await;
+    if finished.is_err() {
+        let path = format!("{}?name={url}", super::desk::SERVERS);
+        if let Err(error) = pinned.call(Method::DELETE, &path, Vec::new()).await {
+            warn!(%error, "the cluster keeps a member that has not started: join again, or remove it with `mainstay server remove`");
+        }
+    }
+    finished
+}
+
+async fn finish(
+    invitation: &Invitation,
+    joiner: &Joiner<'_>,
+    mut cluster: Cluster,
+    ca_pem: &str,
+    url: &str,
+    answer: ServerAnswer,
+) -> anyhow::Result<()> {
+    let keys = open(&answer.sealed, &invitation.token.secret)?;
+    if keys.get("pki/ca.crt").map(String::as_str).map(str::trim) != Some(ca_pem.trim()) {
+        return Err(refuse("the server sent another authority than it has: this is not a cluster to join"));
+    }
+    if !keys.contains_key(encryption::FILE) && !joiner.has_encryption {
+        return Err(refuse(
+            "this cluster's encryption at rest is configured by a file: give the same --encryption-provider-config here",
+        ));
+    }
+    if joiner.runs_agent {
+        cluster.pod_cidr = Some(register(invitation.server, joiner, ca_pem, &keys).await.map_err(short)?);
+    }
+    let member = MemberFile { peer_url: url.to_owned(), joined: true, others: answer.members };
+    let dir = DataDir::begin_joining(joiner.data_dir)?;
+    files::write_all(&dir, &keys)?;
+    member.write(&dir)?;
+    dir.finish_joining(&cluster)
+}
+
+/// The node's range of pod addresses, asked for in its own name: a server has the cluster's authority.
+async fn register(
+    server: SocketAddr,
+    joiner: &Joiner<'_>,
+    ca_pem: &str,
+    keys: &BTreeMap<String, String>,
+) -> anyhow::Result<ipnet::Ipv4Net> {
+    let key = keys.get("pki/ca.key").context("the server sent no key of the authority")?;
+    let ca = Ca::from_pem(ca_pem.to_owned(), key.clone()).context("using the cluster's authority")?;
+    let request = LeafRequest {
+        common_name: format!("system:node:{}", joiner.node_name),
+        organization: Some("system:nodes".to_owned()),
+        names: Vec::new(),
+        usage: Usage::Client,
+        validity: REGISTER_VALIDITY,
+    };
+    let leaf = ca.issue(&request, SystemClock.wall()).context("making the node's certificate")?;
+    let client = client(server, ca_pem, |auth| identify(auth, &leaf))?;
+    node::register(&client, joiner.node_name, joiner.node_ip).await
+}
