@@ -53,7 +53,9 @@ struct Place {
 }
 
 fn place(path: &str) -> Place {
-    let mut parts: Vec<&str> = path.trim_matches('/').split('/').skip(2).collect();
+    // /api/VERSION/… of the core group, /apis/GROUP/VERSION/… of others.
+    let prefix = if path.starts_with("/apis/") { 3 } else { 2 };
+    let mut parts: Vec<&str> = path.trim_matches('/').split('/').skip(prefix).collect();
     let mut namespace = String::new();
     if parts.first() == Some(&"namespaces") && parts.len() > 2 {
         parts[1].clone_into(&mut namespace);
