@@ -62,17 +62,20 @@ impl Member {
         id: LeaseId,
         keep_alive: bool,
     ) -> Option<Option<LeaseLeft>> {
-        let leads = self.raft.get_read_log_id(ReadPolicy::LeaseRead).await;
-        if leads.is_err() {
+        let deadline = Instant::now() + cluster.request_max;
+        let index = match self.raft.get_read_log_id(ReadPolicy::LeaseRead).await {
+            Ok((read_log_id, _)) => read_log_id.index(),
             // No quorum has been heard of lately: ask one.
-            self.read_index(cluster).await?;
-        }
+            Err(_) => self.read_index(cluster).await?,
+        };
+        // A lease may have ended under the leader before, in an entry that is not applied here yet.
+        self.wait_applied(index, deadline).await.ok()?;
         if let Some(left) = self.lease_here(id, keep_alive) {
             return Some(Some(left));
         }
-        // It may have been granted under the leader before, in an entry that is not applied here yet.
+        // That it does not exist is said only after a quorum was asked.
         let index = self.read_index(cluster).await?;
-        self.wait_applied(index, Instant::now() + cluster.request_max).await.ok()?;
+        self.wait_applied(index, deadline).await.ok()?;
         Some(self.lease_here(id, keep_alive))
     }
 
