@@ -108,6 +108,23 @@ fn a_vote_that_is_not_written_is_caught() {
     );
 }
 
+/// Member 2 is cut off until only a snapshot can bring it up to date, and then made the leader: it knows nothing of leases that live on.
+#[test]
+fn a_snapshot_without_leases_is_caught() {
+    const SCRIPT: Script = &[
+        (ms(1000), Fault::MoveLeader(0), ms(2)),
+        (ms(1500), Fault::Isolate(2), ms(14_000)),
+        (ms(17_000), Fault::MoveLeader(2), ms(2)),
+        (ms(17_500), Fault::MoveLeader(2), ms(5000)),
+    ];
+    is_caught_by_script(
+        SeededBug::LeaseLostInSnapshot,
+        SCRIPT,
+        8,
+        &["said not to exist", "was still there after"],
+    );
+}
+
 /// The leader stands still until another has been elected and has written; it goes on without hearing of that, and answers reads.
 #[test]
 fn a_stale_read_after_a_pause_is_caught() {

@@ -12,8 +12,8 @@ use super::disk::SimDisk;
 use super::net::{Arrival, HostId};
 use super::peers::Listener;
 
-/// A run writes a few times as much log, so that members that were away need snapshots.
-const CHECKPOINT_BYTES: u64 = 24 << 10;
+/// A run writes many times as much log, so that members that were away need snapshots.
+const CHECKPOINT_BYTES: u64 = 6 << 10;
 
 /// What a running process offers to what arrives.
 #[derive(Clone, Debug, Default)]
