@@ -55,6 +55,7 @@ pub(crate) struct Cluster {
     members: Vec<Child>,
     flags: Vec<Vec<String>>,
     pub(crate) urls: Vec<String>,
+    pub(crate) peers: Vec<String>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -142,7 +143,7 @@ impl Cluster {
             child
         });
         let members = members.collect();
-        let cluster = Self { members, flags: all_flags, urls: urls.clone(), dir };
+        let cluster = Self { members, flags: all_flags, urls: urls.clone(), peers, dir };
         for url in &urls {
             until(&format!("{url} is healthy"), || is_healthy(url));
         }
@@ -165,7 +166,7 @@ impl Cluster {
             flags.push(format!("--listen-peer-urls=http://127.0.0.1:{}", ports[1]));
         }
         let member = spawn(kind, &flags, &dir.path().join("m.log"));
-        let cluster = Self { members: vec![member], flags: vec![flags], urls: vec![url.clone()], dir };
+        let cluster = Self { members: vec![member], flags: vec![flags], urls: vec![url.clone()], peers: Vec::new(), dir };
         until(&format!("{url} is healthy"), || is_healthy(&url));
         cluster
     }

@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod cluster;
+mod commands;
 mod interop;
 
 use std::io::{BufRead, BufReader, Read};
