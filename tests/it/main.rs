@@ -10,4 +10,5 @@ mod certificates;
 mod hollow_node;
 mod plane;
 mod servers;
+mod volumes;
 mod workloads;

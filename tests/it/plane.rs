@@ -4,9 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use mainstay_apiserver_server::authz::webhook::AuthorizationConfig;
 use mainstay_apiserver_server::config::{
     AdmissionConfig, AuthenticationSettings, KubeletClient, Limits, PemPair, ServerConfig,
@@ -113,10 +112,10 @@ impl Plane {
     }
 }
 
-/// The namespaced objects of a kind, once they are as `wanted` says.
+/// The objects of a kind, once they are as `wanted` says.
 pub(crate) async fn eventually<K>(api: &Api<K>, what: &str, wanted: impl Fn(&[K]) -> bool) -> Vec<K>
 where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Clone + DeserializeOwned + std::fmt::Debug,
 {
     let mut seen = Vec::new();
     let found = async {

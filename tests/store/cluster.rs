@@ -166,7 +166,13 @@ impl Cluster {
             flags.push(format!("--listen-peer-urls=http://127.0.0.1:{}", ports[1]));
         }
         let member = spawn(kind, &flags, &dir.path().join("m.log"));
-        let cluster = Self { members: vec![member], flags: vec![flags], urls: vec![url.clone()], peers: Vec::new(), dir };
+        let cluster = Self {
+            members: vec![member],
+            flags: vec![flags],
+            urls: vec![url.clone()],
+            peers: Vec::new(),
+            dir,
+        };
         until(&format!("{url} is healthy"), || is_healthy(&url));
         cluster
     }

@@ -193,6 +193,7 @@ impl Side {
         text = text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         if is("endpoint ") || is("member list") {
             let mut lines: Vec<&str> = text.lines().collect();
+            lines.iter_mut().for_each(|line| *line = line.trim_end());
             lines.sort_unstable();
             text = lines.join("\n");
         }
