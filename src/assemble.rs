@@ -53,7 +53,7 @@ pub(crate) struct Node {
     agent_tasks: Tasks,
     admin: kube::Client,
     /// None on a server that runs no pods.
-    as_node: Option<RunningNode>,
+    pods: Option<RunningNode>,
     /// How long the API server serves on after it was told to end.
     shutdown_delay: Duration,
     /// Kept so that the API server's certificate channel stays open.
@@ -106,7 +106,7 @@ impl Node {
     /// Waits until the Node object says Ready and the API server serves.
     pub(crate) async fn ready(&self) {
         tracing::debug!(address = %self.api.local_addr(), "waiting for the node");
-        if let Some(node) = &self.as_node {
+        if let Some(node) = &self.pods {
             node.ready().await;
         }
     }
@@ -164,10 +164,10 @@ impl Parts<'_> {
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
-        let (admin, as_node) = start_agents(config, identities, dir, agent_tasks, runtime).await?;
+        let (admin, pods) = start_agents(config, identities, dir, agent_tasks, runtime).await?;
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
-        Ok(Node { store, api, api_tasks, agent_tasks, admin, as_node, shutdown_delay, _serving: serving })
+        Ok(Node { store, api, api_tasks, agent_tasks, admin, pods, shutdown_delay, _serving: serving })
     }
 
     async fn end(&self) {

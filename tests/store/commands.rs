@@ -68,7 +68,7 @@ impl Line {
         if let Some((before, input)) = rest.split_once(" < ") {
             (rest, parsed.input) = (before, input.replace("\\n", "\n"));
         }
-        parsed.arguments = rest.to_owned();
+        rest.clone_into(&mut parsed.arguments);
         Some(parsed)
     }
 }
@@ -193,7 +193,9 @@ impl Side {
         text = text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         if is("endpoint ") || is("member list") {
             let mut lines: Vec<&str> = text.lines().collect();
-            lines.iter_mut().for_each(|line| *line = line.trim_end());
+            for line in &mut lines {
+                *line = line.trim_end();
+            }
             lines.sort_unstable();
             text = lines.join("\n");
         }
