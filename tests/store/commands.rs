@@ -199,8 +199,20 @@ impl Side {
             lines.sort_unstable();
             text = lines.join("\n");
         }
+        if is("member add") {
+            text = text.lines().map(members_by_name).collect::<Vec<_>>().join("\n");
+        }
         text
     }
+}
+
+/// The line with the members that it lists sorted by name: etcdctl has them by their identifiers, which are random.
+fn members_by_name(line: &str) -> String {
+    const LIST: &str = "ETCD_INITIAL_CLUSTER=";
+    let Some(quoted) = line.strip_prefix(LIST) else { return line.to_owned() };
+    let mut members: Vec<&str> = quoted.trim_matches('"').split(',').collect();
+    members.sort_unstable();
+    format!("{LIST}{:?}", members.join(","))
 }
 
 impl Drop for Side {
