@@ -164,6 +164,9 @@ pub(super) fn find_in(rest: &[u8], file: u64, offset: u64) -> Option<Found<'_>> 
     Some(Found { kind, durable: place.durable, payload, next: offset + record_bytes(length) as u64 })
 }
 
+/// Disks write whole sectors of at least so many bytes.
+const SECTOR_BYTES: usize = 512;
+
 /// Whether `rest`, which was read from `offset` of a file and begins with no whole record, would begin with one if one of its bits were
 /// another: damage, not a torn write.
 pub(super) fn is_one_bit_off(rest: &[u8], file: u64, offset: u64) -> bool {
@@ -187,7 +190,12 @@ pub(super) fn is_one_bit_off(rest: &[u8], file: u64, offset: u64) -> bool {
     let [c0, c1, c2, c3, header @ ..] = *head;
     let place = Place { file, offset, durable: 0 };
     let off_by = checksum(place, &header, payload) ^ u32::from_le_bytes([c0, c1, c2, c3]);
-    is_one_bit(off_by, length * 8)
+    let Some(from_end) = one_bit(off_by, length * 8) else { return false };
+    let start = offset as usize + RECORD_HEADER_BYTES;
+    let sector = (start + length - 1 - from_end / 8) / SECTOR_BYTES * SECTOR_BYTES;
+    let lost = sector.max(start) - start..(sector + SECTOR_BYTES).min(start + length) - start;
+    // A sector that was never written reads as zeros: if all that it lacks is one bit, the write was torn there.
+    payload.get(lost).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
 }
 
 /// The payload's length that a record's header tells, if the header's own sum holds.
@@ -199,18 +207,18 @@ fn whole_header(head: &[u8; RECORD_HEADER_BYTES], file: u64, offset: u64) -> Opt
     whole.then(|| u32::from_le_bytes([l0, l1, l2, l3]) as usize)
 }
 
-/// Whether flipping one of the last `bits` bits under a CRC32C changes it by `off_by`. A CRC is linear: a bit's effect is that of the bit after
-/// it, moved on by one step of the division.
-fn is_one_bit(off_by: u32, bits: usize) -> bool {
+/// Which of the last `bits` bits under a CRC32C changes it by `off_by` when it is flipped, counted from the end. A CRC is linear: a bit's
+/// effect is that of the bit after it, moved on by one step of the division.
+fn one_bit(off_by: u32, bits: usize) -> Option<usize> {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     let mut effect = POLYNOMIAL; // of the very last bit
-    for _ in 0..bits {
+    for bit in 0..bits {
         if effect == off_by {
-            return true;
+            return Some(bit);
         }
         effect = if effect & 1 == 1 { effect >> 1 ^ POLYNOMIAL } else { effect >> 1 };
     }
-    false
+    None
 }
 
 /// The record that a found one holds.
@@ -392,6 +400,29 @@ mod tests {
             if torn[from..used].iter().zip(&whole[from..used]).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() > 1 {
                 prop_assert!(!is_one_bit_off(&torn, 5, 64), "a write that was torn at {}", from);
             }
+        }
+
+        #[test]
+        fn a_lost_sector_that_held_one_bit_is_a_tear(value in proptest::collection::vec(0_u8..3, 400), at in 1_u64..63) {
+            let place = Place { file: 5, offset: at * 8, durable: 8 };
+            let mut out = Vec::new();
+            let put = Command::Put(crate::PutRequest::new("key", value));
+            encode_entry(&Entry { log_id: log_id(3, 12), payload: EntryPayload::Normal(Proposal::new(put)) }, place, &mut out);
+            let sector = SECTOR_BYTES - place.offset as usize;
+            prop_assume!(sector > RECORD_HEADER_BYTES && sector < out.len());
+            // All that the lost sector held is its first bit that was set.
+            let used = RECORD_HEADER_BYTES + find_in(&out, 5, place.offset).unwrap().payload.len();
+            let Some(only) = (sector..used).find(|byte| out[*byte] == 1) else { return Ok(()) };
+            let mut torn = out[..used].to_vec();
+            torn[sector..].fill(0);
+            let mut whole = torn.clone();
+            whole[only] = 1;
+            let [_, _, _, _, header @ ..] = *whole.first_chunk::<RECORD_HEADER_BYTES>().unwrap();
+            let sum = checksum(Place { durable: 0, ..place }, &header, &whole[RECORD_HEADER_BYTES..]).to_le_bytes();
+            whole[..4].copy_from_slice(&sum);
+            torn[..4].copy_from_slice(&sum);
+            prop_assert!(find_in(&whole, 5, place.offset).is_some());
+            prop_assert!(!is_one_bit_off(&torn, 5, place.offset));
         }
 
         #[test]
