@@ -109,3 +109,15 @@ fn of_store(group: &str, resource: &str, error: &BackingError) -> Status {
 pub fn too_old(wanted: Revision, oldest: Revision) -> Status {
     Status::expired(format!("too old resource version: {wanted} ({oldest})"))
 }
+
+/// An error with its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

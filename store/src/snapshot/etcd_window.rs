@@ -53,7 +53,7 @@ fn write(
         for version in &window.versions {
             let key = version.key_in(&window.keys);
             let row = if let Some(row) = &version.row {
-                window.rows.get(row.clone()).unwrap_or_default()
+                window.rows.get(row.clone()).ok_or_else(|| no_version(version.main))?
             } else {
                 single.clear();
                 let found = moment.version(key, version.main, |found| put_row(key, found, &mut single))?;

@@ -241,7 +241,7 @@ impl Availability {
         let mut request = request.map_err(|error| error.to_string())?;
         set_user(request.headers_mut(), &UserInfo::new("system:kube-aggregator", [MASTERS]));
         let connected = self.client.connect(remote, &target).await;
-        let mut sender = connected.map_err(|error| chain(&error))?;
+        let mut sender = connected.map_err(|error| crate::failure::with_causes(&error))?;
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let code = answer.status().as_u16();
         if !(200..300).contains(&code) {
@@ -287,16 +287,4 @@ impl Availability {
             _ => Ok(()),
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

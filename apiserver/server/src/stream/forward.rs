@@ -199,13 +199,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn unreachable(target: &Target, error: &dyn std::error::Error) -> Status {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
+    let text = crate::failure::with_causes(error);
     match target.trust {
         Trust::NodeAgent => Status::failure(500, "", format!("error dialing backend: {text}")),
         Trust::Anybody | Trust::Plain => {
