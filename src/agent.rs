@@ -20,9 +20,9 @@ use crate::config::is_dns_name;
 use crate::data_dir::DataDir;
 use crate::join::{Invitation, join_as_agent, renew_if_due};
 use crate::membership::MemberFile;
-use crate::preflight;
 use crate::refusal::refuse;
 use crate::up::{check_unused, host_name, install_crypto, print_line, runtime, start_logs, wait_for_stop};
+use crate::{notices, preflight};
 
 /// The node must be Ready within this time after a join, or the start counts as failed.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -92,8 +92,11 @@ pub(crate) fn run(flags: &AgentFlags) -> anyhow::Result<()> {
                 Err(_elapsed) => warn!("no API server has said yet that this node is Ready; its pods run on"),
             },
         }
+        // A worker lives without its servers: its own tasks running is what can be told.
+        notices::ready(&worker.tasks, || async { true });
         wait_for_stop().await?;
         info!("stopping; containers run on");
+        notices::stopping();
         worker.stop().await;
         Ok(())
     })

@@ -21,7 +21,7 @@ use crate::cli::UpFlags;
 use crate::data_dir::DataDir;
 use crate::identities::Identities;
 use crate::refusal::refuse;
-use crate::{preflight, up};
+use crate::{notices, preflight, up};
 
 /// The store may be started a little later than this.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -107,7 +107,9 @@ pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
             .context("starting the API server")?;
         up::print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
         info!(address = %server.local_addr(), kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
+        notices::ready(&tasks, || async { true });
         up::wait_for_stop().await?;
+        notices::stopping();
         info!("stopping; the store stays as it is");
         server.announce_shutdown();
         tokio::time::sleep(config.api_server.shutdown_delay).await;

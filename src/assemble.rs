@@ -33,7 +33,7 @@ use crate::identities::{Identities, SHARED};
 use crate::join::Desk;
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
-use crate::{encryption, membership};
+use crate::{encryption, membership, notices};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
@@ -109,6 +109,15 @@ impl Node {
         if let Some(node) = &self.pods {
             node.ready().await;
         }
+    }
+
+    /// Tells the service manager that the node serves; it lives as long as its API server answers.
+    pub(crate) fn tell_ready(&self) {
+        let admin = self.admin.clone();
+        notices::ready(&self.agent_tasks, move || {
+            let admin = admin.clone();
+            async move { admin.apiserver_version().await.is_ok() }
+        });
     }
 
     /// Prints how other machines join.

@@ -8,10 +8,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::agent::AgentFlags;
 use crate::api_server::ApiServerFlags;
 use crate::apiserver_command::ApiServerCommandFlags;
+use crate::refusal::refuse;
 use crate::server::ServerFlags;
+use crate::settings::{ConfigCommand, OfCommand};
 use crate::snapshot_command::SnapshotCommand;
 use crate::store_command::StoreFlags;
 use crate::token::TokenCommand;
+use crate::unit::{InstallFlags, UninstallFlags};
 
 /// Where a cluster keeps everything when nothing else is said.
 pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
@@ -20,6 +23,9 @@ pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
 ///
 /// `mainstay up` runs a whole one-node cluster in the foreground. Then, in another terminal:
 /// `export KUBECONFIG=/var/lib/mainstay/admin.kubeconfig` and use kubectl as always.
+///
+/// A daemon's settings are its flags, then variables such as MAINSTAY_NODE_NAME for --node-name, then the file
+/// /etc/mainstay/config.yaml with lines such as `node-name: node-1`, then defaults; `mainstay config print` shows them.
 ///
 /// Exit codes: 0 done; 1 failed while working; 2 refused before anything was changed.
 #[derive(Debug, Parser)]
@@ -52,6 +58,15 @@ pub(crate) enum Command {
     Image(ImageCommand),
     /// Say in words what runs and how healthy it is.
     Status(DataDirFlags),
+    /// Show what a daemon's settings are.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Say what this machine lacks to run a daemon, before anything is started.
+    Check(OfCommand),
+    /// Make a daemon a systemd service that starts with the machine; its flags go to /etc/mainstay/config.yaml.
+    Install(InstallFlags),
+    /// Take the service away again, with everything that runs; data stays unless --delete-data says otherwise.
+    Uninstall(UninstallFlags),
     /// Run the API server alone, in the foreground, on a store that `mainstay store` or etcd serves.
     Apiserver(Box<ApiServerCommandFlags>),
     /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
@@ -63,17 +78,17 @@ pub(crate) enum Command {
     Version,
 }
 
-/// Shows help and versions as they are; of what is wrong only the line that says what, with exit code 2.
-pub(crate) fn explain(error: &clap::Error) -> std::process::ExitCode {
+/// Of what is wrong with a command line only the line that says what; `note` is what there is to say besides. Help and
+/// versions are shown as they are, and the process ends.
+pub(crate) fn explained(error: &clap::Error, note: Option<&str>) -> anyhow::Error {
     if !error.use_stderr() {
         error.exit();
     }
     let text = error.to_string();
     let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let usage = parts.iter().position(|line| line.starts_with("Usage:")).unwrap_or(parts.len());
-    let what: Vec<&str> = parts.iter().take(usage).copied().collect();
-    eprintln!("mainstay: {} (see --help)", what.join("; ").trim_start_matches("error: "));
-    std::process::ExitCode::from(2)
+    let what: Vec<&str> = parts.iter().take(usage).copied().chain(note).collect();
+    refuse(format!("{} (see --help)", what.join("; ").trim_start_matches("error: ")))
 }
 
 /// `mainstay up`.

@@ -20,7 +20,12 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
 
 /// Refuses a machine that cannot run containers.
 pub(crate) fn check_machine() -> anyhow::Result<()> {
-    Machine::observe().problem().map_or(Ok(()), |problem| Err(refuse(problem)))
+    machine().into_iter().find_map(|(_, advice)| advice).map_or(Ok(()), |advice| Err(refuse(advice)))
+}
+
+/// What containers need of a machine, and what to do where it is not there.
+pub(crate) fn machine() -> Vec<(&'static str, Option<String>)> {
+    Machine::observe().needs()
 }
 
 /// Refuses a cluster whose addresses this machine uses otherwise.
@@ -92,31 +97,40 @@ impl Machine {
         }
     }
 
-    fn problem(&self) -> Option<String> {
-        if !self.root {
-            return Some("containers need root: run it as root, for example with sudo".to_owned());
-        }
-        if !self.filesystems.split_whitespace().any(|word| word == "overlay") {
-            return Some("the kernel has no overlay filesystem: load it with `modprobe overlay`".to_owned());
-        }
+    fn needs(&self) -> Vec<(&'static str, Option<String>)> {
+        let lacks = |is_there: bool, advice: &str| (!is_there).then(|| advice.to_owned());
         let has = |name: &str| {
             self.controllers.lines().any(|line| {
                 let mut words = line.split_whitespace();
                 words.next() == Some(name) && words.last() == Some("1")
             })
         };
-        if let Some(name) = ["cpu", "memory", "pids"].into_iter().find(|name| !has(name)) {
-            return Some(format!(
-                "the kernel's cgroup controller {name:?} is off: enable it on the kernel command line"
-            ));
-        }
-        if let Some(kind) = NAMESPACES.into_iter().find(|kind| !self.namespaces.contains(kind)) {
-            return Some(format!("the kernel has no {kind} namespaces: use one built with them"));
-        }
-        if !self.nft {
-            return Some("the program nft is missing: install it with `apt-get install nftables`".to_owned());
-        }
-        None
+        let controller = ["cpu", "memory", "pids"].into_iter().find(|name| !has(name));
+        let namespace = NAMESPACES.into_iter().find(|kind| !self.namespaces.contains(kind));
+        let overlay = self.filesystems.split_whitespace().any(|word| word == "overlay");
+        vec![
+            ("root", lacks(self.root, "containers need root: run it as root, for example with sudo")),
+            (
+                "overlay filesystem",
+                lacks(overlay, "the kernel has no overlay filesystem: load it with `modprobe overlay`"),
+            ),
+            (
+                "cgroup controllers",
+                controller.map(|name| {
+                    format!(
+                        "the kernel's cgroup controller {name:?} is off: enable it on the kernel command line"
+                    )
+                }),
+            ),
+            (
+                "namespaces",
+                namespace.map(|kind| format!("the kernel has no {kind} namespaces: use one built with them")),
+            ),
+            (
+                "nft",
+                lacks(self.nft, "the program nft is missing: install it with `apt-get install nftables`"),
+            ),
+        ]
     }
 }
 
@@ -153,9 +167,13 @@ mod tests {
         assert_eq!(problem("eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0"), None);
     }
 
+    fn advice(machine: &Machine) -> Vec<String> {
+        machine.needs().into_iter().filter_map(|(_, advice)| advice).collect()
+    }
+
     #[test]
-    fn a_complete_machine_has_no_problem() {
-        assert_eq!(complete().problem(), None);
+    fn a_complete_machine_lacks_nothing() {
+        assert_eq!(advice(&complete()), Vec::<String>::new());
     }
 
     #[test]
@@ -167,9 +185,9 @@ mod tests {
             (Machine { namespaces: vec!["mnt", "pid"], ..complete() }, "net namespaces"),
             (Machine { nft: false, ..complete() }, "nftables"),
         ];
-        for (machine, advice) in lacks {
-            let problem = machine.problem().unwrap();
-            assert!(problem.contains(advice), "{problem}");
+        for (machine, expected) in lacks {
+            let found = advice(&machine);
+            assert!(matches!(found.as_slice(), [one] if one.contains(expected)), "{expected}: {found:?}");
         }
     }
 }

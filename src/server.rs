@@ -58,6 +58,13 @@ pub(crate) enum ServerCommand {
     },
 }
 
+impl ServerFlags {
+    /// Where the store listens for the other servers, on a machine with this address.
+    pub(crate) fn peer_address(&self, node_ip: IpAddr) -> SocketAddr {
+        self.peer_bind.unwrap_or_else(|| SocketAddr::new(node_ip, PEER_PORT))
+    }
+}
+
 /// The port of the store's members; etcd's.
 const PEER_PORT: u16 = 2380;
 
@@ -84,7 +91,7 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
         }
         (_, given) => node_address::of_server(given, flags.up.bind)?,
     };
-    let peer_bind = flags.peer_bind.unwrap_or_else(|| SocketAddr::new(node_ip, PEER_PORT));
+    let peer_bind = flags.peer_address(node_ip);
     if let Some(invitation) = &invitation {
         join(flags, invitation, node_ip, peer_bind)?;
     }

@@ -20,7 +20,7 @@ use crate::identities::Identities;
 use crate::membership::MemberFile;
 use crate::node_address::node_ip;
 use crate::refusal::refuse;
-use crate::{kubeconfig, preflight};
+use crate::{kubeconfig, notices, preflight};
 
 /// The node must be Ready within this time, or the start counts as failed.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,9 +78,11 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         if config.member.is_some() {
             node.print_join_commands(config, &identities).await?;
         }
+        node.tell_ready();
         info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
         stop.await?;
         info!("stopping; containers run on");
+        notices::stopping();
         node.stop().await
     })
 }

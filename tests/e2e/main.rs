@@ -13,6 +13,7 @@ mod isolation;
 mod kubectl;
 mod network;
 mod operations;
+mod service;
 mod start;
 mod takeover;
 mod webhooks;

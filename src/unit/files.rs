@@ -1,0 +1,104 @@
+//! Where the service's files are, and whose they are.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::text::MARK;
+use crate::refusal::refuse;
+use crate::settings::CONFIG_FILE;
+
+/// The service's name.
+pub(super) const SERVICE: &str = "mainstay.service";
+const UNITS: &str = "/etc/systemd/system";
+/// systemd runs where this is (sd_booted(3)).
+const BOOTED: &str = "/run/systemd/system";
+
+/// The files of the service below a root: the machine's own, or that of an image that is being made.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) unit: PathBuf,
+    pub(super) config: PathBuf,
+    enabled: PathBuf,
+    is_image: bool,
+}
+
+impl Files {
+    /// # Errors
+    /// A refusal where there is no systemd to speak to, and no other root.
+    pub(super) fn below(root: Option<&Path>) -> anyhow::Result<Self> {
+        if root.is_none() && !Path::new(BOOTED).is_dir() {
+            return Err(refuse(
+                "systemd does not run here: start the daemon by other means, or give --root for the files alone",
+            ));
+        }
+        let base = root.unwrap_or_else(|| Path::new("/"));
+        let below = |path: &str| base.join(path.trim_start_matches('/'));
+        Ok(Self {
+            unit: below(UNITS).join(SERVICE),
+            config: below(CONFIG_FILE),
+            enabled: below(UNITS).join("multi-user.target.wants").join(SERVICE),
+            is_image: root.is_some(),
+        })
+    }
+
+    /// Whether a unit is there; one that somebody else wrote is refused.
+    pub(super) fn has_unit(&self) -> anyhow::Result<bool> {
+        match fs::read_to_string(&self.unit) {
+            Ok(text) if text.starts_with(MARK) => Ok(true),
+            Ok(_) => Err(refuse(format!(
+                "{} was not written by `mainstay install`: move it away first",
+                self.unit.display()
+            ))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(refuse(format!("{} cannot be read: {error}", self.unit.display()))),
+        }
+    }
+
+    /// Makes systemd start the service with the machine, and now where `starts`.
+    pub(super) fn enable(&self, starts: bool) -> anyhow::Result<()> {
+        if !self.is_image {
+            systemctl(&["daemon-reload"])?;
+            systemctl(&["enable", SERVICE])?;
+            return if starts { systemctl(&["restart", SERVICE]) } else { Ok(()) };
+        }
+        let folder = self.enabled.parent().context("the folder of enabled services")?;
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        match std::os::unix::fs::symlink(Path::new(UNITS).join(SERVICE), &self.enabled) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(error).with_context(|| format!("enabling the service by {}", self.enabled.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the service and takes its unit away.
+    pub(super) fn remove_unit(&self) -> anyhow::Result<()> {
+        if !self.is_image {
+            systemctl(&["disable", "--now", SERVICE])?;
+        }
+        remove(&self.enabled)?;
+        remove(&self.unit)?;
+        if self.is_image { Ok(()) } else { systemctl(&["daemon-reload"]) }
+    }
+}
+
+/// Removes a file that may be gone already; whether it was there.
+pub(super) fn remove(path: &Path) -> anyhow::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("removing {}", path.display())),
+    }
+}
+
+fn systemctl(words: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new("systemctl").args(words).output().context("running systemctl")?;
+    if !output.status.success() {
+        bail!("systemctl {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
