@@ -382,6 +382,12 @@ pub trait Rules: Sync {
         Vec::new()
     }
 
+    /// Those of [`Rules::selectable_fields`] that the cache keeps an index of, for kinds that are stored in their own form:
+    /// a list or watch by a value of one looks at no other objects. Every index costs memory and a little of each write.
+    fn indexed_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The schema of a custom kind; none for kinds whose schema is a table.
     fn structural(&self) -> Option<Arc<Structural>> {
         None

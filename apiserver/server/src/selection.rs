@@ -69,7 +69,7 @@ impl Selection {
         self.fields.required("metadata.name")
     }
 
-    /// Which events can concern it at all.
+    /// Which objects and events can concern it at all.
     pub fn interest(&self) -> Interest {
         let name = self.name.as_deref().or_else(|| self.single_name());
         let namespace = if self.namespace.is_empty() {
@@ -78,10 +78,13 @@ impl Selection {
             Some(&*self.namespace)
         };
         match (namespace, name) {
-            (Some(namespace), Some(name)) if self.kind.namespaced => {
+            (_, Some(name)) if !self.kind.namespaced => {
+                return Interest::Object { namespace: SmolStr::default(), name: name.into() };
+            }
+            (Some(namespace), Some(name)) => {
                 return Interest::Object { namespace: namespace.into(), name: name.into() };
             }
-            (_, Some(name)) => return Interest::Name(name.into()),
+            (None, Some(name)) => return Interest::Name(name.into()),
             _ => {}
         }
         // Only the stored form's own fields are in the cache; of one that is empty, nothing may be.

@@ -102,6 +102,10 @@ impl Rules for PodCertificateRequest {
         FIELDS
     }
 
+    fn indexed_fields(&self) -> &'static [&'static str] {
+        &["spec.nodeName"]
+    }
+
     fn fields(&self, object: &Value) -> Vec<(&'static str, SmolStr)> {
         let value = |field: &'static str| {
             let path: Vec<&str> = field.split('.').collect();

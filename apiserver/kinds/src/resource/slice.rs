@@ -86,6 +86,10 @@ impl Rules for ResourceSlice {
         FIELDS
     }
 
+    fn indexed_fields(&self) -> &'static [&'static str] {
+        &["spec.nodeName"]
+    }
+
     fn fields(&self, object: &Value) -> Vec<(&'static str, SmolStr)> {
         let value = |field: &'static str| {
             let path: Vec<&str> = field.split('.').collect();

@@ -90,6 +90,16 @@ pub(crate) async fn pods() {
         println!("list of 10,000 pods, {what}: {:.1} MiB, median {:.1?}", mib(bytes as u64), outcome.p50);
         rows.push(accept);
     }
+    let mut delays = Vec::new();
+    let mut connection = server.client.connect().await;
+    for node in 0..200 {
+        let path = format!("/api/v1/pods?resourceVersion=0&fieldSelector=spec.nodeName%3Dnode-{node}");
+        let started = Instant::now();
+        connection.get(&path, PROTOBUF).await;
+        delays.push(started.elapsed());
+    }
+    let outcome = Outcome::of(delays, Duration::from_secs(1));
+    println!("list of a node's 20 pods of 100,000, protobuf: median {:.1?}", outcome.p50);
     for accept in rows {
         let before = server.resident_bytes();
         server.forget_peak();

@@ -3,16 +3,15 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::value::{self, Value};
 use mainstay_apiserver_machinery::{json, protobuf};
 use mainstay_store::{KeyValue, Revision};
 use serde::de::DeserializeOwned;
-use smol_str::SmolStr;
 
-use super::splice;
+use super::commons::Commons;
+use super::{Header, Raw, splice};
 use crate::encryption::Vault;
 use crate::failure::Failure;
 
@@ -24,47 +23,7 @@ pub struct Cached {
     pub kind: &'static Kind,
     /// The bare protobuf message (no envelope), or the JSON text of a custom resource, with
     /// `metadata.resourceVersion` filled in.
-    pub raw: Bytes,
-}
-
-/// What reads, selectors and controllers of the server look at without decoding.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Header {
-    /// `metadata.name`.
-    pub name: SmolStr,
-    /// `metadata.namespace`, or empty.
-    pub namespace: SmolStr,
-    /// `metadata.uid`.
-    pub uid: SmolStr,
-    /// The store revision of the last write.
-    pub revision: Revision,
-    /// `metadata.labels`, sorted by key.
-    pub labels: Box<[(SmolStr, SmolStr)]>,
-    /// Values of the kind's selectable fields besides name and namespace.
-    pub fields: Box<[(&'static str, SmolStr)]>,
-    /// `metadata.ownerReferences`.
-    pub owners: Box<[Owner]>,
-    /// `metadata.finalizers`.
-    pub finalizers: Box<[SmolStr]>,
-    /// Whether `metadata.deletionTimestamp` is set.
-    pub deleting: bool,
-    /// Whether the store holds it sealed otherwise than it would be now.
-    pub stale: bool,
-}
-
-/// One owner reference.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owner {
-    /// `uid`.
-    pub uid: SmolStr,
-    /// `kind`.
-    pub kind: SmolStr,
-    /// `name`.
-    pub name: SmolStr,
-    /// `controller`.
-    pub controller: bool,
-    /// `blockOwnerDeletion`.
-    pub block_owner_deletion: bool,
+    pub raw: Raw,
 }
 
 /// Why stored bytes could not be taken into the cache or read back.
@@ -108,7 +67,7 @@ impl Cached {
             protobuf::decode(envelope.raw, kind.schema()).map_err(|error| failed(error.to_string()))?;
         let raw = splice::with_resource_version(envelope.raw, revision)
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { header: Header::of(kind, &object, revision), kind, raw })
+        Ok(Self { header: Header::of(kind, &object, revision), kind, raw: Raw::whole(raw) })
     }
 
     /// What the store holds under a key, opened by `vault`; a KMS has been asked for what that takes.
@@ -122,6 +81,14 @@ impl Cached {
         Ok(cached)
     }
 
+    /// The same object; labels and field sets that others have too are shared with them. Custom resources are text and
+    /// share no field sets.
+    pub(super) fn sharing(mut self, commons: &Commons) -> Self {
+        self.header.labels = commons.labels(self.header.labels);
+        let raw = if self.kind.is_custom { None } else { commons.message(&self.raw) };
+        Self { raw: raw.unwrap_or(self.raw), ..self }
+    }
+
     /// A custom resource in its stored form, which becomes its JSON text under `revision`.
     pub(crate) fn custom(kind: &'static Kind, mut object: Value, revision: Revision) -> Self {
         let mut meta = MetaMut(&mut object);
@@ -131,7 +98,7 @@ impl Cached {
         }
         let mut raw = Vec::with_capacity(1024);
         json::encode(&object, &mut raw);
-        Self { header: Header::of(kind, &object, revision), kind, raw: Bytes::from(raw) }
+        Self { header: Header::of(kind, &object, revision), kind, raw: Raw::whole(raw) }
     }
 
     /// The same object under another revision: what a DELETED event shows.
@@ -142,9 +109,9 @@ impl Cached {
         if self.kind.is_custom {
             return Ok(Self::custom(self.kind, self.decode()?, revision));
         }
-        let raw = splice::with_resource_version(&self.raw, revision)
+        let raw = splice::with_resource_version(&self.raw.bytes(), revision)
             .map_err(|error| self.failed(error.to_string()))?;
-        Ok(Self { header: Header { revision, ..self.header.clone() }, kind: self.kind, raw })
+        Ok(Self { header: Header { revision, ..self.header.clone() }, kind: self.kind, raw: Raw::whole(raw) })
     }
 
     /// The object as a tree, with `apiVersion`, `kind` and `metadata.resourceVersion`.
@@ -153,9 +120,9 @@ impl Cached {
     /// Bytes that cannot be decoded.
     pub fn decode(&self) -> Result<Value, StoredDataError> {
         if self.kind.is_custom {
-            return json::decode_free(&self.raw).map_err(|error| self.failed(error.to_string()));
+            return json::decode_free(&self.raw.bytes()).map_err(|error| self.failed(error.to_string()));
         }
-        let mut object = protobuf::decode(&self.raw, self.kind.schema())
+        let mut object = protobuf::decode(&self.raw.bytes(), self.kind.schema())
             .map_err(|error| self.failed(error.to_string()))?;
         MetaMut(&mut object).set_type(&self.kind.api_version(), self.kind.kind);
         Ok(object)
@@ -196,63 +163,7 @@ impl std::fmt::Debug for Cached {
     }
 }
 
-impl Header {
-    /// Reads the header out of a decoded object.
-    pub fn of(kind: &'static Kind, object: &Value, revision: Revision) -> Self {
-        let meta = Meta(object);
-        Self {
-            name: meta.name().into(),
-            namespace: meta.namespace().into(),
-            uid: meta.uid().into(),
-            revision,
-            labels: meta.label_pairs().map(|(k, v)| (k.into(), v.into())).collect(),
-            fields: kind.rules.fields(object).into_boxed_slice(),
-            owners: meta
-                .owner_references()
-                .map(|owner| Owner {
-                    uid: owner.uid.into(),
-                    kind: owner.kind.into(),
-                    name: owner.name.into(),
-                    controller: owner.controller,
-                    block_owner_deletion: owner.block_owner_deletion,
-                })
-                .collect(),
-            finalizers: meta.finalizers().map(SmolStr::new).collect(),
-            deleting: meta.is_deleting(),
-            stale: false,
-        }
-    }
-
-    /// `namespace/name`, or the name alone.
-    pub fn key(&self) -> String {
-        if self.namespace.is_empty() {
-            self.name.to_string()
-        } else {
-            format!("{}/{}", self.namespace, self.name)
-        }
-    }
-
-    /// One label.
-    pub fn label(&self, key: &str) -> Option<&str> {
-        let at = self.labels.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok()?;
-        self.labels.get(at).map(|(_, v)| v.as_str())
-    }
-
-    /// One selectable field; `None` for a field that the kind does not have.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        match name {
-            "metadata.name" => Some(&self.name),
-            "metadata.namespace" => Some(&self.namespace),
-            _ => self.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str()),
-        }
-    }
-
-    fn key_bytes(&self) -> impl Iterator<Item = u8> {
-        joined(&self.namespace, &self.name)
-    }
-}
-
-fn joined<'a>(namespace: &'a str, name: &'a str) -> impl Iterator<Item = u8> + use<'a> {
+pub(super) fn joined<'a>(namespace: &'a str, name: &'a str) -> impl Iterator<Item = u8> + use<'a> {
     let slash = (!namespace.is_empty()).then_some(b'/');
     namespace.bytes().chain(slash).chain(name.bytes())
 }

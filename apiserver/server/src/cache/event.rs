@@ -67,7 +67,7 @@ impl Event {
 
     /// Bytes this event keeps alive beyond the cache.
     pub fn weight(&self) -> usize {
-        self.object.raw.len() + self.previous.as_ref().map_or(0, |p| p.raw.len()) + 256
+        self.object.raw.own_len() + self.previous.as_ref().map_or(0, |p| p.raw.own_len()) + 256
     }
 
     /// The frame of `key`, made by `encode` the first time.

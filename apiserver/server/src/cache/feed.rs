@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::commons::Commons;
 use super::resource::{Change, Loaded};
 use super::{CacheMap, Cached, Caches, Progress, ResourceCache, RingBounds};
 use crate::backing::{Backing, BackingError};
@@ -44,6 +45,7 @@ pub struct Feed {
     orders: mpsc::Receiver<Order>,
     door: FeedDoor,
     vault: Vault,
+    commons: Commons,
 }
 
 /// A change of the set of caches.
@@ -107,7 +109,17 @@ impl Feed {
             .map(|(prefix, kind)| (prefix, Arc::new(ResourceCache::new(kind, bounds, progress.clone()))))
             .collect();
         let (caches, door) = (Caches::new(caches), FeedDoor { orders: sender });
-        Self { store, caches, bounds, progress, undecodable, orders, door, vault }
+        Self {
+            store,
+            caches,
+            bounds,
+            progress,
+            undecodable,
+            orders,
+            door,
+            vault,
+            commons: Commons::default(),
+        }
     }
 
     /// The caches, by storage prefix.
@@ -334,12 +346,15 @@ impl Feed {
 
     /// The object, or why it cannot be served.
     fn decode(&self, kind: &'static Kind, kv: &KeyValue) -> Result<Cached, String> {
-        Cached::unsealed(&self.vault, kind, kv).map_err(|why| {
-            let why = why.to_string();
-            self.undecodable.with_label_values(&[kind.plural]).inc();
-            error!(error = %why, "a stored object cannot be served");
-            why
-        })
+        match Cached::unsealed(&self.vault, kind, kv) {
+            Ok(cached) => Ok(cached.sharing(&self.commons)),
+            Err(why) => {
+                let why = why.to_string();
+                self.undecodable.with_label_values(&[kind.plural]).inc();
+                error!(error = %why, "a stored object cannot be served");
+                Err(why)
+            }
+        }
     }
 }
 

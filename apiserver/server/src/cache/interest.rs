@@ -11,11 +11,11 @@ pub enum Interest {
     Everything,
     /// Those of one namespace.
     Namespace(SmolStr),
-    /// Those of objects with this name, in whatever namespace.
+    /// Those of objects with this name, in whatever namespace they have.
     Name(SmolStr),
     /// Those of one object.
     Object {
-        /// Its namespace.
+        /// Its namespace; empty for one that has none.
         namespace: SmolStr,
         /// Its name.
         name: SmolStr,
@@ -33,17 +33,16 @@ impl Interest {
     /// Calls `each` with every interest but [`Interest::Everything`] that `event` concerns; with some perhaps twice.
     pub(super) fn of_event(event: &Event, mut each: impl FnMut(&Self)) {
         let header = &event.object.header;
-        each(&Self::Name(header.name.clone()));
+        each(&Self::Object { namespace: header.namespace.clone(), name: header.name.clone() });
         if !header.namespace.is_empty() {
+            each(&Self::Name(header.name.clone()));
             each(&Self::Namespace(header.namespace.clone()));
-            each(&Self::Object { namespace: header.namespace.clone(), name: header.name.clone() });
         }
         let mut fields = |state: &Cached, except: Option<&Cached>| {
-            for (field, value) in &*state.header.fields {
-                let is_known =
-                    except.is_some_and(|except| except.header.field(field) == Some(value.as_str()));
+            for (field, value) in state.header.fields.iter() {
+                let is_known = except.is_some_and(|except| except.header.field(field) == Some(value));
                 if !value.is_empty() && !is_known {
-                    each(&Self::Field { field, value: value.clone() });
+                    each(&Self::Field { field, value: value.into() });
                 }
             }
         };

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use imbl::OrdSet;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_store::Revision;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::cached::{Entry, ObjectName};
+use super::objects::Objects;
 use super::ring::{Ring, RingBounds};
 use super::watchers::{Slot, Watchers};
 use super::{Cached, ChangeKind, Cursor, Event, Interest, Progress, Snapshot};
@@ -28,7 +27,7 @@ pub struct ResourceCache {
 }
 
 struct State {
-    objects: OrdSet<Entry>,
+    objects: Objects,
     /// What is stored and cannot be served, by `namespace/name`, with the reason.
     spoilt: BTreeMap<String, String>,
     revision: Revision,
@@ -72,7 +71,7 @@ pub struct TooOld {
 impl ResourceCache {
     pub(super) fn new(kind: &'static Kind, bounds: RingBounds, progress: Progress) -> Self {
         let state = State {
-            objects: OrdSet::new(),
+            objects: Objects::of_kind(kind),
             spoilt: BTreeMap::new(),
             revision: Revision(0),
             ring: Ring::new(Revision(0), bounds),
@@ -89,7 +88,7 @@ impl ResourceCache {
 
     /// One object as it is now in the cache.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Cached>> {
-        self.state.read().objects.get(&ObjectName { namespace, name }).map(|entry| Arc::clone(&entry.0))
+        self.state.read().objects.get(namespace, name).cloned()
     }
 
     /// Why an object that is stored cannot be served.
@@ -125,9 +124,11 @@ impl ResourceCache {
         let mut objects = state.objects.clone();
         for event in state.ring.newest_down_to(revision) {
             match (&event.change, &event.previous) {
-                (ChangeKind::Added, _) => drop(objects.remove(&Entry(Arc::clone(&event.object)))),
-                (ChangeKind::Modified, Some(previous)) => drop(objects.insert(Entry(Arc::clone(previous)))),
-                (ChangeKind::Deleted, _) => drop(objects.insert(Entry(Arc::clone(&event.object)))),
+                (ChangeKind::Added, _) => {
+                    drop(objects.remove(&event.object.header.namespace, &event.object.header.name));
+                }
+                (ChangeKind::Modified, Some(previous)) => drop(objects.insert(previous)),
+                (ChangeKind::Deleted, _) => drop(objects.insert(&event.object)),
                 (ChangeKind::Modified, None) => return None,
             }
         }
@@ -201,7 +202,8 @@ impl ResourceCache {
 
     /// Replaces everything; open cursors end.
     pub(super) fn load(&self, loaded: Loaded, revision: Revision) {
-        let objects = loaded.objects.into_iter().map(|object| Entry(Arc::new(object))).collect();
+        let mut objects = Objects::of_kind(self.kind);
+        objects.extend(loaded.objects);
         let mut state = self.state.write();
         state.spoilt = loaded.spoilt;
         state.objects = objects;
@@ -226,7 +228,8 @@ impl ResourceCache {
 
     /// Shows the same objects by the kind's present schema. No event tells of it: nothing was written.
     pub(super) fn renew(&self, loaded: Loaded) {
-        let objects = loaded.objects.into_iter().map(|object| Entry(Arc::new(object))).collect();
+        let mut objects = Objects::of_kind(self.kind);
+        objects.extend(loaded.objects);
         let mut state = self.state.write();
         state.objects = objects;
         state.spoilt = loaded.spoilt;
@@ -266,19 +269,19 @@ impl State {
             Change::Put(cached) => {
                 self.forget_spoilt(&cached.header.namespace, &cached.header.name);
                 let object = Arc::new(cached);
-                let previous = self.objects.insert(Entry(Arc::clone(&object))).map(|entry| entry.0);
+                let previous = self.objects.insert(&object);
                 let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
                 Some(Event::new(revision, kind, object, previous))
             }
             Change::Spoil { namespace, name, why } => {
                 // For those who watch it is gone; who asks for it hears why.
                 self.spoilt.insert(key_of(&namespace, &name), why);
-                let gone = self.objects.remove(&ObjectName { namespace: &namespace, name: &name })?.0;
+                let gone = self.objects.remove(&namespace, &name)?;
                 Some(Event::new(revision, ChangeKind::Deleted, gone, None))
             }
             Change::Delete { namespace, name } => {
                 self.forget_spoilt(&namespace, &name);
-                let gone = self.objects.remove(&ObjectName { namespace: &namespace, name: &name })?.0;
+                let gone = self.objects.remove(&namespace, &name)?;
                 Some(Event::new(revision, ChangeKind::Deleted, gone, None))
             }
         }

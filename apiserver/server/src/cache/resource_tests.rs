@@ -222,3 +222,62 @@ async fn watchers_of_a_field_see_what_one_of_everything_picks() {
         assert_eq!(revisions(seen), revisions(&wanted), "node {node}");
     }
 }
+
+/// Whatever comes, goes and moves: at every revision an index finds what looking at each object does.
+#[test]
+fn an_index_finds_what_looking_at_every_object_does() {
+    let bounds = RingBounds { events_max: 500, bytes_max: usize::MAX };
+    let cache = Arc::new(ResourceCache::new(&POD, bounds, Progress::default()));
+    let mut loaded = Loaded::default();
+    for name in 0..10 {
+        loaded.take("", Ok(pod(&format!("p{name}"), &format!("n{}", name % 3), 1)));
+    }
+    cache.load(loaded, Revision(1));
+    let mut state = 9_u64;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for revision in 2..400 {
+        let (name, node) = (format!("p{}", random(30)), ["", "n0", "n1", "n2"][random(4) as usize]);
+        let change = match random(4) {
+            0 => Change::Delete { namespace: "a".to_owned(), name },
+            _ => Change::Put(pod(&name, node, revision)),
+        };
+        cache.apply(vec![change], Revision(revision));
+    }
+    for revision in 1..400 {
+        let snapshot = cache.snapshot_at(Revision(revision)).unwrap();
+        for node in ["n0", "n1", "n2", "n3"] {
+            let interest = Interest::Field { field: "spec.nodeName", value: node.into() };
+            let names = |objects: &mut dyn Iterator<Item = &Arc<Cached>>| -> Vec<_> {
+                objects.map(|object| (object.header.name.clone(), object.header.revision)).collect()
+            };
+            let of_node = |object: &&Arc<Cached>| object.header.field("spec.nodeName") == Some(node);
+            let found = names(&mut snapshot.narrowed(&interest).iter());
+            assert_eq!(found, names(&mut snapshot.iter().filter(of_node)), "{node} at {revision}");
+        }
+    }
+}
+
+/// A kubelet's list costs its own pods, not the cluster's.
+#[test]
+fn a_node_of_many_looks_at_its_own_pods_alone() {
+    let cache = Arc::new(ResourceCache::new(
+        &POD,
+        RingBounds { events_max: 10, bytes_max: usize::MAX },
+        Progress::default(),
+    ));
+    let mut loaded = Loaded::default();
+    for at in 0..5000 {
+        loaded.take("", Ok(pod(&format!("p{at:05}"), &format!("n{}", at % 500), 1)));
+    }
+    cache.load(loaded, Revision(1));
+    let snapshot = cache.snapshot();
+    let interest = Interest::Field { field: "spec.nodeName", value: "n7".into() };
+    assert_eq!(snapshot.narrowed(&interest).len(), 10);
+    let one = Interest::Object { namespace: "a".into(), name: "p00007".into() };
+    assert_eq!(snapshot.narrowed(&one).len(), 1);
+    let none = Interest::Object { namespace: "b".into(), name: "p00007".into() };
+    assert_eq!(snapshot.narrowed(&none).len(), 0);
+}

@@ -3,39 +3,45 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdSet;
 use mainstay_store::Revision;
 
-use super::Cached;
-use super::cached::{Entry, ObjectName, Position};
+use super::cached::Position;
+use super::objects::Objects;
+use super::{Cached, Interest};
 
 /// An immutable view; cheap to take and to clone, however many objects there are.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Everything written up to here is in the view, nothing later.
     pub revision: Revision,
-    pub(super) objects: OrdSet<Entry>,
+    pub(super) objects: Objects,
 }
 
 impl Snapshot {
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Cached>> {
-        self.objects.get(&ObjectName { namespace, name }).map(|entry| &entry.0)
+        self.objects.get(namespace, name)
+    }
+
+    /// Only the objects that `interest` can be about, and perhaps others: what an index finds is not looked for.
+    #[must_use]
+    pub fn narrowed(&self, interest: &Interest) -> Self {
+        Self { revision: self.revision, objects: self.objects.narrowed(interest) }
     }
 
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.objects.len()
+        self.objects.all().len()
     }
 
     /// True without objects.
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+        self.objects.all().is_empty()
     }
 
     /// All objects, in key order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Cached>> {
-        self.objects.iter().map(|entry| &entry.0)
+        self.objects.all().iter().map(|entry| &entry.0)
     }
 
     /// The objects of one namespace, in key order.
@@ -58,6 +64,7 @@ impl Snapshot {
         from.extend_from_slice(position);
         let from = Position(&from);
         self.objects
+            .all()
             .range::<(Bound<&Position<'_>>, Bound<&Position<'_>>), Position<'_>>((
                 Bound::Included(&from),
                 Bound::Unbounded,

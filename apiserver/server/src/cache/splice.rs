@@ -3,7 +3,8 @@
 //! Objects are stored without a resource version, because it is only known once they are stored. Every Kubernetes object
 //! has its ObjectMeta in field 1, and the resource version in field 6 of that.
 
-use bytes::Bytes;
+use std::ops::Range;
+
 use mainstay_store::Revision;
 
 const METADATA_TAG: u64 = 1 << 3 | 2;
@@ -21,7 +22,7 @@ pub(crate) struct SpliceError {
 ///
 /// # Errors
 /// `message` is not a protobuf message.
-pub(crate) fn with_resource_version(message: &[u8], revision: Revision) -> Result<Bytes, SpliceError> {
+pub(crate) fn with_resource_version(message: &[u8], revision: Revision) -> Result<Vec<u8>, SpliceError> {
     let text = revision.to_string();
     let (before, meta, after) = split_metadata(message)?;
     let mut kept = Vec::with_capacity(meta.len());
@@ -42,7 +43,7 @@ pub(crate) fn with_resource_version(message: &[u8], revision: Revision) -> Resul
     out.push(text.len() as u8);
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(after);
-    Ok(Bytes::from(out))
+    Ok(out)
 }
 
 /// A message that has nothing but the metadata of `message`: a `PartialObjectMetadata`.
@@ -56,6 +57,34 @@ pub(crate) fn metadata_only(message: &[u8]) -> Result<Vec<u8>, SpliceError> {
     put_varint(&mut out, meta.len() as u64);
     out.extend_from_slice(meta);
     Ok(out)
+}
+
+/// Where the field sets of `metadata.managedFields` stand, in order; none where the message cannot be read.
+pub(crate) fn field_sets(message: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    // ObjectMeta = 1, its managedFields = 17, their fieldsV1 = 7, its raw = 1.
+    descend(message, 0, &[METADATA_TAG, 17 << 3 | 2, 7 << 3 | 2, 1 << 3 | 2], &mut found);
+    found
+}
+
+/// Adds the places of all contents that the path of tags leads to.
+fn descend(message: &[u8], start: usize, path: &[u64], found: &mut Vec<Range<usize>>) {
+    let Some((tag, deeper)) = path.split_first() else {
+        found.push(start..start + message.len());
+        return;
+    };
+    let mut at = start;
+    for field in Fields::new(message) {
+        let Ok((_number, bytes)) = field else { return };
+        if let Some((read, tag_len)) = varint(bytes)
+            && read == *tag
+            && let Some((_len, len_len)) = bytes.get(tag_len..).and_then(varint)
+            && let Some(content) = bytes.get(tag_len + len_len..)
+        {
+            descend(content, at + tag_len + len_len, deeper, found);
+        }
+        at += bytes.len();
+    }
 }
 
 /// What is before, in and after the metadata of a message.

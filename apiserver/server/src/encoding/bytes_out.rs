@@ -33,7 +33,7 @@ pub fn object_response(
         let shown = encoder.shown();
         let message = encoder.message(object)?;
         let mut out = envelope_head(&shown.api_version, shown.kind, message.len());
-        out.extend_from_slice(&message);
+        message.append_to(&mut out);
         return Ok(bytes_response(headers, accepted.media, out, code));
     }
     let mut out = Vec::with_capacity(object.raw.len() * 2 + 128);

@@ -181,7 +181,7 @@ impl ListChunks {
             let message = self.encoder.message(object)?;
             out.push(2 << 3 | 2);
             put_varint(out, message.len() as u64);
-            out.extend_from_slice(&message);
+            message.append_to(out);
             return Ok(());
         }
         if !std::mem::take(first) {

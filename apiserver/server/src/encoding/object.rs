@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::table;
 use super::{IncludeObject, View};
-use crate::cache::{Cached, splice};
+use crate::cache::{Cached, Raw, splice};
 use crate::failure::Failure;
 
 /// `apiVersion` of tables and metadata-only objects.
@@ -36,6 +36,33 @@ pub struct Shown {
     pub kind: &'static str,
     /// `kind` of a list.
     pub list_kind: &'static str,
+}
+
+/// A bare protobuf message.
+pub enum Message<'a> {
+    /// As it is stored.
+    Stored(&'a Raw),
+    /// In another form.
+    Made(Vec<u8>),
+}
+
+impl Message<'_> {
+    /// How long it is.
+    #[allow(clippy::len_without_is_empty, reason = "no message is ever empty: it has a resource version")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Stored(raw) => raw.len(),
+            Self::Made(bytes) => bytes.len(),
+        }
+    }
+
+    /// Appends it.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Stored(raw) => raw.append_to(out),
+            Self::Made(bytes) => out.extend_from_slice(bytes),
+        }
+    }
 }
 
 impl ObjectEncoder {
@@ -85,7 +112,7 @@ impl ObjectEncoder {
     ///
     /// # Errors
     /// Stored bytes that cannot be decoded.
-    pub fn message<'a>(&self, object: &'a Cached) -> Result<Cow<'a, [u8]>, Failure> {
+    pub fn message<'a>(&self, object: &'a Cached) -> Result<Message<'a>, Failure> {
         let failed = |reason: String| Failure::Encode { kind: self.kind.kind, reason };
         match self.view {
             View::Metadata if object.kind.is_custom => {
@@ -93,32 +120,32 @@ impl ObjectEncoder {
                 let schema = self.kind.schema();
                 protobuf::encode(&metadata_of(object)?, schema, &mut out)
                     .map_err(|error| failed(error.to_string()))?;
-                Ok(Cow::Owned(out))
+                Ok(Message::Made(out))
             }
             // Negotiation has offered no protobuf for these.
             _ if object.kind.is_custom => Err(failed("custom resources have no protobuf form".to_owned())),
-            View::Metadata => {
-                splice::metadata_only(&object.raw).map(Cow::Owned).map_err(|error| failed(error.to_string()))
-            }
-            _ if self.kind == object.kind => Ok(Cow::Borrowed(&object.raw)),
+            View::Metadata => splice::metadata_only(&object.raw.bytes())
+                .map(Message::Made)
+                .map_err(|error| failed(error.to_string())),
+            _ if self.kind == object.kind => Ok(Message::Stored(&object.raw)),
             _ => {
                 let tree = object.decode_served(self.kind)?;
                 let mut out = Vec::with_capacity(object.raw.len());
                 protobuf::encode(&tree, self.kind.schema(), &mut out)
                     .map_err(|error| failed(error.to_string()))?;
-                Ok(Cow::Owned(out))
+                Ok(Message::Made(out))
             }
         }
     }
 
     fn object_json(&self, object: &Cached, out: &mut Vec<u8>) -> Result<(), Failure> {
         if self.kind == object.kind && object.kind.is_custom {
-            out.extend_from_slice(&object.raw);
+            object.raw.append_to(out);
             return Ok(());
         }
         if self.kind == object.kind {
             return self.transcode(
-                &object.raw,
+                &object.raw.bytes(),
                 self.kind.schema(),
                 (&self.kind.api_version(), self.kind.kind),
                 out,
@@ -133,7 +160,7 @@ impl ObjectEncoder {
             json::encode(&metadata_of(object)?, out);
             return Ok(());
         }
-        protobuf::transcode_metadata_json(&object.raw, "", out)
+        protobuf::transcode_metadata_json(&object.raw.bytes(), "", out)
             .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })
     }
 

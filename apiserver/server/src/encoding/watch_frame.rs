@@ -71,7 +71,7 @@ impl FrameEncoder {
                 let shown = self.objects.shown();
                 let message = self.objects.message(object)?;
                 let mut content = envelope_head(&shown.api_version, shown.kind, message.len());
-                content.extend_from_slice(&message);
+                message.append_to(&mut content);
                 Ok(protobuf_frame(kind, &content))
             }
         }

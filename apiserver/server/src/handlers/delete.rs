@@ -38,7 +38,8 @@ pub(super) async fn object(call: &Call<'_>, body: Body) -> Result<Response, Stat
 
 fn success(call: &Call<'_>, deletion: &Deletion) -> Result<Response, Status> {
     let header = &deletion.object.cached.header;
-    let status = Status::success_for(call.kind.group, call.kind.plural, &header.name, &header.uid);
+    let status =
+        Status::success_for(call.kind.group, call.kind.plural, &header.name, &header.uid.to_string());
     let tree = value::to_value(&status).map_err(|error| Status::internal(&error))?;
     let schema = mainstay_apiserver_machinery::schema::lookup("meta/v1.Status");
     value_response(call.headers(), call.accept(Allow::PLAIN)?, &tree, schema, StatusCode::OK)

@@ -46,7 +46,7 @@ pub(super) async fn page(call: &Call<'_>, options: &ListOptions) -> Result<Page,
         return converted(call, selection, options.limit, place).await;
     }
     match place.revision {
-        At::Snapshot(snapshot) => Ok(from_snapshot(snapshot, selection, options.limit, &place.position)),
+        At::Snapshot(snapshot) => Ok(from_snapshot(&snapshot, selection, options.limit, &place.position)),
         At::History(revision) => {
             from_history(call, &selection, options.limit, (revision, place.position)).await
         }
@@ -115,14 +115,10 @@ fn expired_token(status: Status, token: &Continue) -> Status {
     status
 }
 
-fn from_snapshot(snapshot: Snapshot, selection: Selection, limit: usize, position: &[u8]) -> Page {
+fn from_snapshot(snapshot: &Snapshot, selection: Selection, limit: usize, position: &[u8]) -> Page {
     let mut meta = ListMeta { revision: snapshot.revision, ..ListMeta::default() };
+    let snapshot = snapshot.narrowed(&selection.interest());
     if limit == 0 && position.is_empty() {
-        if let Some(name) = selection.single_name().filter(|_| !selection.namespace.is_empty()) {
-            let found =
-                snapshot.get(&selection.namespace, name).filter(|object| selection.matches(object)).cloned();
-            return Page { meta, source: ListSource::objects(found.into_iter().collect()) };
-        }
         return Page { meta, source: ListSource::scan(snapshot, selection) };
     }
     let mut objects = Vec::new();
@@ -180,7 +176,7 @@ async fn converted(
 ) -> Result<Page, Status> {
     let everything = Selection::everything(call.kind, &selection.namespace);
     let all = match place.revision {
-        At::Snapshot(snapshot) => from_snapshot(snapshot, everything, 0, &place.position),
+        At::Snapshot(snapshot) => from_snapshot(&snapshot, everything, 0, &place.position),
         At::History(revision) => from_history(call, &everything, 0, (revision, place.position)).await?,
     };
     let mut meta = all.meta.clone();

@@ -82,7 +82,8 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
     } else {
         selection.clone()
     };
-    Ok(Start::Initial { objects: ListSource::scan(snapshot, scanned), revision, cursor, end_marked })
+    let objects = ListSource::scan(snapshot.narrowed(&scanned.interest()), scanned);
+    Ok(Start::Initial { objects, revision, cursor, end_marked })
 }
 
 /// What the client asked for, or a random time, so that watches do not all end together.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_store::Revision;
-use smol_str::SmolStr;
 
-use crate::cache::Cached;
+use crate::cache::{Cached, Uid};
 
 /// Bytes of objects that are kept.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -18,7 +17,7 @@ const ENTRY_BYTES: usize = 512;
 
 /// An object's state: its uid, the revision, and the version that is shown. Kinds are compared by address, as each has
 /// one only.
-type Key = (SmolStr, Revision, usize);
+type Key = (Uid, Revision, usize);
 
 /// The objects that were converted.
 #[derive(Default)]

@@ -13,7 +13,7 @@ use mainstay_store::{
 };
 
 use super::{Registry, Stored, object_key};
-use crate::cache::{Cached, Header, splice};
+use crate::cache::{Cached, Header, Raw, splice};
 use crate::failure::Failure;
 
 /// How a guarded write ended.
@@ -232,13 +232,13 @@ impl Encoded {
             return Ok(Stored { object, cached });
         }
         let raw = if revision == Revision(0) {
-            self.message.clone()
+            self.message.to_vec()
         } else {
             MetaMut(&mut object).set_resource_version(&revision.to_string());
             splice::with_resource_version(&self.message, revision)
                 .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })?
         };
         let header = Header::of(self.kind, &object, revision);
-        Ok(Stored { object, cached: Arc::new(Cached { header, kind: self.kind, raw }) })
+        Ok(Stored { object, cached: Arc::new(Cached { header, kind: self.kind, raw: Raw::whole(raw) }) })
     }
 }

@@ -121,3 +121,67 @@ async fn a_large_list_is_streamed_and_compressed() {
     assert_eq!(names(&serde_json::from_str(&text).unwrap()), names(&plain.json()));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_pods_and_single_objects_are_found_by_their_fields() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    for namespace in ["default", "other"] {
+        if namespace != "default" {
+            client.post("/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await.expect(201);
+        }
+        let account = json!({"metadata": {"name": "default"}});
+        client.post(&format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &account).await.expect(201);
+        for (name, node) in [("a", "n1"), ("b", "n2"), ("c", "")] {
+            let spec = match node {
+                "" => json!({"containers": [{"name": "c", "image": "i"}]}),
+                node => json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]}),
+            };
+            let pod = json!({"metadata": {"name": name, "labels": {"ns": namespace}}, "spec": spec});
+            client.post(&format!("/api/v1/namespaces/{namespace}/pods"), &pod).await.expect(201);
+        }
+    }
+    let list = |path: &str| {
+        let (client, path) = (client.clone(), path.to_owned());
+        async move { names(&client.get(&path).await.expect(200)) }
+    };
+    let (all, one) = ("/api/v1/pods?", "/api/v1/namespaces/other/pods?");
+    assert_eq!(list(&format!("{all}fieldSelector=spec.nodeName%3Dn1")).await, ["a", "a"]);
+    assert_eq!(list(&format!("{one}fieldSelector=spec.nodeName%3Dn1")).await, ["a"]);
+    assert_eq!(list(&format!("{all}fieldSelector=spec.nodeName%3D")).await, ["c", "c"]);
+    assert_eq!(list(&format!("{all}fieldSelector=spec.nodeName%3Dn3")).await, Vec::<String>::new());
+    assert_eq!(list(&format!("{all}fieldSelector=spec.nodeName!%3Dn1")).await, ["b", "c", "b", "c"]);
+    assert_eq!(list(&format!("{all}fieldSelector=spec.nodeName%3Dn2&labelSelector=ns%3Dother")).await, ["b"]);
+    assert_eq!(list(&format!("{all}fieldSelector=metadata.name%3Db")).await, ["b", "b"]);
+    assert_eq!(
+        list(&format!("{one}fieldSelector=metadata.name%3Db,spec.nodeName%3Dn1")).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(list("/api/v1/namespaces?fieldSelector=metadata.name%3Dother").await, ["other"]);
+    let page = client.get(&format!("{all}fieldSelector=spec.nodeName%3Dn1&limit=1")).await.expect(200);
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(page["metadata"]["remainingItemCount"], Value::Null, "upstream counts no selected lists");
+    let rest = list(&format!("{all}fieldSelector=spec.nodeName%3Dn1&limit=1&continue={token}")).await;
+    assert_eq!(rest, ["a"]);
+    for path in [
+        "/api/v1/pods?watch=1&resourceVersion=0&fieldSelector=spec.nodeName%3Dn2",
+        "/api/v1/namespaces?watch=1&resourceVersion=0&fieldSelector=metadata.name%3Dother",
+    ] {
+        let mut watch = client.watch(path, "application/json").await;
+        let first = watch.event().await;
+        if path.contains("pods") {
+            assert_eq!([first, watch.event().await], ["ADDED b", "ADDED b"]);
+            let node = json!({"metadata": {"labels": {"changed": "yes"}}});
+            client.patch("/api/v1/namespaces/other/pods/b", "merge", &node).await.expect(200);
+            assert_eq!(watch.event().await, "MODIFIED b");
+        } else {
+            assert_eq!(first, "ADDED other");
+            client
+                .patch("/api/v1/namespaces/other", "merge", &json!({"metadata": {"labels": {"x": "y"}}}))
+                .await
+                .expect(200);
+            assert_eq!(watch.event().await, "MODIFIED other");
+        }
+    }
+    server.stop().await;
+}

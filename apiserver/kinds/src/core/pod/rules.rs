@@ -176,6 +176,10 @@ impl Rules for Pod {
         FIELDS
     }
 
+    fn indexed_fields(&self) -> &'static [&'static str] {
+        &["spec.nodeName"]
+    }
+
     fn fields(&self, object: &Value) -> Vec<(&'static str, SmolStr)> {
         FIELDS.iter().map(|field| (*field, field_of(object, field))).collect()
     }

@@ -198,10 +198,11 @@ impl PodSecurity {
         let mut seen = HashSet::new();
         for cached in snapshot.namespace(namespace) {
             // Of a controller's pods the first speaks for all.
-            let owner = cached.header.owners.iter().find(|owner| owner.controller);
-            match owner {
-                Some(owner) if !seen.insert(owner.uid.clone()) => further.push(cached.clone()),
-                _ => first.push(cached.clone()),
+            let controller = &cached.header.controller;
+            if controller.is_empty() || seen.insert(controller.clone()) {
+                first.push(cached.clone());
+            } else {
+                further.push(cached.clone());
             }
         }
         let total = first.len() + further.len();

@@ -7,6 +7,7 @@ use mainstay_apiserver_machinery::value::{self, Value};
 use mainstay_proto_api::label::{LabelSelector, Labels, Selector};
 use smol_str::SmolStr;
 
+use crate::cache::LabelSet;
 use crate::types::AdmissionRequest;
 
 /// Resources of the group that configures admission: nothing can keep an administrator from changing them.
@@ -115,7 +116,7 @@ impl Criteria {
         &self,
         request: &AdmissionRequest,
         kinds: &[&'static Kind],
-        namespace: impl FnOnce() -> Option<Box<[(SmolStr, SmolStr)]>>,
+        namespace: impl FnOnce() -> Option<LabelSet>,
     ) -> Result<Option<&'static Kind>, NoNamespace> {
         if !objects_match(&self.objects, request) || self.matching(&self.excluded, request, kinds).is_some() {
             return Ok(None);
