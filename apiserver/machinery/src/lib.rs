@@ -9,6 +9,7 @@
     reason = "wire formats define these conversions; each place states its bounds"
 )]
 
+pub mod continue_token;
 pub mod conversion;
 pub mod defaults;
 pub mod intern;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use mainstay_apiserver_machinery::continue_token::Continue;
 use mainstay_proto_api::Status;
 use mainstay_store::Revision;
 
 use super::Call;
-use super::continue_token::Continue;
 use super::get::namespace;
 use super::list_options::{ListOptions, VersionMatch};
 use crate::cache::{Cached, Snapshot};
@@ -69,7 +69,7 @@ async fn place(call: &Call<'_>, options: &ListOptions) -> Result<Place, Status> 
     if let Some(token) = &options.token {
         let position = token.position.clone().into_bytes();
         let revision = match token.revision {
-            Some(revision) => exact(call, revision).await.map_err(|status| expired_token(status, token))?,
+            Some(revision) => exact(call, Revision(revision)).await.map_err(|status| expired_token(status, token))?,
             None => At::Snapshot(registry.snapshot_fresh(call.kind).await?),
         };
         return Ok(Place { revision, position });
@@ -194,5 +194,5 @@ async fn converted(
 fn next_token(selection: &Selection, last: Option<&Arc<Cached>>, revision: Revision) -> String {
     let Some(last) = last else { return String::new() };
     let position = String::from_utf8(position_after(&selection.namespace, last)).unwrap_or_default();
-    Continue { revision: Some(revision), position }.encode()
+    Continue { revision: Some(revision.0), position }.encode()
 }

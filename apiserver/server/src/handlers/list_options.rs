@@ -1,10 +1,10 @@
 //! The options of lists and watches, read and checked as upstream does. Pure.
 
+use mainstay_apiserver_machinery::continue_token::Continue;
 use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_proto_api::Status;
 use mainstay_store::Revision;
 
-use super::continue_token::Continue;
 use crate::request::Query;
 
 /// How exact a resource version is meant.

@@ -1,6 +1,5 @@
 //! What the verbs do with stored objects.
 
-mod continue_token;
 mod create;
 mod delete;
 mod get;
