@@ -56,6 +56,7 @@ pub enum StartError {
 pub struct ApiServer {
     core: Arc<Core>,
     addr: SocketAddr,
+    admission_plugins: Vec<&'static str>,
 }
 
 impl ApiServer {
@@ -68,6 +69,12 @@ impl ApiServer {
     /// it was started under end.
     pub fn announce_shutdown(&self) {
         self.core.leaving.cancel();
+    }
+
+    /// The steps of admission by upstream's names, in the order in which they run; after them those of our own. Empty where
+    /// the gates are the caller's.
+    pub fn admission_plugins(&self) -> &[&'static str] {
+        &self.admission_plugins
     }
 
     /// The stored objects.
@@ -92,8 +99,9 @@ pub async fn start(
     let reached_at = SocketAddr::new(config.advertise, listener.local_addr().port());
     assembly.endpoints.extend(config.endpoints.iter().cloned());
     let seeded = gates.seed(reached_at).await?;
+    let admission_plugins = gates.admission_plugins().to_vec();
     gates.spawn(seeded, reached_at, &tasks);
-    base.serve(config, assembly, listener, &tasks)
+    Ok(ApiServer { admission_plugins, ..base.serve(config, assembly, listener, &tasks)? })
 }
 
 /// Starts a server with gates of the caller's and no first objects: for tests and benches.
@@ -193,6 +201,6 @@ impl Base {
             drop(drained);
         });
         info!(%addr, "API server listens");
-        Ok(ApiServer { core, addr })
+        Ok(ApiServer { core, addr, admission_plugins: Vec::new() })
     }
 }

@@ -9,8 +9,9 @@ use super::order::place;
 use super::step::Step;
 use crate::types::{AdmissionRequest, Admit};
 
-/// A step and the plugin of upstream's that it is; of several the first.
-pub type Named = (&'static str, Arc<dyn Step>);
+/// A step and the plugins of upstream's that it is; it runs in the place of the first. Or, for a step of our own, what it
+/// is about.
+pub type Named = (&'static [&'static str], Arc<dyn Step>);
 
 /// The steps in order.
 pub struct Chain {
@@ -27,9 +28,14 @@ impl std::fmt::Debug for Chain {
 impl Chain {
     /// A chain of these steps, each in its place. What is no plugin of upstream's comes last, as it stands here.
     pub fn new(mut steps: Vec<Named>) -> Self {
-        steps.sort_by_key(|(plugin, _)| place(plugin));
-        let (names, steps) = steps.into_iter().unzip();
-        Self { names, steps }
+        steps.sort_by_key(|(plugins, _)| place(plugins.first().copied().unwrap_or_default()));
+        let (names, steps): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
+        Self { names: names.concat(), steps }
+    }
+
+    /// The names of the steps, in order.
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
     }
 }
 
@@ -77,13 +83,18 @@ mod tests {
 
     #[test]
     fn steps_stand_in_upstreams_order_however_they_were_put_together() {
-        let steps =
-            ["own", "ResourceQuota", "PodSecurity", "MutatingAdmissionWebhook", "NamespaceLifecycle", "last"];
+        let steps: [&[&str]; 6] = [
+            &["own"],
+            &["ResourceQuota"],
+            &["PodSecurity", "Priority"],
+            &["MutatingAdmissionWebhook"],
+            &["NamespaceLifecycle"],
+            &["last"],
+        ];
         let chain =
             Chain::new(steps.into_iter().map(|name| (name, Arc::new(Nothing) as Arc<dyn Step>)).collect());
-        assert_eq!(
-            chain.names,
-            ["NamespaceLifecycle", "PodSecurity", "MutatingAdmissionWebhook", "ResourceQuota", "own", "last"]
-        );
+        let plugins =
+            ["NamespaceLifecycle", "PodSecurity", "Priority", "MutatingAdmissionWebhook", "ResourceQuota"];
+        assert_eq!(chain.names(), [&plugins[..], &["own", "last"]].concat());
     }
 }

@@ -1,11 +1,12 @@
 //! Steps between decoding and storing: mutating ones before the kind's preparation, validating ones after its checks.
 //!
-//! The order is upstream's ([`order`]). Of the steps that upstream has on by default, `NodeDeclaredFeatureValidator` is not
-//! built. Webhooks and policies are asked where their objects are served.
+//! The order is upstream's ([`order`]). Every step that upstream has on by default is here, but for those that do nothing
+//! until an alpha feature is switched on. Webhooks and policies are asked where their objects are served.
 
 pub mod certificates;
 pub mod chain;
 pub mod claim_resize;
+pub mod declared_features;
 pub mod default_class;
 pub mod default_tolerations;
 pub mod limit_ranger;

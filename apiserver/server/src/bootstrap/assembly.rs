@@ -25,6 +25,7 @@ use super::seed::Seeder;
 use crate::admission::certificates::Certificates;
 use crate::admission::chain::Named;
 use crate::admission::claim_resize::ClaimResize;
+use crate::admission::declared_features::DeclaredFeatures;
 use crate::admission::default_class::DefaultClass;
 use crate::admission::default_tolerations::DefaultTolerations;
 use crate::admission::limit_ranger::LimitRanger;
@@ -141,6 +142,7 @@ pub struct Gates {
     availability: Availability,
     trust: ExtensionTrust,
     clock: Arc<dyn Clock>,
+    plugins: Vec<&'static str>,
 }
 
 /// Makes the gates and endpoints over `registry`. Nothing is read or written yet.
@@ -168,12 +170,14 @@ pub fn assemble(
     let asked: Arc<dyn Authorize> = Arc::new(authorizer.clone());
     steps.extend(webhooks(config, registry, caller, &asked)?);
     let quota = ResourceQuota::new(registry.clone(), mainstay_apiserver_kinds::all());
-    steps.push(("ResourceQuota", Arc::new(quota)));
+    steps.push((&["ResourceQuota"], Arc::new(quota)));
     // Upstream has these three in the storage layer, after admission.
-    steps.push(("signing requests", Arc::new(SigningRequests::new(Arc::clone(&config.clock)))));
-    steps.push(("RBAC escalation", Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone()))));
-    steps.push(("service addresses", Arc::clone(&allocator) as Arc<dyn Step>));
-    let admission: Arc<dyn Admit> = Arc::new(Chain::new(steps));
+    steps.push((&["signing requests"], Arc::new(SigningRequests::new(Arc::clone(&config.clock)))));
+    steps.push((&["RBAC escalation"], Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone()))));
+    steps.push((&["service addresses"], Arc::clone(&allocator) as Arc<dyn Step>));
+    let chain = Chain::new(steps);
+    let plugins = chain.names().to_vec();
+    let admission: Arc<dyn Admit> = Arc::new(chain);
     let writer = Writer::new(
         registry.clone(),
         Arc::clone(&admission),
@@ -201,11 +205,17 @@ pub fn assemble(
     let availability = Availability::new(seeder.clone(), &door, Arc::clone(&config.clock));
     let trust = ExtensionTrust::of(config);
     let clock = Arc::clone(&config.clock);
-    let gates = Gates { authorizer, allocator, seeder, documents, custom_kinds, availability, trust, clock };
+    let gates =
+        Gates { authorizer, allocator, seeder, documents, custom_kinds, availability, trust, clock, plugins };
     Ok((assembly, gates))
 }
 
 impl Gates {
+    /// The steps of admission by upstream's names, in the order in which they run; after them those of our own.
+    pub fn admission_plugins(&self) -> &[&'static str] {
+        &self.plugins
+    }
+
     /// Brings the cluster's own objects up to date and loads the policy. Comes after the cache is loaded and before
     /// the first request; `server` is where this server is reached. Several servers may do this at one time.
     ///
@@ -353,28 +363,35 @@ fn subresources(parts: &Parts<'_>, tokens: &Arc<TokenIssuer>) -> Endpoints {
     ]
 }
 
+/// The plugins that are about certificates.
+const CERTIFICATES: &[&str] = &[
+    "CertificateApproval",
+    "CertificateSigning",
+    "ClusterTrustBundleAttest",
+    "CertificateSubjectRestriction",
+];
+
 /// The steps of the server's own.
 fn in_tree(config: &ServerConfig, registry: &Registry, authorizer: &Authorizer) -> Vec<Named> {
     let pod_security = PodSecurity::new(registry.clone(), config.admission.pod_security.clone());
     let service_account = ServiceAccountStep::new(registry.clone(), Arc::clone(&config.randomness));
     vec![
-        ("NamespaceLifecycle", Arc::new(NamespaceLifecycle::new(registry.clone()))),
-        ("LimitRanger", Arc::new(LimitRanger::new(registry.clone()))),
-        ("ServiceAccount", Arc::new(service_account)),
-        ("NodeRestriction", Arc::new(NodeRestriction::new(registry.clone()))),
-        ("TaintNodesByCondition", Arc::new(NodeTaint)),
-        ("PodSecurity", Arc::new(pod_security)),
-        ("Priority", Arc::new(Priority::new(registry.clone()))),
-        ("DefaultTolerationSeconds", Arc::new(DefaultTolerations)),
-        // With DefaultIngressClass.
-        ("DefaultStorageClass", Arc::new(DefaultClass::new(registry.clone()))),
-        ("StorageObjectInUseProtection", Arc::new(StorageProtection)),
-        ("PersistentVolumeClaimResize", Arc::new(ClaimResize::new(registry.clone()))),
-        ("RuntimeClass", Arc::new(RuntimeClass::new(registry.clone()))),
-        // With CertificateSigning, ClusterTrustBundleAttest and CertificateSubjectRestriction.
-        ("CertificateApproval", Arc::new(Certificates::new(Arc::new(authorizer.clone())))),
-        ("PodTopologyLabels", Arc::new(TopologyLabels::new(registry.clone()))),
-        ("PodResizeValidator", Arc::new(PodResize::new(registry.clone()))),
+        (&["NamespaceLifecycle"], Arc::new(NamespaceLifecycle::new(registry.clone()))),
+        (&["LimitRanger"], Arc::new(LimitRanger::new(registry.clone()))),
+        (&["ServiceAccount"], Arc::new(service_account)),
+        (&["NodeRestriction"], Arc::new(NodeRestriction::new(registry.clone()))),
+        (&["TaintNodesByCondition"], Arc::new(NodeTaint)),
+        (&["PodSecurity"], Arc::new(pod_security)),
+        (&["Priority"], Arc::new(Priority::new(registry.clone()))),
+        (&["DefaultTolerationSeconds"], Arc::new(DefaultTolerations)),
+        (&["DefaultStorageClass", "DefaultIngressClass"], Arc::new(DefaultClass::new(registry.clone()))),
+        (&["StorageObjectInUseProtection"], Arc::new(StorageProtection)),
+        (&["PersistentVolumeClaimResize"], Arc::new(ClaimResize::new(registry.clone()))),
+        (&["RuntimeClass"], Arc::new(RuntimeClass::new(registry.clone()))),
+        (CERTIFICATES, Arc::new(Certificates::new(Arc::new(authorizer.clone())))),
+        (&["PodTopologyLabels"], Arc::new(TopologyLabels::new(registry.clone()))),
+        (&["NodeDeclaredFeatureValidator"], Arc::new(DeclaredFeatures::new(registry.clone()))),
+        (&["PodResizeValidator"], Arc::new(PodResize::new(registry.clone()))),
     ]
 }
 
@@ -392,23 +409,23 @@ fn webhooks(
         (configurations("mutatingadmissionpolicies"), configurations("mutatingadmissionpolicybindings"))
     {
         let step = MutatingPolicies::new(registry, policies, bindings, Arc::clone(authorizer));
-        steps.push(("MutatingAdmissionPolicy", Arc::new(step.map_err(failed)?)));
+        steps.push((&["MutatingAdmissionPolicy"], Arc::new(step.map_err(failed)?)));
     }
     if let Some(kind) = configurations("mutatingwebhookconfigurations") {
         let with = (Arc::clone(&config.randomness), Arc::clone(authorizer));
         let step = MutatingWebhooks::new(registry, kind, caller.clone(), with);
-        steps.push(("MutatingAdmissionWebhook", Arc::new(step.map_err(failed)?)));
+        steps.push((&["MutatingAdmissionWebhook"], Arc::new(step.map_err(failed)?)));
     }
     if let (Some(policies), Some(bindings)) =
         (configurations("validatingadmissionpolicies"), configurations("validatingadmissionpolicybindings"))
     {
         let step = ValidatingPolicies::new(registry, policies, bindings, Arc::clone(authorizer));
-        steps.push(("ValidatingAdmissionPolicy", Arc::new(step.map_err(failed)?)));
+        steps.push((&["ValidatingAdmissionPolicy"], Arc::new(step.map_err(failed)?)));
     }
     if let Some(kind) = configurations("validatingwebhookconfigurations") {
         let with = (Arc::clone(&config.randomness), Arc::clone(authorizer));
         let step = ValidatingWebhooks::new(registry, kind, caller, with);
-        steps.push(("ValidatingAdmissionWebhook", Arc::new(step.map_err(failed)?)));
+        steps.push((&["ValidatingAdmissionWebhook"], Arc::new(step.map_err(failed)?)));
     }
     Ok(steps)
 }

@@ -1,5 +1,7 @@
 //! Admission plugins of upstream's that are about volumes, nodes and sizes.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::server::TestServer;
@@ -50,5 +52,123 @@ async fn pods_get_their_nodes_zone_when_they_are_bound_and_grow_within_it() {
         "pods \"p\" is forbidden: Node didn't have enough allocatable resources: cpu, requested: 3000, allocatable: 2000"
     );
     admin.patch(&format!("{pods}/p/resize"), "strategic-merge", &grow("2")).await.expect(200);
+    server.stop().await;
+}
+
+/// What upstream does with a plugin by default.
+#[derive(Clone, Copy, PartialEq)]
+enum Standing {
+    /// It is off.
+    Off,
+    /// It is on.
+    On,
+    /// It is on, and does nothing unless an alpha feature is switched on: not built here.
+    Idle,
+}
+use Standing::{Idle, Off, On};
+
+/// kube-apiserver 1.36's plugins in the order in which they run (`AllOrderedPlugins`, `DefaultOffAdmissionPlugins`, and the
+/// feature gates that plugins look at).
+const UPSTREAM: [(&str, Standing); 41] = [
+    ("AlwaysAdmit", Off),
+    ("NamespaceAutoProvision", Off),
+    ("NamespaceLifecycle", On),
+    ("NamespaceExists", Off),
+    ("LimitPodHardAntiAffinityTopology", Off),
+    ("LimitRanger", On),
+    ("ServiceAccount", On),
+    ("NodeRestriction", Off),
+    ("TaintNodesByCondition", On),
+    ("AlwaysPullImages", Off),
+    ("ImagePolicyWebhook", Off),
+    ("PodSecurity", On),
+    ("PodNodeSelector", Off),
+    ("Priority", On),
+    ("DefaultTolerationSeconds", On),
+    ("PodTolerationRestriction", Off),
+    ("EventRateLimit", Off),
+    ("ExtendedResourceToleration", Off),
+    ("DefaultStorageClass", On),
+    ("StorageObjectInUseProtection", On),
+    ("PodGroupProtection", Idle), // GenericWorkload
+    ("OwnerReferencesPermissionEnforcement", Off),
+    ("PersistentVolumeClaimResize", On),
+    ("RuntimeClass", On),
+    ("CertificateApproval", On),
+    ("CertificateSigning", On),
+    ("ClusterTrustBundleAttest", On),
+    ("CertificateSubjectRestriction", On),
+    ("DefaultIngressClass", On),
+    ("DenyServiceExternalIPs", Off),
+    ("PodTopologyLabels", On),
+    ("PodGroupWorkloadExists", Idle), // GenericWorkload
+    ("NodeDeclaredFeatureValidator", On),
+    ("JobValidation", Idle), // WorkloadWithJob
+    ("PodResizeValidator", On),
+    ("MutatingAdmissionPolicy", On),
+    ("MutatingAdmissionWebhook", On),
+    ("ValidatingAdmissionPolicy", On),
+    ("ValidatingAdmissionWebhook", On),
+    ("ResourceQuota", On),
+    ("AlwaysDeny", Off),
+];
+
+/// One step here is two of upstream's, which touch different kinds: the second one's place does not matter.
+const ELSEWHERE: [&str; 1] = ["DefaultIngressClass"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_plugin_that_upstream_has_on_is_here_in_its_place() {
+    let server = TestServer::start().await;
+    let here: Vec<_> = server.server.admission_plugins().to_vec();
+    let known: Vec<_> = UPSTREAM.iter().map(|(name, _)| *name).collect();
+    let of = |standing| UPSTREAM.iter().filter(move |(_, is)| *is == standing).map(|(name, _)| *name);
+    // Kubernetes' own installers switch this one on.
+    let wanted: BTreeSet<_> = of(On).chain(["NodeRestriction"]).collect();
+    let built: BTreeSet<_> = here.iter().copied().filter(|name| known.contains(name)).collect();
+    assert_eq!(built, wanted);
+    let places: Vec<_> = here
+        .iter()
+        .filter(|name| !ELSEWHERE.contains(name))
+        .filter_map(|name| known.iter().position(|one| one == name))
+        .collect();
+    assert!(places.is_sorted(), "{here:?}");
+    let missing = include_str!("../../../../../docs/MISSING.md");
+    for name in of(Idle) {
+        assert!(missing.contains(name), "{name} is not built, and docs/MISSING.md does not say so");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_node_must_support_is_refused_where_it_does_not() {
+    let server = TestServer::start().await;
+    let admin = server.admin();
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    admin.post("/api/v1/namespaces/default/serviceaccounts", &account).await.expect(201);
+    let status = |features: &[&str]| json!({"allocatable": {"cpu": "8", "memory": "8Gi"}, "declaredFeatures": features});
+    for (name, features) in [("plain", &[][..]), ("able", &["GuaranteedQoSPodCPUResize"][..])] {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}},
+            "status": status(features)});
+        admin.post("/api/v1/nodes", &node).await.expect(201);
+        let amounts = json!({"cpu": "1", "memory": "64Mi"});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"nodeName": name,
+            "containers": [{"name": "c", "image": "i", "resources": {"requests": amounts, "limits": amounts}}]}});
+        let made = admin.post("/api/v1/namespaces/default/pods", &pod).await.expect(201);
+        assert_eq!(made["status"]["qosClass"], "Guaranteed");
+        let amounts = json!({"cpu": "2", "memory": "64Mi"});
+        let grow = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": amounts, "limits": amounts}}]}});
+        let answer = admin
+            .patch(&format!("/api/v1/namespaces/default/pods/{name}/resize"), "strategic-merge", &grow)
+            .await;
+        if features.is_empty() {
+            assert_eq!(answer.code, 403);
+            assert_eq!(
+                answer.json()["message"],
+                "pods \"plain\" is forbidden: pod update requires features GuaranteedQoSPodCPUResize which are not available on node \"plain\""
+            );
+        } else {
+            answer.expect(200);
+        }
+    }
     server.stop().await;
 }
