@@ -114,7 +114,8 @@ impl Trail {
             || (self.facts.body == Sent::Patch && self.told.level >= Level::Request)
     }
 
-    /// Whether the body of the answer goes into the events.
+    /// Whether the body of the answer goes into the events: never that of a path which is no resource, as upstream. The keys
+    /// that joining servers get go that way.
     pub(crate) fn wants_response(&self) -> bool {
         self.told.level == Level::RequestResponse && self.facts.object.is_some() && !self.facts.long_running
     }

@@ -1,9 +1,14 @@
 //! The audit log as it is written: who, what, how far, and nothing that should not be there.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::Method;
 use mainstay_apiserver_server::audit::{AuditConfig, BatchBounds, LogFile, Policy};
+use mainstay_apiserver_server::request::{RequestContext, read_body};
+use mainstay_apiserver_server::types::{Endpoint, EndpointKey, Request, Response, full_body};
+use mainstay_proto_api::Status;
 use serde_json::{Value, json};
 
 use super::arrange::grant;
@@ -318,5 +323,44 @@ async fn policies_tell_what_they_found_and_what_they_are_to_tell() {
     };
     let checked = tokio::time::timeout(DEADLINE, checked).await.expect("its types are checked");
     assert_eq!(checked["status"]["typeChecking"], json!({}), "nothing is wrong with them");
+    server.stop().await;
+}
+
+/// Answers with what it was sent, as the desk for joining servers answers with the cluster's keys.
+struct Echo;
+
+impl Endpoint for Echo {
+    fn call(&self, _context: RequestContext, request: Request) -> BoxFuture<'_, Result<Response, Status>> {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let sent = read_body(&parts.headers, body, 1024).await?;
+            let mut response = Response::new(full_body(sent));
+            response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+            Ok(response)
+        })
+    }
+}
+
+/// As upstream: only objects of the API are told, whatever the level. The keys that a joining server gets are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_what_is_no_resource_are_never_told() {
+    let log = Log::new();
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: RequestResponse}]}";
+    let server = TestServer::configured(|config| {
+        config.audit = Some(AuditConfig { policy: Policy::parse(policy).unwrap(), ..log.config() });
+        let key = EndpointKey::new("", "/mainstay/v1/servers", "");
+        config.endpoints.push((key, Arc::new(Echo)));
+    })
+    .await;
+    let body = json!({"sealed": "swordfish"}).to_string();
+    let headers = [("content-type", "application/json"), ("audit-id", "join")];
+    let answer = server.admin().call(Method::POST, "/mainstay/v1/servers", &headers, body).await;
+    assert_eq!(answer.expect(200)["sealed"], "swordfish");
+    let events = log.of("join");
+    assert_eq!(stages(&events), ["RequestReceived", "ResponseComplete"]);
+    assert_eq!(events[1]["level"], "RequestResponse");
+    assert_eq!(events[1]["responseStatus"]["code"], 200);
+    let text = serde_json::to_string(&events).unwrap();
+    assert!(!text.contains("swordfish") && !text.contains("Object\""), "{text}");
     server.stop().await;
 }
