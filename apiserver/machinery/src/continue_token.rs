@@ -29,8 +29,7 @@ struct Form {
 impl Continue {
     /// The token's text.
     pub fn encode(&self) -> String {
-        let form =
-            Form { v: FORM.to_owned(), rv: self.revision.unwrap_or(-1), start: self.position.clone() };
+        let form = Form { v: FORM.to_owned(), rv: self.revision.unwrap_or(-1), start: self.position.clone() };
         // Three plain fields: serialization cannot fail.
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&form).unwrap_or_default())
     }
@@ -40,7 +39,9 @@ impl Continue {
     /// # Errors
     /// 400 in upstream's words.
     pub fn decode(token: &str) -> Result<Self, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let invalid = |why: &str| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
         if token.len() > TOKEN_BYTES_MAX {
             return Err(invalid("the token is too long"));
         }

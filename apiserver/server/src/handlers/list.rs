@@ -69,7 +69,9 @@ async fn place(call: &Call<'_>, options: &ListOptions) -> Result<Place, Status> 
     if let Some(token) = &options.token {
         let position = token.position.clone().into_bytes();
         let revision = match token.revision {
-            Some(revision) => exact(call, Revision(revision)).await.map_err(|status| expired_token(status, token))?,
+            Some(revision) => {
+                exact(call, Revision(revision)).await.map_err(|status| expired_token(status, token))?
+            }
             None => At::Snapshot(registry.snapshot_fresh(call.kind).await?),
         };
         return Ok(Place { revision, position });
