@@ -20,6 +20,7 @@ use crate::config::is_dns_name;
 use crate::data_dir::DataDir;
 use crate::join::{Invitation, join_as_agent, renew_if_due};
 use crate::membership::MemberFile;
+use crate::node_address::reachable;
 use crate::refusal::refuse;
 use crate::up::{check_unused, host_name, install_crypto, print_line, runtime, start_logs, wait_for_stop};
 use crate::{notices, preflight};
@@ -113,6 +114,7 @@ async fn join(flags: &AgentFlags) -> anyhow::Result<()> {
     if !is_dns_name(&node_name) {
         return Err(refuse(format!("--node-name {node_name:?} is not a DNS name: use one such as node-1")));
     }
+    flags.node_ip.map_or(Ok(()), reachable)?;
     let invitation = Invitation::parse(url, flags.token.as_deref())?;
     join_as_agent(&invitation, &flags.data_dir, &node_name, flags.node_ip).await
 }

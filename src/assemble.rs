@@ -33,7 +33,7 @@ use crate::identities::{Identities, SHARED};
 use crate::join::Desk;
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
-use crate::{encryption, membership, notices};
+use crate::{encryption, membership, notices, store_metrics};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
@@ -170,6 +170,7 @@ impl Parts<'_> {
         let (serving, receiver) = watch::channel(serving_pair(identities));
         let mut server_config = server_config(config, identities, dir, receiver)?;
         server_config.endpoints = desk(config, dir, &store)?.endpoints();
+        server_config.endpoints.push(store_metrics::endpoint(store.clone()));
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;

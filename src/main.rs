@@ -27,6 +27,7 @@ mod settings;
 mod snapshot_command;
 mod status;
 mod store_command;
+mod store_metrics;
 mod token;
 mod unit;
 mod up;

@@ -34,12 +34,26 @@ pub(crate) fn towards(server: SocketAddr) -> anyhow::Result<IpAddr> {
 /// The address of a server that others join: explicit, or the source address of the default route.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or the one that is given leads nowhere but here.
 pub(crate) fn of_server(given: Option<IpAddr>, bind: SocketAddr) -> anyhow::Result<IpAddr> {
+    given.map_or(Ok(()), reachable)?;
     let explicit = Some(bind.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
     given.or(explicit).or_else(default_route_source).ok_or_else(|| {
         refuse("this machine has no default route to find its address by: give it with --node-ip")
     })
+}
+
+/// Refuses an address that no other machine can reach this one at.
+///
+/// # Errors
+/// It is one.
+pub(crate) fn reachable(ip: IpAddr) -> anyhow::Result<()> {
+    if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() {
+        return Err(refuse(format!(
+            "--node-ip {ip} leads no other machine here: give this machine's address on their network"
+        )));
+    }
+    Ok(())
 }
 
 fn default_route_source() -> Option<IpAddr> {
@@ -57,5 +71,15 @@ mod tests {
     fn an_explicit_address_is_the_nodes() {
         let ip = node_ip("10.9.8.7:6443".parse().unwrap(), Ipv4Addr::new(10, 42, 0, 1));
         assert_eq!(ip.to_string(), "10.9.8.7");
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_refused() {
+        let bind = "0.0.0.0:6443".parse().unwrap();
+        for ip in ["127.0.0.1", "0.0.0.0", "224.0.0.1", "::1"] {
+            let error = of_server(Some(ip.parse().unwrap()), bind).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--node-ip {ip} leads no other machine here")), "{error}");
+        }
+        assert_eq!(of_server(Some("192.0.2.1".parse().unwrap()), bind).unwrap().to_string(), "192.0.2.1");
     }
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod command;
 mod isolation;
 mod kubectl;
+mod monitoring;
 mod network;
 mod operations;
 mod service;

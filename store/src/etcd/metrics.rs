@@ -8,7 +8,8 @@ use prometheus::{IntCounter, Registry};
 use super::face::Face;
 use super::metrics_text::{bare, histogram, info, labelled, number};
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, refusal};
-use crate::api::{Figures, Leadership, PeerFigures, Status};
+use crate::api::{Figures, Leadership, PeerFigures, RangeError, Status};
+use crate::store::Store;
 
 /// The registry of a server.
 #[derive(Debug)]
@@ -51,36 +52,50 @@ impl Metrics {
 
     /// The text of a scrape.
     pub(super) async fn text(&self, face: &Face) -> Result<String, tonic::Status> {
-        let status = face.store.status().await.map_err(|error| refusal::of_range(&error))?;
         let registered = encode_text(&self.registry);
         let mut text = registered.map_err(|error| tonic::Status::internal(error.to_string()))?;
-        let scrape = Scrape { leadership: *face.leadership.borrow(), figures: face.store.figures(), status };
-        for metric in METRICS {
-            number(&mut text, metric.name, metric.kind, metric.help, (metric.value)(&scrape));
-        }
-        durations(&mut text, &scrape.figures);
-        peers(&mut text, &scrape);
-        quota(&mut text, &scrape.status);
-        info(
-            &mut text,
-            "etcd_server_id",
-            "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
-            ("server_id", &hex(scrape.status.member_id)),
-        );
-        info(
-            &mut text,
-            "etcd_server_version",
-            "Which version is running. 1 for 'server_version' label with current version.",
-            ("server_version", ETCD_VERSION),
-        );
-        info(
-            &mut text,
-            "etcd_cluster_version",
-            "Which version is running. 1 for 'cluster_version' label with current cluster version",
-            ("cluster_version", ETCD_CLUSTER_VERSION.trim_end_matches(".0")),
-        );
+        text.push_str(&store_metrics(&face.store).await.map_err(|error| refusal::of_range(&error))?);
         Ok(text)
     }
+}
+
+/// The metrics of a store of this process under etcd's names, in Prometheus' text format. What only a server of etcd's API
+/// counts (requests, bytes of clients) is not among them.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn store_metrics(store: &Store) -> Result<String, RangeError> {
+    let scrape = Scrape {
+        status: store.status().await?,
+        figures: store.figures(),
+        leadership: *store.leadership().borrow(),
+    };
+    let mut text = String::new();
+    for metric in METRICS {
+        number(&mut text, metric.name, metric.kind, metric.help, (metric.value)(&scrape));
+    }
+    durations(&mut text, &scrape.figures);
+    peers(&mut text, &scrape);
+    quota(&mut text, &scrape.status);
+    info(
+        &mut text,
+        "etcd_server_id",
+        "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+        ("server_id", &hex(scrape.status.member_id)),
+    );
+    info(
+        &mut text,
+        "etcd_server_version",
+        "Which version is running. 1 for 'server_version' label with current version.",
+        ("server_version", ETCD_VERSION),
+    );
+    info(
+        &mut text,
+        "etcd_cluster_version",
+        "Which version is running. 1 for 'cluster_version' label with current cluster version",
+        ("cluster_version", ETCD_CLUSTER_VERSION.trim_end_matches(".0")),
+    );
+    Ok(text)
 }
 
 /// What the metrics are read from, taken once for a scrape.

@@ -45,6 +45,7 @@ pub use config::FaceConfig;
 pub use endpoint::{Endpoint, EndpointError};
 pub use jwt::{Jwt, JwtError};
 pub use listener::{BindError, Listener};
+pub use metrics::store_metrics;
 pub use server::Server;
 pub use tls::{TlsError, TlsFiles};
 pub use token_option::{AuthTokenError, AuthTokens};
