@@ -127,7 +127,7 @@ pub(crate) fn prepare(
         tell,
     );
     let cluster = Cluster {
-        peers: Arc::new(peers.counting(meters)),
+        peers: Arc::new(peers.counting(meters).superseding(&dir.supersedes)),
         proposals,
         name: cluster.name.clone(),
         client_urls: cluster.client_urls.clone(),

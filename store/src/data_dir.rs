@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::api::OpenError;
 use crate::platform::random;
 
+mod recovering;
+
+pub(crate) use recovering::Recovering;
+
 /// The format of the directory as a whole. The log's files have versions of their own.
 const FORMAT: u32 = 1;
 const IDENTITY: &str = "store.json";
@@ -15,6 +19,9 @@ const LOCK: &str = "LOCK";
 /// Names the directory of the tables, once a snapshot has taken their place.
 const TABLES: &str = "TABLES";
 const FIRST_TABLES: &str = "tables";
+const LOG: &str = "log";
+/// The log of the cluster that a recovery ended, until the recovery has ended too.
+const REPLACED_LOG: &str = "log.replaced";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
@@ -28,6 +35,12 @@ struct Identity {
     /// Whom a restored member is to form a cluster with; empty if it stays alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     founders: Vec<Founder>,
+    /// The clusters whose place this one has taken, hexadecimal: their members are turned away for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    supersedes: Vec<String>,
+    /// The cluster and the member that a recovery, begun and not ended, makes of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovering: Option<(String, String)>,
     /// A checksum of the others; the first version wrote none.
     #[serde(default)]
     check: Option<String>,
@@ -42,6 +55,20 @@ pub(crate) struct Founder {
 }
 
 impl Identity {
+    fn new(new: NewIdentity) -> Self {
+        Self {
+            format: FORMAT,
+            cluster_id: format!("{:016x}", new.cluster_id),
+            member_id: format!("{:016x}", new.member_id),
+            joined: new.joined,
+            restored: false,
+            founders: Vec::new(),
+            supersedes: Vec::new(),
+            recovering: None,
+            check: None,
+        }
+    }
+
     fn sum(&self) -> String {
         let mut text = format!("{} {} {} {}", self.format, self.cluster_id, self.member_id, self.joined);
         if self.restored {
@@ -49,6 +76,12 @@ impl Identity {
         }
         for Founder { id, name, peer_urls } in &self.founders {
             text.extend([format!(" {id:016x} {name:?} {peer_urls:?}")]);
+        }
+        for cluster in &self.supersedes {
+            text.extend([format!(" supersedes {cluster}")]);
+        }
+        if let Some((cluster, member)) = &self.recovering {
+            text.extend([format!(" recovering {cluster} {member}")]);
         }
         format!("{:08x}", crc32c::crc32c(text.as_bytes()))
     }
@@ -74,6 +107,8 @@ pub(crate) struct DataDir {
     pub(crate) restored: bool,
     /// The members that a restored cluster begins with; empty for any other, and for a member alone.
     pub(crate) founders: Vec<Founder>,
+    /// The clusters whose place this one has taken.
+    pub(crate) supersedes: Vec<u64>,
     tables: String,
     _lock: File,
 }
@@ -103,13 +138,18 @@ impl DataDir {
             }
             Err(error) => return Err(io_error(path, "reading the identity of")(error)),
         };
+        if identity.recovering.is_some() {
+            return Err(OpenError::Recovering { dir: path.to_path_buf() });
+        }
         let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_not_hex| not_readable(path));
+        let supersedes = identity.supersedes.iter().map(|cluster| number(cluster));
         let data = Self {
             path: path.to_path_buf(),
             cluster_id: number(&identity.cluster_id)?,
             member_id: number(&identity.member_id)?,
             joined: identity.joined,
             restored: identity.restored,
+            supersedes: supersedes.collect::<Result<_, _>>()?,
             founders: identity.founders,
             tables: current_tables(path)?,
             _lock: lock,
@@ -139,7 +179,7 @@ impl DataDir {
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG)
     }
 
     pub(crate) fn tables(&self) -> PathBuf {
@@ -150,6 +190,20 @@ impl DataDir {
 /// Whether the directory has an identity already, so that none need be found for it.
 pub(crate) fn has_identity(path: &Path) -> bool {
     path.join(IDENTITY).exists()
+}
+
+/// The cluster that a data directory is of; none if it is no store's. Nothing is opened or locked.
+///
+/// # Errors
+/// An identity that is damaged, or of another format.
+pub fn cluster_of(dir: &Path) -> Result<Option<u64>, OpenError> {
+    let bytes = match fs::read(dir.join(IDENTITY)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(dir, "reading the identity of")(error)),
+    };
+    let identity = read_identity(dir, &bytes)?;
+    u64::from_str_radix(&identity.cluster_id, 16).map(Some).map_err(|_not_hex| not_readable(dir))
 }
 
 /// The directory of the tables; what a crash left of others is removed.
@@ -164,7 +218,9 @@ fn current_tables(path: &Path) -> Result<String, OpenError> {
         for item in fs::read_dir(path)? {
             let name = item?.file_name();
             let other = name.to_str().is_some_and(|name| {
-                name == "incoming" || (name.starts_with(FIRST_TABLES) && name != current)
+                name == "incoming"
+                    || name == REPLACED_LOG
+                    || (name.starts_with(FIRST_TABLES) && name != current)
             });
             if other {
                 fs::remove_dir_all(path.join(name))?;
@@ -213,11 +269,13 @@ impl Unfinished {
         cluster_id: Option<u64>,
         member_id: Option<u64>,
         founders: Vec<Founder>,
+        supersedes: &[u64],
     ) -> Result<(u64, u64), OpenError> {
         let ids =
             (cluster_id.unwrap_or_else(|| random("cluster")), member_id.unwrap_or_else(|| random("member")));
         let new = NewIdentity { cluster_id: ids.0, member_id: ids.1, joined: false };
-        write_identity(&self.path, new, Some(founders))?;
+        let supersedes = supersedes.iter().map(|cluster| format!("{cluster:016x}")).collect();
+        write_identity(&self.path, Identity { restored: true, founders, supersedes, ..Identity::new(new) })?;
         self.finished = true;
         Ok(ids)
     }
@@ -250,7 +308,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 
 fn create(path: &Path, new: NewIdentity) -> Result<Identity, OpenError> {
     check_empty(path)?;
-    write_identity(path, new, None)
+    write_identity(path, Identity::new(new))
 }
 
 /// Nothing but what a store leaves before it has an identity.
@@ -266,21 +324,7 @@ fn check_empty(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// `restored` are the founders of the cluster that a restored member is of.
-fn write_identity(
-    path: &Path,
-    new: NewIdentity,
-    restored: Option<Vec<Founder>>,
-) -> Result<Identity, OpenError> {
-    let mut identity = Identity {
-        check: None,
-        format: FORMAT,
-        cluster_id: format!("{:016x}", new.cluster_id),
-        member_id: format!("{:016x}", new.member_id),
-        joined: new.joined,
-        restored: restored.is_some(),
-        founders: restored.unwrap_or_default(),
-    };
+fn write_identity(path: &Path, mut identity: Identity) -> Result<Identity, OpenError> {
     identity.check = Some(identity.sum());
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;
     write_whole(path, IDENTITY, &text).map_err(io_error(path, "writing the identity of"))?;

@@ -33,6 +33,9 @@ mod platform;
 mod quota;
 mod raft;
 mod read;
+mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod restored_tests;
 mod snapshot;
@@ -44,6 +47,7 @@ mod worker_pool;
 
 pub use api::*;
 pub use auth::Auth;
+pub use data_dir::cluster_of;
 #[doc(hidden)]
 pub use platform::Platform;
 #[cfg(feature = "sim")]
@@ -52,6 +56,7 @@ pub use platform::{SeededBug, seed_bug, seed_randomness};
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use raft::log::{Disk, DiskFile};
+pub use recovery::{RecoverError, RecoverOptions, Recovered, RecoveryPlan, plan_recovery, recover};
 #[cfg(feature = "etcd")]
 pub use snapshot::EtcdSnapshot;
 pub use snapshot::{

@@ -72,6 +72,12 @@ pub enum OpenError {
         /// The engine's answer.
         message: String,
     },
+    /// A recovery of the directory was begun and has not ended: only the recovery may open it.
+    #[error("the recovery of data directory {} was begun and has not ended: run it again", dir.display())]
+    Recovering {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Consensus did not start.
     #[error("starting consensus: {0}")]
     Raft(String),

@@ -21,6 +21,7 @@ pub(crate) mod peers;
 mod proposals;
 mod propose;
 mod reads;
+mod replay;
 pub(crate) mod restored;
 mod shortcut;
 mod types;
@@ -36,6 +37,7 @@ pub(crate) use machine::Machine;
 pub(crate) use member::{Cluster, Member, MemberConfig};
 pub(crate) use membership::members_of;
 pub(crate) use proposals::Proposals;
+pub(crate) use replay::Replay;
 pub(crate) use shortcut::Shortcut;
 pub(crate) use types::MemberNode;
 #[cfg(any(test, fuzzing))]

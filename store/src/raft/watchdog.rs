@@ -26,6 +26,8 @@ const REMOVED_GRACE: Duration = Duration::from_millis(500);
 const DUPLICATE_MAX: Duration = Duration::from_secs(3);
 /// Between looks at members that wait for their vote.
 const VOTES_AGAIN: Duration = Duration::from_millis(50);
+/// Its data may have what the cluster has lost: whoever looks for that must find it, so nothing is deleted.
+const SUPERSEDED: &str = "the cluster was recovered or restored without this member: move its data directory away, and let it join again";
 const PUBLISH_AGAIN: Duration = Duration::from_millis(200);
 
 impl Member {
@@ -79,6 +81,7 @@ impl Member {
                         self.form().await;
                     }
                     PeerEvent::NotAMember(index) => self.check_removed(index),
+                    PeerEvent::Superseded => self.stop.halt(SUPERSEDED),
                     PeerEvent::Duplicate => {
                         let since: &mut Instant = duplicate_since.get_or_insert_with(Instant::now);
                         if since.elapsed() > DUPLICATE_MAX {

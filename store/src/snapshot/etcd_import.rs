@@ -181,5 +181,6 @@ pub(super) fn status(file: &File) -> Result<SnapshotStatus, RestoreError> {
             true
         })?;
     }
-    Ok(SnapshotStatus { format: SnapshotFormat::Etcd, hash, revision, keys, size_bytes: bolt.size_bytes() })
+    let (format, size_bytes) = (SnapshotFormat::Etcd, bolt.size_bytes());
+    Ok(SnapshotStatus { format, hash, revision, keys, size_bytes, cluster_id: None })
 }

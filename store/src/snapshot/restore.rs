@@ -26,6 +26,8 @@ pub struct RestoreOptions {
     pub mark_compacted: bool,
     /// Take a database of etcd's that has no checksum at its end, such as `member/snap/db` (with the feature `etcd`).
     pub skip_hash_check: bool,
+    /// Clusters whose place the restored one takes: a member of theirs that comes back is turned away, and stops.
+    pub supersedes: Vec<u64>,
 }
 
 /// Which member of a new cluster is restored. The same snapshot is restored for each of them, with the same list and token.
@@ -208,7 +210,7 @@ fn fill(
     }
     let keys = tables.live_keys().map_err(&engine)?;
     tables.finish(revision, floor).map_err(&engine)?;
-    let (cluster_id, member_id) = unfinished.finish(ids.0, ids.1, founders)?;
+    let (cluster_id, member_id) = unfinished.finish(ids.0, ids.1, founders, &options.supersedes)?;
     Ok(Restored { revision, floor, keys, cluster_id, member_id })
 }
 

@@ -28,6 +28,8 @@ pub struct SnapshotStatus {
     pub keys: u64,
     /// Its size in bytes.
     pub size_bytes: u64,
+    /// The cluster that it was taken of; etcd's format does not tell.
+    pub cluster_id: Option<u64>,
 }
 
 /// Counts what passes.
@@ -76,5 +78,12 @@ fn own_status<R: Read>(counted: &mut Counted<R>) -> Result<SnapshotStatus, Resto
         }
     }
     let size_bytes = counted.bytes;
-    Ok(SnapshotStatus { format: SnapshotFormat::Mainstay, hash, revision: header.revision, keys, size_bytes })
+    Ok(SnapshotStatus {
+        format: SnapshotFormat::Mainstay,
+        hash,
+        revision: header.revision,
+        keys,
+        size_bytes,
+        cluster_id: Some(header.cluster_id),
+    })
 }

@@ -41,6 +41,8 @@ pub(crate) enum PeerEvent {
     NotAMember(u64),
     /// Another process has our identity.
     Duplicate,
+    /// The cluster was recovered or restored without us.
+    Superseded,
 }
 
 /// Why there was no answer.
@@ -72,6 +74,8 @@ pub(crate) struct Peers {
     pub(super) stop: CancellationToken,
     pub(crate) store: Arc<StopState>,
     pub(super) meters: Arc<Meters>,
+    /// The clusters whose place ours has taken.
+    pub(super) superseded: Vec<u64>,
     /// The time that opening a link may take.
     pub(super) dial_max: Duration,
     events: mpsc::Sender<PeerEvent>,
@@ -112,6 +116,7 @@ impl Peers {
             stop,
             store,
             meters: Arc::default(),
+            superseded: Vec::new(),
             dial_max,
             events,
             table: Mutex::default(),
@@ -121,6 +126,11 @@ impl Peers {
     /// Counts the traffic where others see it.
     pub(crate) fn counting(self, meters: &Arc<Meters>) -> Self {
         Self { meters: Arc::clone(meters), ..self }
+    }
+
+    /// Turns away members of these clusters for good: ours has taken their place.
+    pub(crate) fn superseding(self, clusters: &[u64]) -> Self {
+        Self { superseded: clusters.to_vec(), ..self }
     }
 
     /// Runs something until all links end.
@@ -229,6 +239,7 @@ impl Peers {
                 match refusal {
                     Refusal::NotAMember(index) => self.tell(PeerEvent::NotAMember(index)),
                     Refusal::Duplicate => self.tell(PeerEvent::Duplicate),
+                    Refusal::Superseded(_) => self.tell(PeerEvent::Superseded),
                     _ => {}
                 }
                 Err(CallError::Refused(refusal))

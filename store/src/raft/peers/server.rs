@@ -144,6 +144,9 @@ impl<A: Answerer> Server<A> {
                 None => Welcome::Refused(Refusal::NoMembers),
             };
         }
+        if self.peers.superseded.contains(&hello.cluster_id) {
+            return Welcome::Refused(Refusal::Superseded(local.cluster_id));
+        }
         if hello.cluster_id != local.cluster_id {
             return Welcome::Refused(Refusal::OtherCluster(local.cluster_id));
         }

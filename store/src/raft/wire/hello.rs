@@ -66,6 +66,9 @@ pub(crate) enum Refusal {
     NoMembers,
     #[error("it could not read our greeting")]
     Unreadable,
+    /// With the cluster that has taken the place of the sender's, by a recovery or a restore.
+    #[error("cluster {0:016x}, which it is of, has taken the place of ours")]
+    Superseded(u64),
 }
 
 impl Hello {
@@ -140,6 +143,7 @@ impl Welcome {
                     Refusal::Duplicate => (5, 0),
                     Refusal::NoMembers => (6, 0),
                     Refusal::Unreadable => (7, 0),
+                    Refusal::Superseded(id) => (8, *id),
                 };
                 out.push(kind);
                 put_u64(detail, &mut out);
@@ -175,6 +179,7 @@ impl Welcome {
                     5 => Refusal::Duplicate,
                     6 => Refusal::NoMembers,
                     7 => Refusal::Unreadable,
+                    8 => Refusal::Superseded(detail),
                     found => return Err(DecodeError::Unknown { what: "refusal", found: found.into() }),
                 })
             }
@@ -213,6 +218,7 @@ mod tests {
             Refusal::Duplicate,
             Refusal::NoMembers,
             Refusal::Unreadable,
+            Refusal::Superseded(8),
         ];
         let mut all = vec![Welcome::Accepted, Welcome::Members { cluster_id: 9, members: vec![(1, node)] }];
         all.extend(refusals.map(Welcome::Refused));
