@@ -31,6 +31,7 @@ use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
 use crate::identities::{Identities, SHARED};
 use crate::join::Desk;
+use crate::snapshots::{SnapshotDesk, run_schedule};
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
 use crate::{encryption, membership, notices, store_metrics};
@@ -138,6 +139,15 @@ impl Node {
         Ok(())
     }
 
+    /// Resolves when the store stops by itself, with why it did: a disk that failed, or a cluster that goes on without this server.
+    pub(crate) async fn halted(&self) -> anyhow::Error {
+        self.store.stopped().await;
+        match self.store.members(false).await {
+            Err(why) => anyhow::Error::new(why),
+            Ok(_) => anyhow::anyhow!("the store stopped"),
+        }
+    }
+
     /// Ends every part in order: agents, API server, store.
     ///
     /// # Errors
@@ -171,10 +181,15 @@ impl Parts<'_> {
         let mut server_config = server_config(config, identities, dir, receiver)?;
         server_config.endpoints = desk(config, dir, &store)?.endpoints();
         server_config.endpoints.push(store_metrics::endpoint(store.clone()));
+        server_config.endpoints.push(snapshot_desk(config, &store).endpoint());
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
         let (admin, pods) = start_agents(config, identities, dir, agent_tasks, runtime).await?;
+        if let Some(settings) = config.member.as_ref().and_then(|member| member.snapshots.clone()) {
+            let of = (config.data_dir.clone(), config.cluster.clone());
+            run_schedule(settings, store.clone(), of, Arc::new(SystemClock), agent_tasks);
+        }
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
         Ok(Node { store, api, api_tasks, agent_tasks, admin, pods, shutdown_delay, _serving: serving })
@@ -236,6 +251,11 @@ fn desk(config: &Config, dir: &DataDir, store: &Store) -> anyhow::Result<Desk> {
     };
     let server = SocketAddr::new(config.node_ip, config.bind.port());
     Ok(Desk { store: store.clone(), cluster: config.cluster.clone(), server, keys })
+}
+
+/// What this server answers administrators who save a snapshot.
+fn snapshot_desk(config: &Config, store: &Store) -> SnapshotDesk {
+    SnapshotDesk { store: store.clone(), data_dir: config.data_dir.clone(), cluster: config.cluster.clone() }
 }
 
 /// The runtime of this machine's containers.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::api_server::ApiServerSettings;
 use crate::cli::UpFlags;
 use crate::refusal::refuse;
+use crate::snapshots::SnapshotSettings;
 
 /// Version of `cluster.json`.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -141,6 +142,8 @@ pub(crate) struct MemberSettings {
     pub(crate) peer_bind: SocketAddr,
     /// Whether this machine runs pods.
     pub(crate) runs_agent: bool,
+    /// When snapshots are taken; none if never.
+    pub(crate) snapshots: Option<SnapshotSettings>,
 }
 
 impl Config {

@@ -98,6 +98,11 @@ impl DataDir {
         fs::remove_file(self.path.join(JOINING_FILE)).context("ending the attempt to join")
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file or folder inside.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)

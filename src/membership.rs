@@ -38,6 +38,20 @@ impl MemberFile {
         path.join(FILE).exists()
     }
 
+    /// Reads it; none where the directory is not that of such a server.
+    ///
+    /// # Errors
+    /// The disk's, or a file that is damaged.
+    pub(crate) fn read(path: &std::path::Path) -> anyhow::Result<Option<Self>> {
+        let file = path.join(FILE);
+        let reading = || format!("reading {}", file.display());
+        match fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).with_context(reading),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(reading),
+        }
+    }
+
     /// Writes it.
     ///
     /// # Errors
@@ -49,14 +63,7 @@ impl MemberFile {
 
     /// What the directory says, brought up to date with the flags; the first server's is made here.
     fn ensure(dir: &DataDir, peer_url: &str) -> anyhow::Result<Self> {
-        let file = dir.join(FILE);
-        let held: Option<Self> = match fs::read(&file) {
-            Ok(text) => {
-                Some(serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
-        };
+        let held = Self::read(dir.path())?;
         let wanted = match held.clone() {
             Some(held) => Self { peer_url: peer_url.to_owned(), ..held },
             None => Self { peer_url: peer_url.to_owned(), joined: false, others: Vec::new() },

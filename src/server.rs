@@ -9,7 +9,9 @@ use crate::cli::UpFlags;
 use crate::config::{MemberSettings, is_dns_name};
 use crate::data_dir::DataDir;
 use crate::join::{Invitation, Joiner, SERVERS, join_as_server};
+use crate::recover::{self, RecoverFlags};
 use crate::refusal::refuse;
+use crate::snapshots::SnapshotFlags;
 use crate::token::ClusterFlags;
 use crate::up::{check_unused, host_name, install_crypto, print_line, resolve, runtime, serve, start_logs};
 use crate::{node_address, preflight};
@@ -43,6 +45,8 @@ pub(crate) struct ServerFlags {
     /// Where the store listens for the other servers, with TLS on both sides [default: the machine's address, port 2380].
     #[arg(long, value_name = "IP:PORT", help_heading = "Servers")]
     pub(crate) peer_bind: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) snapshots: SnapshotFlags,
 }
 
 /// What can be done about servers.
@@ -56,6 +60,13 @@ pub(crate) enum ServerCommand {
         #[command(flatten)]
         cluster: ClusterFlags,
     },
+    /// Go on with the one server that is left, when the others are lost for good and no majority will ever be there again.
+    ///
+    /// Run it on the server that is left, while that is stopped. It says what it will do and asks. All that this server has is
+    /// kept; the others are given up, and join again with empty directories. If a majority of the servers can be started again,
+    /// start them instead: nothing is lost then. Of several that are left, take the one whose `mainstay status` showed the
+    /// highest entry.
+    Recover(RecoverFlags),
 }
 
 impl ServerFlags {
@@ -76,6 +87,9 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
     if let Some(ServerCommand::Remove { name, cluster }) = &flags.command {
         return remove(name, cluster);
     }
+    if let Some(ServerCommand::Recover(flags)) = &flags.command {
+        return recover::run(flags);
+    }
     preflight::check_machine()?;
     start_logs(&flags.up.log, flags.up.log_json)?;
     install_crypto()?;
@@ -95,7 +109,8 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
     if let Some(invitation) = &invitation {
         join(flags, invitation, node_ip, peer_bind)?;
     }
-    let member = MemberSettings { peer_bind, runs_agent: flags.agent };
+    let snapshots = flags.snapshots.settings(&flags.up.data_dir)?;
+    let member = MemberSettings { peer_bind, runs_agent: flags.agent, snapshots };
     let config = resolve(&flags.up, Some((member, node_ip)))?;
     preflight::check(&config)?;
     serve(&config)

@@ -1,4 +1,4 @@
-//! `mainstay snapshot`: save a running store, make a data directory of a snapshot, say what one holds.
+//! `mainstay snapshot`: save a running cluster or store, bring one back from a snapshot, say what is there.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -13,6 +13,9 @@ use mainstay_store::{
 };
 use tonic::metadata::MetadataValue;
 
+use crate::cli::DATA_DIR;
+use crate::refusal::refuse;
+use crate::snapshots;
 use crate::store_command::{StatusFlags, connect, founders};
 use crate::up::print_line;
 
@@ -23,10 +26,28 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// `mainstay snapshot`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
-    /// Save a running store to a file: all of it, or the keys with one prefix. Also from etcd, in etcd's format.
+    /// Save a running cluster, or a store, to a file.
+    ///
+    /// With --data-dir the whole cluster of the server that runs there, with its keys if --passphrase-file is given; with
+    /// --kubeconfig the same from anywhere, without keys. With --endpoints a store that `mainstay store` or etcd serves: all of
+    /// it, or the keys with one prefix, also in etcd's format.
     Save(SaveFlags),
-    /// Make a new data directory of a snapshot, one of this store's or of etcd's.
+    /// Bring back a cluster on one server, or make a new data directory for `mainstay store`, of a snapshot.
+    ///
+    /// The file says which. A cluster is restored where --data-dir is: in the directory of one of its servers, which must be
+    /// stopped, the store is replaced (the one before is kept beside it, and all else stays); an empty directory becomes that of
+    /// the server that the snapshot was taken of, if the snapshot has the keys. Then start that server, and let the others join
+    /// it with empty directories. Snapshots that were cut or changed, or are of a newer version, are refused and change nothing.
     Restore(RestoreFlags),
+    /// List the snapshots that a server takes by itself, each checked to its last byte.
+    List {
+        /// Where they are [default: DATA_DIR/snapshots].
+        #[arg(long, value_name = "DIR", conflicts_with = "data_dir")]
+        dir: Option<PathBuf>,
+        /// The server's data directory.
+        #[arg(long, value_name = "DATA_DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+    },
     /// Check a snapshot's sums and say what it holds.
     Status {
         /// The snapshot.
@@ -44,6 +65,15 @@ pub(crate) struct SaveFlags {
     /// The file to write; it appears once it is whole.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Save the cluster of the server that runs in this data directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "endpoints", "prefix", "etcd_format", "user"])]
+    data_dir: Option<PathBuf>,
+    /// Save the cluster of this administrator's kubeconfig, without its keys.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["endpoints", "prefix", "etcd_format", "user"])]
+    kubeconfig: Option<PathBuf>,
+    /// Seal the cluster's keys into the snapshot, under the passphrase in this file (16 characters or more).
+    #[arg(long, value_name = "FILE", requires = "data_dir")]
+    passphrase_file: Option<PathBuf>,
     /// Save only the keys that start with this, with their history and leases.
     #[arg(long, value_name = "PREFIX", conflicts_with = "etcd_format")]
     prefix: Option<String>,
@@ -63,12 +93,18 @@ pub(crate) struct RestoreFlags {
     /// The snapshot.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The new store's data directory; empty or absent.
+    /// The server's data directory; for a store a new one, empty or absent.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Restore the store as it was at this revision [default: the newest].
+    /// Restore what was there at this revision [default: the newest].
     #[arg(long, value_name = "REVISION")]
     revision: Option<i64>,
+    /// The passphrase that the keys in a cluster's snapshot are sealed under.
+    #[arg(long, value_name = "FILE", help_heading = "Clusters")]
+    passphrase_file: Option<PathBuf>,
+    /// Do not ask before the store of a server is replaced.
+    #[arg(long, help_heading = "Clusters")]
+    yes: bool,
     /// Let the revision jump forward by this much, so that watchers see none twice.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     bump_revision: u64,
@@ -99,7 +135,26 @@ pub(crate) struct RestoreFlags {
 /// What could not be saved, restored or read, and why.
 pub(crate) fn run(command: &SnapshotCommand) -> anyhow::Result<()> {
     match command {
-        SnapshotCommand::Save(flags) => save(flags),
+        SnapshotCommand::Save(flags) => {
+            if let Some(from) = cluster_to_save(flags) {
+                return snapshots::save(&flags.file, from);
+            }
+            save(flags)
+        }
+        SnapshotCommand::List { dir, data_dir } => {
+            snapshots::print_list(&dir.clone().unwrap_or_else(|| data_dir.join("snapshots")))
+        }
+        SnapshotCommand::Restore(flags) if is_clusters(&flags.file)? => {
+            let RestoreFlags { file, data_dir, revision, yes, .. } = flags;
+            let passphrase_file = flags.passphrase_file.as_deref();
+            snapshots::restore(&snapshots::RestoreRequest {
+                file,
+                data_dir,
+                revision: *revision,
+                passphrase_file,
+                yes: *yes,
+            })
+        }
         SnapshotCommand::Restore(flags) => {
             let options = RestoreOptions {
                 revision: flags.revision.map(Revision),
@@ -111,8 +166,24 @@ pub(crate) fn run(command: &SnapshotCommand) -> anyhow::Result<()> {
             };
             restore(&flags.file, &flags.data_dir, &options)
         }
+        SnapshotCommand::Status { file, json } if is_clusters(file)? => snapshots::print_status(file, *json),
         SnapshotCommand::Status { file, json } => status(file, *json),
     }
+}
+
+/// The cluster that the flags name, if they name one.
+fn cluster_to_save(flags: &SaveFlags) -> Option<snapshots::SaveFrom<'_>> {
+    match (&flags.data_dir, &flags.kubeconfig) {
+        (Some(dir), _) => Some(snapshots::SaveFrom::Dir(dir, flags.passphrase_file.as_deref())),
+        (None, Some(file)) => Some(snapshots::SaveFrom::Kubeconfig(file.clone())),
+        (None, None) => None,
+    }
+}
+
+/// Whether a file is the snapshot of a cluster.
+fn is_clusters(file: &Path) -> anyhow::Result<bool> {
+    let mut open = File::open(file).map_err(|error| refuse(format!("{}: {error}", file.display())))?;
+    snapshots::is_bundle(&mut open).with_context(|| format!("reading {}", file.display()))
 }
 
 /// The place in a cluster that the flags give, if any is about one.

@@ -71,7 +71,12 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
             stopped = &mut stop => return stopped,
             started = Box::pin(Node::start(config, &identities, &dir)) => started?,
         };
-        tokio::time::timeout(START_TIMEOUT, node.ready()).await.map_err(|_elapsed| {
+        let ready = tokio::select! {
+            biased;
+            why = node.halted() => return Err(why),
+            ready = tokio::time::timeout(START_TIMEOUT, node.ready()) => ready,
+        };
+        ready.map_err(|_elapsed| {
             anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
         })?;
         print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
@@ -80,10 +85,16 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         }
         node.tell_ready();
         info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
-        stop.await?;
+        let halted = tokio::select! {
+            biased;
+            stopped = &mut stop => stopped.map(|()| None)?,
+            why = node.halted() => Some(why),
+        };
         info!("stopping; containers run on");
         notices::stopping();
-        node.stop().await
+        let ended = node.stop().await;
+        // A store that stopped by itself does not close well: why it stopped is what counts.
+        halted.map_or(ended, Err)
     })
 }
 

@@ -265,7 +265,8 @@ fn not_removed(name: &str, error: &ClusterError) -> String {
     }
 }
 
-fn require_master(context: &RequestContext) -> Result<(), Status> {
+/// Refuses whoever is no administrator.
+pub(crate) fn require_master(context: &RequestContext) -> Result<(), Status> {
     if context.user().groups.iter().any(|group| group == MASTERS) {
         return Ok(());
     }

@@ -14,7 +14,7 @@ mod server;
 mod wire;
 
 pub(crate) use agent::join_as_agent;
-pub(crate) use desk::{Desk, SERVERS};
+pub(crate) use desk::{Desk, SERVERS, require_master};
 pub(crate) use files::pem;
 pub(crate) use invitation::Invitation;
 pub(crate) use node::renew_if_due;

@@ -199,6 +199,16 @@ impl Machine {
         daemon.wait().unwrap();
     }
 
+    /// Waits for the daemon to end by itself, and tells what it logged.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Output {
+        let mark: usize = fs::read_to_string(self.dir.path().join("mark")).unwrap().parse().unwrap();
+        let mut daemon = self.daemon.take().expect("a daemon was started");
+        let code = crate::command::wait(&mut daemon, &self.name());
+        let stderr = fs::read_to_string(self.log()).unwrap()[mark..].to_owned();
+        Output { code, stdout: String::new(), stderr }
+    }
+
     /// Ends the daemon in order.
     #[track_caller]
     pub(crate) fn stop(&mut self) {

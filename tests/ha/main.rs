@@ -12,4 +12,6 @@ mod command;
 mod drill;
 mod joining;
 mod machine;
+mod recovery;
+mod snapshots;
 mod writer;

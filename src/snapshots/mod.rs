@@ -1,0 +1,20 @@
+//! Snapshots of a whole cluster: how they are taken by hand and by the clock, kept, listed, and made a cluster again.
+//!
+//! One file holds the store's snapshot (docs/decisions/0014) behind what else a server needs (docs/decisions/0060). Keys are in
+//! it only sealed.
+
+mod bundle;
+mod endpoint;
+mod keys;
+mod restore;
+mod save;
+mod schedule;
+mod shelf;
+mod take;
+
+pub(crate) use bundle::is_bundle;
+pub(crate) use endpoint::SnapshotDesk;
+pub(crate) use restore::{RestoreRequest, restore};
+pub(crate) use save::{SaveFrom, save};
+pub(crate) use schedule::{SnapshotFlags, SnapshotSettings, run_schedule};
+pub(crate) use shelf::{print_list, print_status};
