@@ -11,4 +11,4 @@ pub use error::DecodeError;
 pub use scan::TREE_DEPTH_MAX;
 
 pub(crate) use decode::zero_element;
-pub(crate) use encode::{write_float, write_int, write_string};
+pub(crate) use encode::{is_plain, write_float, write_int, write_plain, write_string};

@@ -3,7 +3,7 @@
 
 use super::special::{self, IntOrString};
 use super::wire::{Reader, Wire, put_bytes};
-use crate::json::{DecodeError, TREE_DEPTH_MAX, write_float, write_int, write_string};
+use crate::json::{DecodeError, TREE_DEPTH_MAX, is_plain, write_float, write_int, write_plain, write_string};
 use crate::scalar::{Instant, format_duration, format_micro_time, format_time};
 use crate::schema::{self, Base, Container, Field, Type};
 use base64::Engine as _;
@@ -165,7 +165,14 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// A comma unless this is the first, the name and the colon.
+    /// A comma unless this is the first, the field's name and the colon.
+    fn field_key(&mut self, field: &Field) {
+        let text = field.key_text.as_bytes();
+        let is_first = matches!(self.out.last(), Some(b'{' | b'['));
+        self.out.extend_from_slice(if is_first { text.get(1..).unwrap_or_default() } else { text });
+    }
+
+    /// As [`Writer::field_key`], for a name that is no field's.
     fn key(&mut self, name: &str) {
         if !matches!(self.out.last(), Some(b'{' | b'[')) {
             self.out.push(b',');
@@ -224,7 +231,7 @@ impl Writer<'_, '_> {
             missing &= missing - 1;
             let Some(field) = ty.fields().get(at) else { continue };
             if !field.is_inline() {
-                self.key(field.name);
+                self.field_key(field);
                 self.out.extend_from_slice(field.zero_text.as_bytes());
             } else if !field.zero_text.is_empty() {
                 if !matches!(self.out.last(), Some(b'{')) {
@@ -255,7 +262,7 @@ impl Writer<'_, '_> {
                 Ok(None)
             }
             Container::List if field.is_wrapped() => {
-                self.key(field.name);
+                self.field_key(field);
                 self.wrapped_items(field, wire, depth)?;
                 Ok(None)
             }
@@ -284,7 +291,7 @@ impl Writer<'_, '_> {
         if is_open {
             self.out.push(b',');
         } else {
-            self.key(field.name);
+            self.field_key(field);
             self.out.push(bracket);
         }
     }
@@ -318,7 +325,7 @@ impl Writer<'_, '_> {
             }
         }
         let before = self.out.len();
-        self.key(field.name);
+        self.field_key(field);
         let start = self.out.len();
         self.element(field, wire, inner, depth)?;
         // Go's zero time is null; where nulls are left out, so is the field.
@@ -388,7 +395,7 @@ impl Writer<'_, '_> {
                 }
                 write_float(value, self.out);
             }
-            Base::Str => write_string(wire.text()?, self.out),
+            Base::Str => self.text(wire)?,
             Base::Bytes => write_base64(wire.bytes()?, self.out),
             Base::Time => self.time(wire, format_time)?,
             Base::MicroTime => self.time(wire, format_micro_time)?,
@@ -403,6 +410,16 @@ impl Writer<'_, '_> {
             },
             Base::Raw => self.raw(special::inner_bytes(wire.bytes()?)?)?,
             _ => self.out.extend_from_slice(b"null"),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, wire: Wire<'_>) -> Result<(), Detour> {
+        let bytes = wire.bytes()?;
+        if is_plain(bytes) {
+            write_plain(bytes, self.out);
+        } else {
+            write_string(wire.text()?, self.out);
         }
         Ok(())
     }

@@ -74,6 +74,17 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Nearly all tags and lengths are one byte.
+        if let [byte, rest @ ..] = self.rest
+            && *byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for (at, byte) in self.rest.iter().enumerate().take(10) {
             if at == 9 && *byte > 1 {

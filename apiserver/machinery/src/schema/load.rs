@@ -330,6 +330,7 @@ fn parse_field(line: &'static str) -> Field {
         enum_values: &[],
         zero: None,
         zero_text: "",
+        key_text: format!(",\"{name}\":").leak(),
     };
     for extra in cells {
         let (key, value) = extra.split_once('=').unwrap_or((extra, ""));

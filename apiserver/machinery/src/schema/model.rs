@@ -106,6 +106,8 @@ pub struct Field {
     pub zero: Option<Value>,
     /// What upstream writes in JSON when the field is absent; for an inline struct its members without braces.
     pub(crate) zero_text: &'static str,
+    /// The name as it stands after another member in JSON: `,"name":`.
+    pub(crate) key_text: &'static str,
 }
 
 impl Field {

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::selection::Selection;
 
 /// Bytes in one chunk, about.
-const CHUNK_BYTES: usize = 32 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Objects looked at for one chunk: a selective list gives way to others too.
 const SCAN_MAX: usize = 2000;
 
