@@ -6,31 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use mainstay_base::lifecycle::Tasks;
 use parking_lot::Mutex;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use smol_str::SmolStr;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::callee::{Callee, Place};
 use super::service::service_address;
-use crate::outbound::machine_roots;
+use crate::outbound::{Peer, Sender, connect, exchange, trusting};
 use crate::registry::Registry;
 
-/// The longest answer that is read.
-const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Idle connections kept for one webhook.
 const IDLE_MAX: usize = 4;
 /// Hooks whose connections are kept; beyond it all are closed.
 const HOOKS_MAX: usize = 256;
-
-type Sender = SendRequest<Full<Bytes>>;
 
 /// Why a webhook could not be asked; the text follows upstream's, such as `failed to call webhook: `.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +76,7 @@ impl Caller {
     pub async fn post(&self, hook: &Callee, body: Vec<u8>) -> Result<Bytes, ClientError> {
         let destination = self.destination(hook)?;
         let failed = |why: String| ClientError::Call { url: destination.url.clone(), why };
-        let call = self.exchange(hook, &destination, Bytes::from(body));
+        let call = self.send(hook, &destination, Bytes::from(body));
         match tokio::time::timeout(hook.timeout, call).await {
             Ok(Ok((code, _))) if code != 200 => Err(ClientError::Code(code)),
             Ok(Ok((_, answer))) => Ok(answer),
@@ -96,7 +85,7 @@ impl Caller {
         }
     }
 
-    async fn exchange(&self, hook: &Callee, to: &Destination, body: Bytes) -> Result<(u16, Bytes), String> {
+    async fn send(&self, hook: &Callee, to: &Destination, body: Bytes) -> Result<(u16, Bytes), String> {
         let request = |body: Bytes| {
             Request::builder()
                 .method(Method::POST)
@@ -108,29 +97,16 @@ impl Caller {
                 .body(Full::new(body))
                 .map_err(|error| error.to_string())
         };
-        // A kept connection may have been closed meanwhile: then, and only then, is a fresh one tried.
-        if let Some(mut kept) = self.kept(&hook.key)
-            && kept.ready().await.is_ok()
-            && let Ok(answer) = kept.send_request(request(body.clone())?).await
-        {
-            return self.read(hook, kept, answer).await;
-        }
-        let mut fresh = self.connect(hook, to).await?;
-        let answer = fresh.send_request(request(body)?).await.map_err(|error| error.to_string())?;
-        self.read(hook, fresh, answer).await
-    }
-
-    async fn read(
-        &self,
-        hook: &Callee,
-        sender: Sender,
-        answer: http::Response<hyper::body::Incoming>,
-    ) -> Result<(u16, Bytes), String> {
-        let code = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        let fresh = async {
+            // As upstream: without a bundle the machine's own authorities count.
+            let bundle = Some(hook.ca_pem.as_slice()).filter(|pem| !pem.is_empty());
+            let tls = trusting(bundle, "caBundle")?.with_no_client_auth();
+            let peer = Peer { host: &to.host, port: to.port, name: &to.name };
+            connect(&peer, Arc::new(tls), &self.tasks).await
+        };
+        let (code, answer, sender) = exchange(self.kept(&hook.key), fresh, request, body).await?;
         self.keep(&hook.key, sender);
-        Ok((code, body))
+        Ok((code, answer))
     }
 
     fn kept(&self, key: &SmolStr) -> Option<Sender> {
@@ -147,51 +123,6 @@ impl Caller {
         if senders.len() < IDLE_MAX {
             senders.push(sender);
         }
-    }
-
-    async fn connect(&self, hook: &Callee, to: &Destination) -> Result<Sender, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&hook.ca_pem) {
-            let certificate = certificate.map_err(|error| format!("caBundle: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("caBundle: {error}"))?;
-        }
-        if hook.ca_pem.is_empty() {
-            // As upstream: without a bundle the machine's own authorities count.
-            roots = machine_roots().clone();
-        }
-        if roots.is_empty() {
-            return Err(
-                "tls: failed to verify certificate: clientConfig.caBundle holds no certificate".to_owned()
-            );
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(to.name.clone())
-            .map_err(|_name| format!("{:?} is no host name", to.name))?;
-        let tcp = TcpStream::connect((to.host.as_str(), to.port)).await;
-        let tcp = tcp.map_err(|error| format!("dial tcp {}:{}: {error}", to.host, to.port))?;
-        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-        let tls = tls.map_err(|error| format!("tls: {error}"))?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(tls)).await.map_err(|error| error.to_string())?;
-        let stop = self.tasks.token();
-        self.tasks.spawn("webhook-connection", async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                ended = connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection to a webhook ended");
-                    }
-                }
-            }
-        });
-        Ok(sender)
     }
 
     fn destination(&self, hook: &Callee) -> Result<Destination, ClientError> {

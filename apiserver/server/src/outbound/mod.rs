@@ -4,10 +4,11 @@
 //! file, as upstream has it, or by a URL.
 
 mod caller;
+mod connection;
 mod kubeconfig;
 mod remote;
 
-pub(crate) use caller::machine_roots;
 pub use caller::{CallError, Caller};
+pub(crate) use connection::{Peer, Sender, connect, exchange, trusting};
 pub use kubeconfig::{KubeconfigError, parse_kubeconfig};
 pub use remote::Remote;
