@@ -19,8 +19,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The present plan. Clones share it.
 #[derive(Clone)]
 pub(crate) struct FlowControl {
-    plan: Arc<ArcSwap<Plan>>,
-    metrics: FlowMetrics,
+    pub(super) plan: Arc<ArcSwap<Plan>>,
+    pub(super) metrics: FlowMetrics,
     seats: u64,
 }
 

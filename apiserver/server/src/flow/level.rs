@@ -83,6 +83,11 @@ impl Level {
         self.kind == Kind::Exempt
     }
 
+    /// In how many of its queues somebody waits.
+    pub(super) fn active_queues(&self) -> usize {
+        self.queues.as_ref().map_or(0, |queues| queues.lock().active())
+    }
+
     /// Seats in all, at the moment.
     pub(super) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)

@@ -7,6 +7,7 @@
 //! lock, no allocation.
 
 mod control;
+mod dump;
 pub(crate) mod keeper;
 mod lending;
 mod level;

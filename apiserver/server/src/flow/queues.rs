@@ -52,6 +52,11 @@ impl<T> Queues<T> {
         self.waiting
     }
 
+    /// In how many queues somebody waits.
+    pub(super) fn active(&self) -> usize {
+        self.lanes.iter().filter(|queue| !queue.requests.is_empty()).count()
+    }
+
     /// The seats that those who wait need.
     pub(super) fn seats(&self) -> u64 {
         self.seats

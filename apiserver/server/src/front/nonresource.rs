@@ -29,6 +29,12 @@ pub(super) async fn answer(
     }
     match path {
         "/metrics" => metrics(core, &context),
+        "/debug/api_priority_and_fairness/dump_priority_levels" => Ok(raw_response(
+            &context.headers,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+            core.flow.control.dump_levels().into(),
+            StatusCode::OK,
+        )),
         "/version" => Ok(crate::discovery::version_response(&context.headers)),
         _ => match (core.documents.answer(path, &context), core.endpoint("", path, "")) {
             (Some(answer), _) => answer,

@@ -152,3 +152,25 @@ async fn a_watch_gives_its_seats_back_when_it_has_begun() {
     assert!(text.contains(line), "{text}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priority_levels_are_dumped_as_upstream_does() {
+    let server = TestServer::start().await;
+    let path = "/debug/api_priority_and_fairness/dump_priority_levels";
+    let answer = server.admin().get(path).await;
+    assert_eq!(answer.code, 200);
+    let text = String::from_utf8(answer.bytes.to_vec()).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').map(str::trim).collect()).collect();
+    assert_eq!(
+        rows[0][..5],
+        ["PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing", "WaitingRequests"]
+    );
+    let level =
+        |name: &str| rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{text}")).clone();
+    let exempt = level("exempt");
+    assert_eq!(exempt[1..6], ["0", "false", "false", "0", "1"], "this request runs there: {text}");
+    assert!(exempt[6].parse::<u64>().unwrap() > 0);
+    assert_eq!(level("catch-all")[1..6], ["0", "true", "false", "0", "0"]);
+    assert_eq!(server.anonymous().get(path).await.code, 403);
+    server.stop().await;
+}
