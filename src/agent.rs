@@ -12,13 +12,13 @@ use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::agent_files::{AgentFile, CA, KUBELET, NODE, read_leaf, write_leaf};
+use crate::agent_files::{AgentFile, CA};
+use crate::agent_renewal::AgentRenewal;
 use crate::assemble::{NodeParts, end, open_runtime, start_node};
 use crate::cli::DATA_DIR;
-use crate::clients::{ApiEndpoint, settings};
 use crate::config::is_dns_name;
 use crate::data_dir::DataDir;
-use crate::join::{Invitation, join_as_agent, renew_if_due};
+use crate::join::{Invitation, join_as_agent};
 use crate::membership::MemberFile;
 use crate::node_address::reachable;
 use crate::refusal::refuse;
@@ -29,8 +29,6 @@ use crate::{notices, preflight};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The host in the URL of every API server: a name that all their certificates have.
 const API_HOST: &str = "https://kubernetes.default.svc";
-/// How long a renewal of certificates may hold up a start.
-const RENEWAL_MAX: Duration = Duration::from_secs(40);
 
 /// `mainstay agent`.
 #[derive(Debug, Args)]
@@ -135,7 +133,7 @@ impl Worker {
             )));
         }
         let path = std::path::absolute(&flags.data_dir).context("finding the data directory")?;
-        let dir = DataDir::take(&path, &cluster)?;
+        let dir = Arc::new(DataDir::take(&path, &cluster)?);
         let mut file = AgentFile::read_at(&path)?;
         if let Some(ip) = flags.node_ip {
             file.node_ip = ip;
@@ -144,20 +142,19 @@ impl Worker {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let servers = Servers::new(file.servers.clone()).context("choosing an API server")?;
         let ca_pem = std::fs::read_to_string(dir.join(CA)).context("reading the cluster's authority")?;
-        let endpoint = ApiEndpoint { url: API_HOST, ca_pem: &ca_pem };
-        let identity = renewed(&dir, &endpoint, &servers, NODE, None, &cluster.node_name).await?;
-        let serving =
-            renewed(&dir, &endpoint, &servers, KUBELET, Some(file.node_ip), &cluster.node_name).await?;
-        let config = settings(&endpoint, "kubelet", &identity).await?;
-        let client = servers.client(&config).context("making the API client of the node")?;
-        servers.watch_over(&config, Arc::clone(&clock), &tasks).context("following the API servers")?;
+        let node = (cluster.node_name.clone(), file.node_ip);
+        let renewal = AgentRenewal::new(Arc::clone(&dir), node, (API_HOST, ca_pem.clone())).await?;
+        let (settings, serving) = (renewal.settings(), renewal.serving());
+        let client = servers.renewing_client(&settings).context("making the API client of the node")?;
+        servers.watch_over(&settings, Arc::clone(&clock), &tasks).context("following the API servers")?;
+        renewal.run(client.clone(), Arc::clone(&clock), &tasks).await?;
         let container_runtime = open_runtime(&cluster, &dir, &tasks).await?;
         let parts = NodeParts {
             cluster: &cluster,
             node_ip: file.node_ip,
             dir: &dir,
             ca_pem: &ca_pem,
-            serving: &serving,
+            serving,
             node_client: client.clone(),
             proxy_client: client,
             clock,
@@ -187,38 +184,5 @@ impl Worker {
 
     async fn stop(self) {
         end(&[&self.tasks]).await;
-    }
-}
-
-/// A certificate of the data directory, asked for anew where it ends soon.
-async fn renewed(
-    dir: &DataDir,
-    endpoint: &ApiEndpoint<'_>,
-    servers: &Servers,
-    name: &str,
-    serving: Option<IpAddr>,
-    node_name: &str,
-) -> anyhow::Result<mainstay_base::pki::Leaf> {
-    let present = read_leaf(dir, name)?;
-    let identity = read_leaf(dir, NODE)?;
-    let client =
-        servers.client(&settings(endpoint, "kubelet", &identity).await?).context("making the API client")?;
-    let now = SystemClock.wall();
-    let renewal = renew_if_due(&client, node_name, serving, &present, now);
-    match tokio::time::timeout(RENEWAL_MAX, renewal).await {
-        Ok(Ok(None)) => Ok(present),
-        Ok(Ok(Some(leaf))) => {
-            write_leaf(dir, name, &leaf)?;
-            info!(name, "the node's certificate was renewed");
-            Ok(leaf)
-        }
-        Ok(Err(error)) => {
-            warn!(name, error = format!("{error:#}"), "the node's certificate was not renewed");
-            Ok(present)
-        }
-        Err(_elapsed) => {
-            warn!(name, "the node's certificate was not renewed: no server answers");
-            Ok(present)
-        }
     }
 }

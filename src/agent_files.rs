@@ -8,7 +8,7 @@ use anyhow::Context;
 use mainstay_base::pki::Leaf;
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::{DataDir, write_atomically};
+use crate::data_dir::{DataDir, write_atomically, write_pair};
 
 /// The cluster's authority.
 pub(crate) const CA: &str = "pki/ca.crt";
@@ -63,8 +63,7 @@ pub(crate) fn read_leaf(dir: &DataDir, name: &str) -> anyhow::Result<Leaf> {
     Ok(Leaf { certificate_pem: read("crt")?, key_pem: read("key")? })
 }
 
-/// Replaces a certificate and its key: never a new key beside an old certificate for long.
+/// Replaces a certificate and its key. Without a certificate the node could not ask for one: the old one stays until the last moment.
 pub(crate) fn write_leaf(dir: &DataDir, name: &str, leaf: &Leaf) -> anyhow::Result<()> {
-    write_atomically(&dir.join(&format!("{name}.key")), leaf.key_pem.as_bytes(), 0o600)?;
-    write_atomically(&dir.join(&format!("{name}.crt")), leaf.certificate_pem.as_bytes(), 0o644)
+    write_pair(&dir.join(name), leaf, true)
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,16 +12,17 @@ use mainstay_apiserver_server::config::PemPair;
 use mainstay_apiserver_server::{EtcdClient, EtcdConfig, EtcdTls};
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::telemetry::{LogFormat, init_tracing};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api_server::ApiServerFlags;
-use crate::assemble::{pem_pair, server_config};
+use crate::assemble::server_config;
 use crate::cli::UpFlags;
+use crate::config::CERTIFICATE_LIFETIME;
 use crate::data_dir::DataDir;
-use crate::identities::Identities;
+use crate::identities::{Identities, Renew};
 use crate::refusal::refuse;
+use crate::renewal::{Shown, run_renewal};
 use crate::{notices, preflight, up};
 
 /// The store may be started a little later than this.
@@ -97,11 +99,12 @@ pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
             EtcdClient::new(&store).map_err(|error| refuse(format!("--etcd-servers: {error}")))?;
         wait_for_store(&client).await?;
         let dir = DataDir::take(&config.data_dir, &config.cluster)?;
-        let identities = Identities::ensure(&dir, &config, clock.wall())?;
+        let identities = Identities::ensure(dir.path(), &config, clock.wall(), Renew::Due)?;
         up::write_admin_kubeconfig(&config, &identities)?;
         let tasks = Tasks::new("apiserver", CancellationToken::new());
-        let (_serving, receiver) = watch::channel(pem_pair(&identities.apiserver));
-        let server_config = server_config(&config, &identities, &dir, receiver)?;
+        let shown = Shown::new(&config, &identities).await?;
+        let server_config = server_config(&config, &identities, &dir, &shown)?;
+        run_renewal(shown, config.clone(), config.data_dir.clone(), Arc::new(SystemClock), &tasks)?;
         let server = mainstay_apiserver_server::start(server_config, client, tasks.clone())
             .await
             .context("starting the API server")?;
@@ -131,6 +134,7 @@ impl ApiServerCommandFlags {
             cluster_cidr: self.cluster_cidr,
             service_cidr: self.service_cidr,
             api_server: self.api_server,
+            certificate_lifetime: CERTIFICATE_LIFETIME,
             log: self.log,
             log_json: self.log_json,
         }

@@ -14,8 +14,7 @@ use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_agents_kit::leader::{Election, Timings};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
-    AdmissionConfig, FrontProxy, KubeletClient, Limits, PemPair, ServerConfig, ServiceAccountKeys,
-    SystemRandomness,
+    AdmissionConfig, FrontProxy, KubeletClient, Limits, ServerConfig, ServiceAccountKeys, SystemRandomness,
 };
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::pki::Leaf;
@@ -25,12 +24,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::clients::{ApiEndpoint, connect};
 use crate::cluster_objects;
 use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
 use crate::identities::{Identities, SHARED};
 use crate::join::Desk;
+use crate::renewal::{Shown, run_renewal};
 use crate::snapshots::{SnapshotDesk, run_schedule};
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
@@ -57,8 +56,6 @@ pub(crate) struct Node {
     pods: Option<RunningNode>,
     /// How long the API server serves on after it was told to end.
     shutdown_delay: Duration,
-    /// Kept so that the API server's certificate channel stays open.
-    _serving: watch::Sender<PemPair>,
 }
 
 /// The parts that make a machine a node.
@@ -177,22 +174,24 @@ impl Parts<'_> {
             if runs_pods { open_runtime(&config.cluster, dir, agent_tasks).await.map(Some) } else { Ok(None) }
         };
         let (store, runtime) = tokio::try_join!(open_store(config, dir), runtime)?;
-        let (serving, receiver) = watch::channel(serving_pair(identities));
-        let mut server_config = server_config(config, identities, dir, receiver)?;
+        let shown = Shown::new(config, identities).await?;
+        let mut server_config = server_config(config, identities, dir, &shown)?;
         server_config.endpoints = desk(config, dir, &store)?.endpoints();
         server_config.endpoints.push(store_metrics::endpoint(store.clone()));
         server_config.endpoints.push(snapshot_desk(config, &store).endpoint());
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
-        let (admin, pods) = start_agents(config, identities, dir, agent_tasks, runtime).await?;
+        let (admin, pods) = start_agents(self, &shown, runtime).await?;
+        let (own, clock) = (config.data_dir.clone(), Arc::new(SystemClock));
+        run_renewal(shown, (*config).clone(), own, clock, agent_tasks)?;
         if let Some(settings) = config.member.as_ref().and_then(|member| member.snapshots.clone()) {
             let of = (config.data_dir.clone(), config.cluster.clone());
             run_schedule(settings, store.clone(), of, Arc::new(SystemClock), agent_tasks);
         }
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
-        Ok(Node { store, api, api_tasks, agent_tasks, admin, pods, shutdown_delay, _serving: serving })
+        Ok(Node { store, api, api_tasks, agent_tasks, admin, pods, shutdown_delay })
     }
 
     async fn end(&self) {
@@ -285,14 +284,14 @@ pub(crate) fn server_config(
     config: &Config,
     identities: &Identities,
     dir: &DataDir,
-    serving: watch::Receiver<PemPair>,
+    shown: &Shown,
 ) -> anyhow::Result<ServerConfig> {
     let metrics = prometheus::Registry::new();
     mainstay_base::telemetry::process_metrics(&metrics).context("registering process metrics")?;
     Ok(ServerConfig {
         bind: config.bind,
         advertise: config.node_ip,
-        serving,
+        serving: shown.serving(),
         client_ca_pem: identities.ca_pem.clone().into_bytes(),
         server_ca_pem: identities.ca_pem.clone().into_bytes(),
         service_account: ServiceAccountKeys {
@@ -303,11 +302,11 @@ pub(crate) fn server_config(
             expiration_max: TOKEN_LIFETIME_MAX,
         },
         kubelet: KubeletClient {
-            identity: pem_pair(&identities.kubelet_client),
+            identity: shown.kubelet_client(),
             ca_pem: identities.ca_pem.clone().into_bytes(),
         },
         front_proxy: Some(FrontProxy {
-            identity: pem_pair(&identities.front_proxy),
+            identity: shown.front_proxy(),
             ca_pem: identities.front_proxy_ca_pem.clone().into_bytes(),
         }),
         service_cidr: IpNet::V4(config.cluster.service_cidr),
@@ -327,32 +326,16 @@ pub(crate) fn server_config(
     })
 }
 
-pub(crate) fn pem_pair(leaf: &Leaf) -> PemPair {
-    PemPair {
-        cert_pem: leaf.certificate_pem.clone().into_bytes(),
-        key_pem: leaf.key_pem.clone().into_bytes(),
-    }
-}
-
-/// The serving certificate with its authority: machines that join know that by its hash only.
-fn serving_pair(identities: &Identities) -> PemPair {
-    let leaf = pem_pair(&identities.apiserver);
-    PemPair { cert_pem: [leaf.cert_pem.as_slice(), identities.ca_pem.as_bytes()].concat(), ..leaf }
-}
-
 /// Starts scheduler, controllers, node agent and proxy, each with its own identity.
 async fn start_agents(
-    config: &Config,
-    identities: &Identities,
-    dir: &DataDir,
-    tasks: &Tasks,
+    parts: &Parts<'_>,
+    shown: &Shown,
     runtime: Option<Arc<Runtime>>,
 ) -> anyhow::Result<(kube::Client, Option<RunningNode>)> {
-    let url = config.api_url();
-    let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
+    let Parts { config, identities, dir, agent_tasks: tasks, .. } = parts;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let scheduler = connect(&endpoint, "kube-scheduler", &identities.scheduler).await?;
-    let controllers = connect(&endpoint, "kube-controller-manager", &identities.controllers).await?;
+    let scheduler = shown.client("kube-scheduler")?;
+    let controllers = shown.client("kube-controller-manager")?;
     let one_of_several = config.member.is_some();
     start_loops("kube-scheduler", scheduler, one_of_several, config, tasks, |client, tasks| {
         mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), client, tasks);
@@ -368,9 +351,9 @@ async fn start_agents(
             mainstay_agents_controllers::run(settings.clone(), client, tasks);
         },
     );
-    let admin = connect(&endpoint, "mainstay", &identities.admin).await?;
+    let admin = shown.client("mainstay")?;
     cluster_objects::ensure(&admin, &config.cluster).await?;
-    let proxy = connect(&endpoint, "kube-proxy", &identities.proxy).await?;
+    let proxy = shown.client("kube-proxy")?;
     let Some(runtime) = runtime else {
         // No pods here, but the API server calls webhooks and extension servers that run on nodes.
         let informers = Informers::new(proxy, tasks.clone(), clock);
@@ -382,8 +365,8 @@ async fn start_agents(
         node_ip: config.node_ip,
         dir,
         ca_pem: &identities.ca_pem,
-        serving: &identities.kubelet_server,
-        node_client: connect(&endpoint, "kubelet", &identities.node).await?,
+        serving: shown.kubelet(),
+        node_client: shown.client("kubelet")?,
         proxy_client: proxy,
         clock,
     };
@@ -418,6 +401,7 @@ fn controllers_config(config: &Config, identities: &Identities) -> mainstay_agen
         signing: Some(mainstay_agents_controllers::Authority {
             certificate_pem: identities.ca_pem.clone(),
             key_pem: identities.ca_key_pem.clone(),
+            lifetime: config.certificate_lifetime,
         }),
         cluster_cidr: Some(config.cluster.cluster_cidr),
         ..mainstay_agents_controllers::Config::new(identities.ca_pem.clone())
@@ -435,7 +419,7 @@ pub(crate) struct NodeParts<'a> {
     /// The cluster's authority.
     pub(crate) ca_pem: &'a str,
     /// What the node's own server shows.
-    pub(crate) serving: &'a Leaf,
+    pub(crate) serving: watch::Receiver<Leaf>,
     /// As the node itself.
     pub(crate) node_client: kube::Client,
     /// As one who may read Services, EndpointSlices and Nodes.
@@ -476,8 +460,7 @@ fn node_config(parts: &NodeParts<'_>) -> mainstay_agents_node::Config {
     let mut node = mainstay_agents_node::Config::new(cluster.node_name.clone(), parts.dir.join("node"));
     node.node_ips = vec![parts.node_ip];
     node.bind = SocketAddr::new(parts.node_ip, 0);
-    node.serving_cert_pem.clone_from(&parts.serving.certificate_pem);
-    node.serving_key_pem.clone_from(&parts.serving.key_pem);
+    node.serving = parts.serving.clone();
     parts.ca_pem.clone_into(&mut node.client_ca_pem);
     node.cluster_dns = vec![IpAddr::V4(cluster.dns_service_ip())];
     CLUSTER_DOMAIN.clone_into(&mut node.cluster_domain);

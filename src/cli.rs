@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::agent::AgentFlags;
 use crate::api_server::ApiServerFlags;
 use crate::apiserver_command::ApiServerCommandFlags;
+use crate::certs_command::CertsCommand;
+use crate::config::certificate_lifetime;
 use crate::refusal::refuse;
 use crate::server::ServerFlags;
 use crate::settings::{ConfigCommand, OfCommand};
@@ -67,6 +70,9 @@ pub(crate) enum Command {
     Install(InstallFlags),
     /// Take the service away again, with everything that runs; data stays unless --delete-data says otherwise.
     Uninstall(UninstallFlags),
+    /// List the certificates of this machine and when they end; renew them now.
+    #[command(subcommand)]
+    Certs(CertsCommand),
     /// Run the API server alone, in the foreground, on a store that `mainstay store` or etcd serves.
     Apiserver(Box<ApiServerCommandFlags>),
     /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
@@ -114,6 +120,9 @@ pub(crate) struct UpFlags {
     pub(crate) service_cidr: Option<String>,
     #[command(flatten)]
     pub(crate) api_server: ApiServerFlags,
+    /// How long certificates are good for that are made or given from now on: for tests of what happens when they end.
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = certificate_lifetime, hide = true)]
+    pub(crate) certificate_lifetime: Duration,
     /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_store=debug.
     #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
     pub(crate) log: String,

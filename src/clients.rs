@@ -14,17 +14,7 @@ pub(crate) struct ApiEndpoint<'a> {
     pub(crate) ca_pem: &'a str,
 }
 
-/// A client that authenticates with `leaf` and calls itself `component`, which audit logs and `managedFields` show.
-pub(crate) async fn connect(
-    endpoint: &ApiEndpoint<'_>,
-    component: &str,
-    leaf: &Leaf,
-) -> anyhow::Result<kube::Client> {
-    let config = settings(endpoint, component, leaf).await?;
-    kube::Client::try_from(config).with_context(|| format!("making the API client of {component}"))
-}
-
-/// What such a client is made of.
+/// What a client is made of that authenticates with `leaf` and calls itself `component`, which audit logs and `managedFields` show.
 pub(crate) async fn settings(
     endpoint: &ApiEndpoint<'_>,
     component: &str,

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,8 @@ pub(crate) struct Config {
     pub(crate) api_server: ApiServerSettings,
     /// This server's place among others; none for a cluster that stays one node.
     pub(crate) member: Option<MemberSettings>,
+    /// How long the certificates are good for that are made here, and that nodes are given.
+    pub(crate) certificate_lifetime: Duration,
 }
 
 /// What `mainstay server` adds to `mainstay up`.
@@ -180,6 +183,22 @@ fn cidr(flag: &str, text: &str, prefix_max: u8) -> anyhow::Result<Ipv4Net> {
         return Err(refuse(format!("{flag} {text} must be between /8 and /{prefix_max}")));
     }
     Ok(net)
+}
+
+/// How long certificates are good for, unless a test says something else.
+pub(crate) const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
+/// Certificates that end sooner would be renewed all the time.
+const CERTIFICATE_LIFETIME_MIN: Duration = Duration::from_secs(20);
+
+/// Parses how long certificates are good for.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(crate) fn certificate_lifetime(text: &str) -> Result<Duration, String> {
+    match crate::store_command::parse_duration(text)? {
+        lifetime if lifetime >= CERTIFICATE_LIFETIME_MIN => Ok(lifetime),
+        _ => Err(format!("{text:?} is too short: give {} s or more", CERTIFICATE_LIFETIME_MIN.as_secs())),
+    }
 }
 
 /// A new [`Cluster::id`].

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use mainstay_base::pki::Leaf;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{Cluster, FORMAT_VERSION};
@@ -178,7 +179,31 @@ fn owner(mut file: &File) -> u32 {
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let doing = || format!("writing {}", path.display());
     let dir = path.parent().with_context(doing)?;
-    let temporary = path.with_extension("tmp");
+    let temporary = staged(path, "tmp", bytes, mode)?;
+    fs::rename(&temporary, path).with_context(doing)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).with_context(doing)
+}
+
+/// Replaces a certificate and its key. `keep` says whether the old certificate must be there until the new one is; otherwise a crash
+/// leaves no certificate rather than one beside a key that is not its own. Who reads them sees a gap of microseconds.
+pub(crate) fn write_pair(base: &Path, leaf: &Leaf, keep: bool) -> anyhow::Result<()> {
+    let doing = || format!("writing {}", base.display());
+    let (certificate, key) = (base.with_extension("crt"), base.with_extension("key"));
+    let new_key = staged(&key, "key.tmp", leaf.key_pem.as_bytes(), 0o600)?;
+    let new_certificate = staged(&certificate, "crt.tmp", leaf.certificate_pem.as_bytes(), 0o644)?;
+    if !keep && certificate.exists() {
+        fs::remove_file(&certificate).with_context(doing)?;
+    }
+    fs::rename(&new_key, &key).with_context(doing)?;
+    fs::rename(&new_certificate, &certificate).with_context(doing)?;
+    let dir = base.parent().with_context(doing)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).with_context(doing)
+}
+
+/// A file beside `path`, on disk, that is to take its place.
+fn staged(path: &Path, extension: &str, bytes: &[u8], mode: u32) -> anyhow::Result<PathBuf> {
+    let doing = || format!("writing {}", path.display());
+    let temporary = path.with_extension(extension);
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
@@ -188,8 +213,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> anyhow::
         .with_context(doing)?;
     file.write_all(bytes).with_context(doing)?;
     file.sync_all().with_context(doing)?;
-    fs::rename(&temporary, path).with_context(doing)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).with_context(doing)
+    Ok(temporary)
 }
 
 #[cfg(test)]

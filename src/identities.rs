@@ -7,18 +7,25 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mainstay_apiserver_server::bootstrap::extension_trust::FRONT_PROXY_NAME;
-use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, covers, generate_key_pem, not_after};
+use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, covers, facts, generate_key_pem};
 use time::OffsetDateTime;
 
 use crate::config::Config;
-use crate::data_dir::{DataDir, write_atomically};
+use crate::data_dir::{write_atomically, write_pair};
 
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
-const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
-/// A leaf with less than this left is made anew at start.
-const RENEW_BEFORE: Duration = Duration::from_secs(90 * 86_400);
+
+/// Which certificates are made anew. Those that are missing, or lack a name, are in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renew {
+    /// Those that end soon.
+    Due,
+    /// All but the authorities'.
+    All,
+}
 
 /// Every key and certificate that one node's parts need.
+#[derive(Clone)]
 pub(crate) struct Identities {
     /// The certificate authority's certificate, PEM.
     pub(crate) ca_pem: String,
@@ -46,6 +53,8 @@ pub(crate) struct Identities {
     pub(crate) proxy: Leaf,
     /// `system:node:<name>` in `system:nodes`.
     pub(crate) node: Leaf,
+    /// What this server shows to the other members of the store, who look at its file; none where it has no others.
+    peer: Option<Leaf>,
 }
 
 /// What every server of a cluster must have the same, below the data directory. The authority of the store's members is one
@@ -61,23 +70,31 @@ pub(crate) const SHARED: [&str; 7] = [
 ];
 
 impl Identities {
-    /// Reads what is there, makes what is missing, and renews what ends soon or lacks a name.
-    pub(crate) fn ensure(dir: &DataDir, config: &Config, now: OffsetDateTime) -> anyhow::Result<Self> {
+    /// Reads what is in the data directory `dir`, makes what is missing, and renews what ends soon or lacks a name, or all.
+    pub(crate) fn ensure(
+        dir: &Path,
+        config: &Config,
+        now: OffsetDateTime,
+        renew: Renew,
+    ) -> anyhow::Result<Self> {
         let folder = dir.join("pki");
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let node_name = &config.cluster.node_name;
         let ca = ensure_ca(&folder, "ca", now)?;
         let front_proxy_ca = ensure_ca(&folder, "front-proxy-ca", now)?;
         let peer_ca = ensure_ca(&folder, "peer-ca", now)?;
+        let lifetime = config.certificate_lifetime;
+        let maker_of = |ca| Maker { folder: &folder, ca, now, renew, lifetime };
+        let mut peer = None;
         if config.member.is_some() {
             let request = LeafRequest {
                 usage: Usage::ClientAndServer,
                 ..server(node_name, vec![SubjectName::Ip(config.node_ip)])
             };
-            Maker { folder: &folder, ca: &peer_ca, now }.ensure("peer", &request)?;
+            peer = Some(maker_of(&peer_ca).ensure("peer", &request)?);
         }
-        let front_proxy = Maker { folder: &folder, ca: &front_proxy_ca, now };
-        let maker = Maker { folder: &folder, ca: &ca, now };
+        let front_proxy = maker_of(&front_proxy_ca);
+        let maker = maker_of(&ca);
         let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
         Ok(Self {
             ca_pem: ca.certificate_pem().to_owned(),
@@ -96,7 +113,25 @@ impl Identities {
                 .ensure("controller-manager", &client("system:kube-controller-manager", None))?,
             proxy: maker.ensure("proxy", &client("system:kube-proxy", None))?,
             node: maker.ensure("node", &client(&format!("system:node:{node_name}"), Some("system:nodes")))?,
+            peer,
         })
+    }
+
+    /// All certificates that end before the authorities do.
+    pub(crate) fn leaves(&self) -> Vec<&Leaf> {
+        let mut all = vec![
+            &self.apiserver,
+            &self.kubelet_client,
+            &self.front_proxy,
+            &self.kubelet_server,
+            &self.admin,
+            &self.scheduler,
+            &self.controllers,
+            &self.proxy,
+            &self.node,
+        ];
+        all.extend(&self.peer);
+        all
     }
 }
 
@@ -132,7 +167,7 @@ fn client(user: &str, group: Option<&str>) -> LeafRequest {
         organization: group.map(str::to_owned),
         names: Vec::new(),
         usage: Usage::Client,
-        validity: LEAF_VALIDITY,
+        validity: Duration::ZERO, // the maker's
     }
 }
 
@@ -142,7 +177,7 @@ fn server(name: &str, names: Vec<SubjectName>) -> LeafRequest {
         organization: None,
         names,
         usage: Usage::Server,
-        validity: LEAF_VALIDITY,
+        validity: Duration::ZERO, // the maker's
     }
 }
 
@@ -176,6 +211,9 @@ struct Maker<'a> {
     folder: &'a Path,
     ca: &'a Ca,
     now: OffsetDateTime,
+    renew: Renew,
+    /// How long what it makes is good for.
+    lifetime: Duration,
 }
 
 impl Maker<'_> {
@@ -188,22 +226,17 @@ impl Maker<'_> {
                 return Ok(leaf);
             }
         }
+        let request = LeafRequest { validity: self.lifetime, ..request.clone() };
         let leaf =
-            self.ca.issue(request, self.now).with_context(|| format!("making the certificate {name}"))?;
-        fs::remove_file(&certificate).or_else(missing_is_fine)?; // never a new key beside an old certificate
-        write_atomically(&key, leaf.key_pem.as_bytes(), 0o600)?;
-        write_atomically(&certificate, leaf.certificate_pem.as_bytes(), 0o644)?;
+            self.ca.issue(&request, self.now).with_context(|| format!("making the certificate {name}"))?;
+        write_pair(&self.folder.join(name), &leaf, false)?; // what is missing is made anew
         Ok(leaf)
     }
 
     fn usable(&self, leaf: &Leaf, request: &LeafRequest) -> anyhow::Result<bool> {
-        let left = not_after(&leaf.certificate_pem)? - self.now;
-        Ok(left > RENEW_BEFORE && covers(&leaf.certificate_pem, &request.names)?)
+        let is_due = self.renew == Renew::All || facts(&leaf.certificate_pem)?.is_due(self.now);
+        Ok(!is_due && covers(&leaf.certificate_pem, &request.names)?)
     }
-}
-
-fn missing_is_fine(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]
@@ -213,7 +246,12 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn maker_in(folder: &Path, ca: &Ca, now: OffsetDateTime) -> Leaf {
-        Maker { folder, ca, now }.ensure("x", &client("someone", None)).unwrap()
+        ensured(folder, ca, now, Renew::Due)
+    }
+
+    fn ensured(folder: &Path, ca: &Ca, now: OffsetDateTime, renew: Renew) -> Leaf {
+        let maker = Maker { folder, ca, now, renew, lifetime: 365 * DAY };
+        maker.ensure("x", &client("someone", None)).unwrap()
     }
 
     #[test]
@@ -224,6 +262,9 @@ mod tests {
         let first = maker_in(dir.path(), &ca, start).certificate_pem;
         assert_eq!(maker_in(dir.path(), &ca, start + 100 * DAY).certificate_pem, first);
         assert_ne!(maker_in(dir.path(), &ca, start + 300 * DAY).certificate_pem, first);
+        let now = start + 301 * DAY;
+        let second = maker_in(dir.path(), &ca, now).certificate_pem;
+        assert_ne!(ensured(dir.path(), &ca, now, Renew::All).certificate_pem, second, "asked for");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 mod agent;
 mod agent_files;
+mod agent_renewal;
 mod api_server;
 mod apiserver_command;
 mod assemble;
+mod certs_command;
 mod check_command;
 mod cli;
 mod clients;
@@ -23,6 +25,7 @@ mod notices;
 mod preflight;
 mod recover;
 mod refusal;
+mod renewal;
 mod server;
 mod settings;
 mod snapshot_command;
@@ -77,6 +80,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Check(of) => check_command::run(&of.settle()?),
         Command::Install(flags) => unit::install(&flags, &flags.of.settle()?),
         Command::Uninstall(flags) => unit::uninstall(&flags),
+        Command::Certs(command) => certs_command::run(&command),
         Command::Apiserver(flags) => apiserver_command::run(*flags),
         Command::Store(flags) => store_command::run(&flags),
         Command::Snapshot(command) => snapshot_command::run(&command),

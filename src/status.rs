@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use mainstay_base::lifecycle::{Clock as _, SystemClock};
-use mainstay_base::pki::not_after;
+use mainstay_base::pki::{Facts, facts};
 
 use crate::agent_files::AgentFile;
 use crate::cli::DataDirFlags;
@@ -15,9 +15,6 @@ use crate::data_dir::DataDir;
 use crate::join::{MemberList, MemberState, SERVERS};
 use crate::membership::MemberFile;
 use crate::up::{install_crypto, print_line};
-
-/// A start renews what has less left.
-const RENEWED_BELOW_DAYS: i64 = 90;
 
 /// Prints the state of a cluster.
 ///
@@ -70,22 +67,22 @@ async fn api_health(client: &kube::Client) -> anyhow::Result<String> {
 /// The certificate that ends first, and whether that is soon.
 fn print_certificates(folder: &Path) -> anyhow::Result<()> {
     let now = SystemClock.wall();
-    let mut first: Option<(time::OffsetDateTime, String)> = None;
+    let mut first: Option<(Facts, String)> = None;
     for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let file = entry.with_context(|| format!("reading {}", folder.display()))?.path();
         if file.extension().is_none_or(|end| end != "crt") {
             continue;
         }
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let ends = not_after(&text).with_context(|| format!("reading {}", file.display()))?;
+        let facts = facts(&text).with_context(|| format!("reading {}", file.display()))?;
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if first.as_ref().is_none_or(|(earliest, _)| ends < *earliest) {
-            first = Some((ends, name));
+        if first.as_ref().is_none_or(|(earliest, _)| facts.not_after < earliest.not_after) {
+            first = Some((facts, name));
         }
     }
-    let Some((ends, name)) = first else { return Ok(()) };
-    let days = (ends - now).whole_days();
-    let advice = if days < RENEWED_BELOW_DAYS { ": restart mainstay, which renews it" } else { "" };
+    let Some((facts, name)) = first else { return Ok(()) };
+    let days = (facts.not_after - now).whole_days();
+    let advice = if facts.is_due(now) { ": it should have been renewed, see the log" } else { "" };
     print_line(&format!("certificates: the first to end is {name}, in {days} days{advice}"))
 }
 

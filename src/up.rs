@@ -16,7 +16,7 @@ use crate::assemble::Node;
 use crate::cli::UpFlags;
 use crate::config::{Cluster, Config, MemberSettings, new_id};
 use crate::data_dir::{DataDir, write_atomically};
-use crate::identities::Identities;
+use crate::identities::{Identities, Renew};
 use crate::membership::MemberFile;
 use crate::node_address::node_ip;
 use crate::refusal::refuse;
@@ -60,7 +60,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let clock = SystemClock;
     let began = clock.now();
     let dir = DataDir::take(&config.data_dir, &config.cluster)?;
-    let identities = Identities::ensure(&dir, config, clock.wall())?;
+    let identities = Identities::ensure(dir.path(), config, clock.wall(), Renew::Due)?;
     write_admin_kubeconfig(config, &identities)?;
     runtime()?.block_on(async {
         let stop = wait_for_stop();
@@ -150,7 +150,8 @@ pub(crate) fn resolve(flags: &UpFlags, member: Option<(MemberSettings, IpAddr)>)
     let (member, given) = member.unzip();
     let node_ip = given.unwrap_or_else(|| node_ip(flags.bind, cluster.gateway()));
     let api_server = flags.api_server.settings()?;
-    Ok(Config { cluster, data_dir, kubeconfig, bind: flags.bind, node_ip, api_server, member })
+    let (bind, certificate_lifetime) = (flags.bind, flags.certificate_lifetime);
+    Ok(Config { cluster, data_dir, kubeconfig, bind, node_ip, api_server, member, certificate_lifetime })
 }
 
 /// Refuses a data directory that a process uses.

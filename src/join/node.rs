@@ -11,9 +11,8 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeStatus};
 use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
-use mainstay_base::pki::{Leaf, SigningRequest, SubjectName, not_after};
+use mainstay_base::pki::{Leaf, SigningRequest, SubjectName};
 use rand::Rng as _;
-use time::OffsetDateTime;
 
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
@@ -21,8 +20,6 @@ const ORGANIZATION: &str = "system:nodes";
 /// The controllers may be changing places.
 const ISSUED_WITHIN: Duration = Duration::from_secs(30);
 const RANGE_WITHIN: Duration = Duration::from_secs(30);
-/// A certificate with less than this left is asked for anew.
-const RENEW_BEFORE: Duration = Duration::from_secs(90 * 86_400);
 
 /// A certificate for the node as a client; `client` may ask for it.
 pub(super) async fn client_certificate(client: &Client, node_name: &str) -> anyhow::Result<Leaf> {
@@ -145,19 +142,10 @@ where
     })?
 }
 
-/// A new certificate if the present one ends soon, asked for by the node itself; none if it is good for long.
-pub(crate) async fn renew_if_due(
-    client: &Client,
-    node_name: &str,
-    serving: Option<IpAddr>,
-    present: &Leaf,
-    now: OffsetDateTime,
-) -> anyhow::Result<Option<Leaf>> {
-    if not_after(&present.certificate_pem)? - now > RENEW_BEFORE {
-        return Ok(None);
-    }
+/// A new certificate, asked for by the node itself: for its own server if that has an address, else for the node as a client.
+pub(crate) async fn renew(client: &Client, node_name: &str, serving: Option<IpAddr>) -> anyhow::Result<Leaf> {
     match serving {
-        Some(node_ip) => serving_certificate(client, node_name, node_ip).await.map(Some),
-        None => client_certificate(client, node_name).await.map(Some),
+        Some(node_ip) => serving_certificate(client, node_name, node_ip).await,
+        None => client_certificate(client, node_name).await,
     }
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod certificates;
 mod command;
 mod drill;
 mod joining;

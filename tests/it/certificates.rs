@@ -1,13 +1,17 @@
 //! Requests for certificates, from the request to a client that is known by what was issued.
 
+use futures::TryStreamExt as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use mainstay_agents_kit::servers::{ServersError, renewing};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::plane::{DEADLINE, Plane};
 
@@ -131,5 +135,44 @@ async fn a_node_gets_its_certificate_where_its_requester_may() {
     assert_eq!(reasons(&issued), ["Approved AutoApproved"]);
     let (name, groups) = known_as(plane.with_certificate(&certificate(&issued).unwrap(), &key)).await;
     assert_eq!((name.as_str(), groups.iter().any(|group| group == "system:nodes")), ("system:node:n", true));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_shows_its_new_certificate_and_a_watch_goes_on_with_the_old_one() {
+    let plane = Plane::start(&[]).await;
+    let settings = |user: &str| {
+        let leaf = plane.leaf(user, Some("system:masters"));
+        plane.settings(&leaf.certificate_pem, &leaf.key_pem)
+    };
+    let shown = watch::Sender::new(settings("before"));
+    let make = |settings: &kube::Config| Client::try_from(settings.clone()).map_err(ServersError::Client);
+    let client = renewing(shown.subscribe(), make).unwrap();
+    assert_eq!(known_as(client.clone()).await.0, "before");
+    let maps = Api::<ConfigMap>::default_namespaced(client.clone());
+    let mut events = std::pin::pin!(maps.watch(&WatchParams::default().timeout(60), "0").await.unwrap());
+
+    shown.send_replace(settings("after"));
+    assert_eq!(known_as(client.clone()).await.0, "after");
+    let map = ConfigMap {
+        metadata: ObjectMeta { name: Some("m".to_owned()), ..ObjectMeta::default() },
+        ..ConfigMap::default()
+    };
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    let seen = async {
+        while let Some(event) = events.try_next().await.unwrap() {
+            if matches!(&event, WatchEvent::Added(map) if map.name_any() == "m") {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(DEADLINE, seen).await.expect("it is told in time"), "the watch was not cut");
+
+    // What cannot be used leaves things as they are.
+    let mut broken = settings("broken");
+    broken.auth_info.client_key_data = Some("bm8ga2V5".to_owned().into());
+    shown.send_replace(broken);
+    assert_eq!(known_as(client).await.0, "after");
     plane.stop().await;
 }

@@ -72,6 +72,7 @@ impl Plane {
         let signing = mainstay_agents_controllers::Authority {
             certificate_pem: self.ca.certificate_pem().to_owned(),
             key_pem: self.ca.key_pem().to_owned(),
+            lifetime: Duration::from_secs(365 * 86_400),
         };
         let config = mainstay_agents_controllers::Config {
             signing: Some(signing),
@@ -92,11 +93,21 @@ impl Plane {
 
     /// A client with this certificate.
     pub(crate) fn with_certificate(&self, certificate_pem: &str, key_pem: &str) -> Client {
+        Client::try_from(self.settings(certificate_pem, key_pem)).unwrap()
+    }
+
+    /// What such a client is made of.
+    pub(crate) fn settings(&self, certificate_pem: &str, key_pem: &str) -> kube::Config {
         let mut config = kube::Config::new(self.url.parse().unwrap());
         config.root_cert = Some(vec![der(self.ca.certificate_pem())]);
         config.auth_info.client_certificate_data = Some(base64(certificate_pem));
         config.auth_info.client_key_data = Some(base64(key_pem).into());
-        Client::try_from(config).unwrap()
+        config
+    }
+
+    /// A new certificate for this user and group.
+    pub(crate) fn leaf(&self, user: &str, group: Option<&str>) -> Leaf {
+        leaf(&self.ca, user, group, Usage::Client)
     }
 
     /// A client with all rights.
@@ -149,7 +160,10 @@ pub(crate) fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig
             expiration_max: Duration::from_secs(3600),
         },
         front_proxy: None,
-        kubelet: KubeletClient { identity: pair(&leaf(ca, "kubelet-client", None, Usage::Client)), ca_pem },
+        kubelet: KubeletClient {
+            identity: watch::channel(pair(&leaf(ca, "kubelet-client", None, Usage::Client))).1,
+            ca_pem,
+        },
         service_cidr: "10.96.0.0/16".parse().unwrap(),
         cluster_cidr: None,
         node_ports: 30_000..=32_767,

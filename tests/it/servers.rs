@@ -201,7 +201,7 @@ async fn a_client_leaves_a_server_without_the_others_and_a_minority_refuses() {
     let choice = Choice::new(own).unwrap();
     let tasks = Tasks::new("client", CancellationToken::new());
     let config = all.config("https://127.0.0.1"); // every certificate of this test has that address
-    choice.watch_over_known(&config, &tasks);
+    choice.watch_over_known(&watch::channel(config.clone()).1, &tasks);
     let api = Api::<ConfigMap>::default_namespaced(choice.client(&config).unwrap());
     api.create(&PostParams::default(), &map("before")).await.unwrap();
     all.network.isolate("a");

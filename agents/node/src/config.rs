@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mainstay_base::lifecycle::{Clock, SystemClock};
+use mainstay_base::pki::Leaf;
+use tokio::sync::watch;
 
 /// Configuration of one node agent. Construct with [`Config::new`], then set what differs.
 #[derive(Debug, Clone)]
@@ -18,10 +20,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the kubelet API listens; port 0 takes a free one. The port is published on the Node.
     pub bind: SocketAddr,
-    /// The kubelet API's certificate chain and key, PEM.
-    pub serving_cert_pem: String,
-    /// See `serving_cert_pem`.
-    pub serving_key_pem: String,
+    /// The kubelet API's certificate chain and key; a new one is shown from the next connection on.
+    pub serving: watch::Receiver<Leaf>,
     /// Clients of the kubelet API must show a certificate of this authority, PEM.
     pub client_ca_pem: String,
     /// Common names that may use the kubelet API.
@@ -58,8 +58,7 @@ impl Config {
             node_ips: Vec::new(),
             state_dir: state_dir.into(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-            serving_cert_pem: String::new(),
-            serving_key_pem: String::new(),
+            serving: watch::channel(Leaf { certificate_pem: String::new(), key_pem: String::new() }).1,
             client_ca_pem: String::new(),
             allowed_clients: vec!["kube-apiserver-kubelet-client".to_owned()],
             cluster_dns: Vec::new(),

@@ -58,8 +58,8 @@ impl std::fmt::Debug for ServiceAccountKeys {
 /// How the server reaches node agents.
 #[derive(Debug, Clone)]
 pub struct KubeletClient {
-    /// The client certificate shown to node agents.
-    pub identity: PemPair,
+    /// The client certificate shown to node agents; a new one from the next connection on.
+    pub identity: watch::Receiver<PemPair>,
     /// The CA that signs node agents' serving certificates, PEM.
     pub ca_pem: Vec<u8>,
 }
@@ -67,8 +67,8 @@ pub struct KubeletClient {
 /// How the server speaks to extension servers: in the name of its users, whom they believe by this certificate.
 #[derive(Debug, Clone)]
 pub struct FrontProxy {
-    /// The client certificate shown to extension servers.
-    pub identity: PemPair,
+    /// The client certificate shown to extension servers; a new one from the next connection on.
+    pub identity: watch::Receiver<PemPair>,
     /// The CA that signed it, PEM; extension servers find it in the cluster.
     pub ca_pem: Vec<u8>,
 }

@@ -10,7 +10,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 /// Clocks of joining machines may be this much behind ours.
-const BACKDATE: Duration = Duration::from_secs(300);
+pub(super) const BACKDATE: Duration = Duration::from_secs(300);
 
 /// Why a key or certificate could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,12 @@ pub struct Leaf {
     pub certificate_pem: String,
     /// Its private key, PKCS #8.
     pub key_pem: String,
+}
+
+impl std::fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaf").finish_non_exhaustive() // its key is no text for logs
+    }
 }
 
 impl Ca {

@@ -3,7 +3,9 @@
 mod authority;
 mod expiry;
 mod request;
+mod validity;
 
 pub use authority::{Ca, Leaf, LeafRequest, PkiError, SubjectName, Usage, generate_key_pem};
 pub use expiry::{covers, not_after};
 pub use request::{SigningRequest, public_key_sha256};
+pub use validity::{Facts, facts};

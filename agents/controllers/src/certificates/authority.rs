@@ -18,6 +18,8 @@ pub struct Authority {
     pub certificate_pem: String,
     /// Its key.
     pub key_pem: String,
+    /// How long what it signs is good for, if the request asks for no less; upstream's `--cluster-signing-duration`.
+    pub lifetime: Duration,
 }
 
 impl std::fmt::Debug for Authority {

@@ -88,7 +88,7 @@ impl Signer {
         let lifetime = match wanted(request) {
             Wanted::Nothing => return Ok(Signed::No),
             Wanted::Refuse(why) => return Ok(Signed::Refused(why)),
-            Wanted::Sign(lifetime) => lifetime,
+            Wanted::Sign(lifetime) => lifetime.min(self.authority.lifetime),
         };
         let now = OffsetDateTime::from_unix_timestamp(now.as_second()).map_err(|error| error.to_string())?;
         let pem = String::from_utf8_lossy(&request.spec.request.0);

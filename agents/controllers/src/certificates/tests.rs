@@ -111,8 +111,11 @@ fn only_approved_requests_within_the_signers_rules_are_signed() {
 fn a_certificate_has_the_requests_subject_and_the_signers_usages() {
     let now = OffsetDateTime::now_utc();
     let ca = Ca::generate("ca", now, Duration::from_secs(3600)).unwrap();
-    let authority =
-        Authority { certificate_pem: ca.certificate_pem().to_owned(), key_pem: ca.key_pem().to_owned() };
+    let authority = Authority {
+        certificate_pem: ca.certificate_pem().to_owned(),
+        key_pem: ca.key_pem().to_owned(),
+        lifetime: Duration::from_secs(365 * 86_400),
+    };
     let usages = ["client auth".to_owned(), "digital signature".to_owned()];
     let text = authority
         .sign(&pem("jane", &["devs"], &[]), &usages, now, now + Duration::from_secs(86_400))

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::connector::Connector;
+use super::renewing;
 use crate::informer::{Filter, start};
 
 /// How often the server in use is asked whether it is ready.
@@ -89,6 +90,18 @@ impl Servers {
         Ok(builder.with_layer(&config.base_uri_layer()).build())
     }
 
+    /// As [`Servers::client`], of settings whose certificate may change: see [`renewing`].
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn renewing_client(
+        &self,
+        settings: &watch::Receiver<kube::Config>,
+    ) -> Result<kube::Client, ServersError> {
+        let servers = self.clone();
+        renewing(settings.clone(), move |config| servers.client(config))
+    }
+
     /// The servers that are known, now and from now on.
     pub fn news(&self) -> watch::Receiver<Vec<SocketAddr>> {
         self.known.subscribe()
@@ -132,18 +145,18 @@ impl Servers {
         self.known.send_replace(told);
     }
 
-    /// Keeps the list fresh, and leaves a server that is not ready for one that is, until `tasks` ends. `config` is of a user
+    /// Keeps the list fresh, and leaves a server that is not ready for one that is, until `tasks` ends. `settings` are of a user
     /// that may read the EndpointSlices of namespace `default`.
     ///
     /// # Errors
     /// Certificates that cannot be used.
     pub fn watch_over(
         &self,
-        config: &kube::Config,
+        settings: &watch::Receiver<kube::Config>,
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
     ) -> Result<(), ServersError> {
-        let api = kube::Api::<EndpointSlice>::namespaced(self.client(config)?, SLICE.0);
+        let api = kube::Api::<EndpointSlice>::namespaced(self.renewing_client(settings)?, SLICE.0);
         let slices =
             start(tasks, clock, api, Filter::labels(format!("kubernetes.io/service-name={}", SLICE.1)));
         let (servers, stop) = (self.clone(), tasks.token());
@@ -158,37 +171,40 @@ impl Servers {
                 }
             }
         });
-        self.watch_over_known(config, tasks);
+        self.watch_over_known(settings, tasks);
         Ok(())
     }
 
     /// Leaves a server that is not ready for another known one that is, until `tasks` ends; the list stays as it is.
-    pub fn watch_over_known(&self, config: &kube::Config, tasks: &Tasks) {
-        let (servers, stop, config) = (self.clone(), tasks.token(), config.clone());
+    pub fn watch_over_known(&self, settings: &watch::Receiver<kube::Config>, tasks: &Tasks) {
+        let (servers, stop, settings) = (self.clone(), tasks.token(), settings.clone());
         tasks.spawn("health of API servers", async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(()),
-                ended = servers.ask_again_and_again(&config) => ended,
+                ended = servers.ask_again_and_again(&settings) => ended,
             }
         });
     }
 
-    async fn ask_again_and_again(&self, config: &kube::Config) -> Result<(), ServersError> {
+    async fn ask_again_and_again(
+        &self,
+        settings: &watch::Receiver<kube::Config>,
+    ) -> Result<(), ServersError> {
         let mut asked = self.in_use().0;
-        let mut client = one(config, asked)?;
+        let mut client = one(settings, asked)?;
         let mut quiet = false;
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             let current = self.in_use().0;
             if current != asked {
-                (asked, client) = (current, one(config, current)?);
+                (asked, client) = (current, one(settings, current)?);
             }
             if is_ready(&client).await {
                 quiet = false;
                 continue;
             }
-            match self.find_ready(config, asked).await? {
+            match self.find_ready(settings, asked).await? {
                 Some(other) => self.shared.lock().use_server(other, "the one before is not ready"),
                 None if quiet => {}
                 None => {
@@ -202,11 +218,11 @@ impl Servers {
     /// Another server that says it is ready.
     async fn find_ready(
         &self,
-        config: &kube::Config,
+        settings: &watch::Receiver<kube::Config>,
         not: SocketAddr,
     ) -> Result<Option<SocketAddr>, ServersError> {
         for server in self.known().into_iter().filter(|server| *server != not) {
-            if is_ready(&one(config, server)?).await {
+            if is_ready(&one(settings, server)?).await {
                 return Ok(Some(server));
             }
         }
@@ -215,8 +231,8 @@ impl Servers {
 }
 
 /// A client of this server and no other.
-fn one(config: &kube::Config, server: SocketAddr) -> Result<kube::Client, ServersError> {
-    Servers::new(vec![server])?.client(config)
+fn one(settings: &watch::Receiver<kube::Config>, server: SocketAddr) -> Result<kube::Client, ServersError> {
+    Servers::new(vec![server])?.renewing_client(settings)
 }
 
 async fn is_ready(client: &kube::Client) -> bool {

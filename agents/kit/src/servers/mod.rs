@@ -7,5 +7,7 @@
 mod choice;
 mod connector;
 mod guarded;
+mod renewing;
 
 pub use choice::{Servers, ServersError};
+pub use renewing::renewing;

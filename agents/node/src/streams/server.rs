@@ -8,9 +8,12 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mainstay_base::lifecycle::Tasks;
+use mainstay_base::pki::Leaf;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -105,6 +108,43 @@ fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// Shows the newest certificate.
+struct Newest {
+    serving: watch::Receiver<Leaf>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Newest {
+    fn key(&self) -> Result<CertifiedKey, String> {
+        let leaf = self.serving.borrow().clone();
+        let chain = CertificateDer::pem_slice_iter(leaf.certificate_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| format!("reading the serving certificate: {e}"))?;
+        let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes())
+            .map_err(|e| format!("reading the serving key: {e}"))?;
+        CertifiedKey::from_der(chain, key, &self.provider)
+            .map_err(|e| format!("taking the serving certificate: {e}"))
+    }
+}
+
+impl std::fmt::Debug for Newest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Newest").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Newest {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match self.key() {
+            Ok(key) => Some(Arc::new(key)),
+            Err(error) => {
+                warn!(%error, "the kubelet API has no certificate to show");
+                None
+            }
+        }
+    }
+}
+
 fn tls(config: &Config) -> Result<ServerConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -115,17 +155,13 @@ fn tls(config: &Config) -> Result<ServerConfig, String> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|e| format!("preparing client verification: {e}"))?;
-    let chain = CertificateDer::pem_slice_iter(config.serving_cert_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| format!("reading the serving certificate: {e}"))?;
-    let key = PrivateKeyDer::from_pem_slice(config.serving_key_pem.as_bytes())
-        .map_err(|e| format!("reading the serving key: {e}"))?;
+    let newest = Newest { serving: config.serving.clone(), provider: Arc::clone(&provider) };
+    newest.key()?; // a certificate that cannot be used is told at the start
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|e| format!("taking the serving certificate: {e}"))?;
+        .with_cert_resolver(Arc::new(newest));
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
 }

@@ -51,8 +51,7 @@ impl Rig {
         let serving = leaf(ca, "system:node:n1", Usage::Server);
         let mut config = Config::new("n1", dir.path());
         config.node_ips = vec!["127.0.0.1".parse().unwrap()];
-        config.serving_cert_pem = serving.certificate_pem;
-        config.serving_key_pem = serving.key_pem;
+        config.serving = tokio::sync::watch::channel(serving).1;
         config.client_ca_pem = ca.certificate_pem().to_owned();
         let tasks = Tasks::new("test", CancellationToken::new());
         let agent = run(config, api.client(), cri.clone(), cri.clone(), cri.clone(), &tasks).await.unwrap();

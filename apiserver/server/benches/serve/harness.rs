@@ -91,7 +91,7 @@ impl Server {
             },
             front_proxy: None,
             kubelet: KubeletClient {
-                identity: leaf(&ca, "kubelet-client", &[], Usage::Client),
+                identity: watch::channel(leaf(&ca, "kubelet-client", &[], Usage::Client)).1,
                 ca_pem: ca_pem.clone(),
             },
             service_cidr: "10.96.0.0/16".parse().unwrap(),

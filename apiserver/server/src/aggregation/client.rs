@@ -56,7 +56,7 @@ impl Client {
         let failed = |error: &dyn std::fmt::Display| BackendError::Identity(error.to_string());
         let none = "the server has no front proxy certificate, which extension servers ask for";
         let front_proxy = self.front_proxy.as_ref().ok_or_else(|| failed(&none))?;
-        let identity = &front_proxy.identity;
+        let identity = front_proxy.identity.borrow().clone();
         let chain = CertificateDer::pem_slice_iter(&identity.cert_pem).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| failed(&error))?;
         let key = PrivateKeyDer::from_pem_slice(&identity.key_pem).map_err(|error| failed(&error))?;

@@ -6,4 +6,5 @@ mod stall_guard;
 mod tls;
 
 pub use listener::{BindError, Listener};
+pub(crate) use tls::certified_key;
 pub use tls::{TlsError, acceptor};

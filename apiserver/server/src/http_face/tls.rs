@@ -93,7 +93,11 @@ pub fn acceptor(
     Ok((TlsAcceptor::from(Arc::new(config)), follow))
 }
 
-fn certified_key(provider: &CryptoProvider, pair: &PemPair) -> Result<CertifiedKey, TlsError> {
+/// What a certificate and its key are shown by.
+///
+/// # Errors
+/// [`TlsError`] for unusable ones.
+pub(crate) fn certified_key(provider: &CryptoProvider, pair: &PemPair) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(&pair.cert_pem, "serving certificate")?;
     let key = PrivateKeyDer::from_pem_slice(&pair.key_pem)
         .map_err(|source| TlsError::Pem { what: "serving key", source })?;

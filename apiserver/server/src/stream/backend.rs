@@ -8,15 +8,20 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use mainstay_base::lifecycle::Tasks;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
+use tracing::warn;
 
-use crate::config::KubeletClient;
+use crate::config::{KubeletClient, PemPair};
+use crate::http_face::{TlsError, certified_key};
 use crate::types::Body;
 
 /// The time for a connection, TLS included.
@@ -86,6 +91,40 @@ impl Target {
     }
 }
 
+/// Shows node agents the newest certificate.
+struct NewestClient {
+    pair: watch::Receiver<PemPair>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl NewestClient {
+    fn key(&self) -> Result<CertifiedKey, TlsError> {
+        certified_key(&self.provider, &self.pair.borrow())
+    }
+}
+
+impl std::fmt::Debug for NewestClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewestClient").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesClientCert for NewestClient {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        match self.key() {
+            Ok(key) => Some(Arc::new(key)),
+            Err(error) => {
+                warn!(%error, "there is no certificate to show to node agents");
+                None
+            }
+        }
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// Opens connections.
 #[derive(Clone)]
 pub struct Backend {
@@ -102,19 +141,18 @@ impl Backend {
         for certificate in CertificateDer::pem_slice_iter(&kubelet.ca_pem) {
             roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
         }
-        let chain = CertificateDer::pem_slice_iter(&kubelet.identity.cert_pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| failed(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(&kubelet.identity.key_pem).map_err(|error| failed(&error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || {
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()
         };
-        let node_agents = builder()
+        let newest = NewestClient { pair: kubelet.identity.clone(), provider: Arc::clone(&provider) };
+        newest.key().map_err(|error| failed(&error))?; // one that cannot be used is told at the start
+        let mut node_agents = builder()
             .map_err(|error| failed(&error))?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| failed(&error))?;
+            .with_client_cert_resolver(Arc::new(newest));
+        // A session that is resumed is the one of the certificate before.
+        node_agents.resumption = Resumption::disabled();
         let anybody = builder()
             .map_err(|error| failed(&error))?
             .dangerous()

@@ -138,10 +138,13 @@ impl TestServer {
                 expiration_max: Duration::from_secs(3600),
             },
             front_proxy: Some(FrontProxy {
-                identity: leaf(&ca, "front-proxy-client", &[], Usage::Client),
+                identity: watch::channel(leaf(&ca, "front-proxy-client", &[], Usage::Client)).1,
                 ca_pem: ca_pem.clone(),
             }),
-            kubelet: KubeletClient { identity: leaf(&ca, "kubelet-client", &[], Usage::Client), ca_pem },
+            kubelet: KubeletClient {
+                identity: watch::channel(leaf(&ca, "kubelet-client", &[], Usage::Client)).1,
+                ca_pem,
+            },
             service_cidr: "10.96.0.0/16".parse().unwrap(),
             cluster_cidr: None,
             node_ports: 30000..=32767,
