@@ -96,7 +96,9 @@ async fn print_servers(client: &kube::Client) -> anyhow::Result<()> {
         said.applied_index, said.raft_index
     ))?;
     if !said.members.iter().any(|member| member.is_leader) {
-        print_line("store: no server leads: writes wait until a majority of the servers answers")?;
+        print_line(
+            "store: no server leads: writes wait until a majority of the servers answers (if those are lost for good: `mainstay server recover --help`)",
+        )?;
     }
     let slices = kube::Api::<EndpointSlice>::default_namespaced(client.clone());
     let listed = slices.get_opt("kubernetes").await.context("asking which servers live")?;

@@ -127,6 +127,17 @@ impl Machine {
         run(self.command(binary()).args(arguments), "")
     }
 
+    /// As [`Machine::mainstay`], but killed after so long, if it has not ended by then.
+    #[allow(clippy::disallowed_methods, reason = "when it is killed is what is chosen")]
+    pub(crate) fn killed_after(&self, arguments: &[&str], time: Duration) {
+        let mut command = self.command(binary());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(time);
+        drop(child.kill()); // it may have ended
+        child.wait().unwrap();
+    }
+
     /// As [`Machine::mainstay`], with the flags of this machine's daemon, for a start that fails.
     #[track_caller]
     pub(crate) fn fails(&self, arguments: &[&str]) -> Output {
