@@ -16,6 +16,7 @@ use crate::server::ServerFlags;
 use crate::settings::{ConfigCommand, OfCommand};
 use crate::snapshot_command::SnapshotCommand;
 use crate::store_command::StoreFlags;
+use crate::support::SupportFlags;
 use crate::token::TokenCommand;
 use crate::unit::{InstallFlags, UninstallFlags};
 
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Image(ImageCommand),
     /// Say in words what runs and how healthy it is.
     Status(DataDirFlags),
+    /// Gather what a maintainer needs to see of this cluster in one archive, without its secrets.
+    Support(SupportFlags),
     /// Show what a daemon's settings are.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -1,5 +1,7 @@
 //! A Kubernetes client for each part, with the part's own certificate.
 
+use std::path::Path;
+
 use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use mainstay_base::pki::Leaf;
@@ -34,4 +36,16 @@ pub(crate) async fn settings(
     );
     config.headers.push((http::header::USER_AGENT, agent.parse().with_context(doing)?));
     Ok(config)
+}
+
+/// A client as a kubeconfig file says.
+///
+/// # Errors
+/// The file cannot be read or used.
+pub(crate) async fn of_kubeconfig(file: &Path) -> anyhow::Result<kube::Client> {
+    let parsed = Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
+    let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("using {}", file.display()))?;
+    kube::Client::try_from(config).context("making the API client")
 }

@@ -33,6 +33,7 @@ mod snapshots;
 mod status;
 mod store_command;
 mod store_metrics;
+mod support;
 mod token;
 mod unit;
 mod up;
@@ -76,6 +77,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Down(flags) => down::run(&flags),
         Command::Image(command) => image::run(&command),
         Command::Status(flags) => status::run(&flags),
+        Command::Support(flags) => support::run(&flags),
         Command::Config(ConfigCommand::Print(of)) => settings::print(&of.settle()?),
         Command::Check(of) => check_command::run(&of.settle()?),
         Command::Install(flags) => unit::install(&flags, &flags.of.settle()?),

@@ -11,6 +11,7 @@ use mainstay_base::pki::{Facts, facts};
 
 use crate::agent_files::AgentFile;
 use crate::cli::DataDirFlags;
+use crate::clients::of_kubeconfig;
 use crate::data_dir::DataDir;
 use crate::join::{MemberList, MemberState, SERVERS};
 use crate::membership::MemberFile;
@@ -42,15 +43,8 @@ pub(crate) fn run(flags: &DataDirFlags) -> anyhow::Result<()> {
     let tokio =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
     tokio.block_on(async {
-        let parsed = kube::config::Kubeconfig::read_from(&kubeconfig)
-            .with_context(|| format!("reading {}", kubeconfig.display()))?;
-        let config =
-            kube::Config::from_custom_kubeconfig(parsed, &kube::config::KubeConfigOptions::default())
-                .await
-                .context("using the kubeconfig")?;
-        let url = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config).context("making the API client")?;
-        print_line(&format!("API server {url}: {}", api_health(&client).await?))?;
+        let client = of_kubeconfig(&kubeconfig).await?;
+        print_line(&format!("API server: {}", api_health(&client).await?))?;
         if MemberFile::exists(&flags.data_dir) {
             print_servers(&client).await?;
         }

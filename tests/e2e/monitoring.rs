@@ -1,8 +1,12 @@
 //! What Prometheus is given, what may read it, and that dashboard and alerts ask only for what is there.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::cluster::Cluster;
+use crate::command::run;
 
 const DASHBOARD: &str = include_str!("../../docs/cluster-dashboard.json");
 const ALERTS: &str = include_str!("../../docs/alerts.yaml");
@@ -49,4 +53,32 @@ fn whoever_may_read_metrics_finds_all_that_dashboard_and_alerts_ask_for() {
         assert!(missing.is_empty(), "{missing:?} of {expression} are not there");
     }
     assert!(text.contains("\netcd_server_has_leader 1\n"), "{text}");
+}
+
+#[test]
+fn what_is_gathered_for_a_maintainer_has_no_secrets_in_it() {
+    let cluster = Cluster::start();
+    let secret = "hunter2-in-no-archive";
+    let literal = format!("--from-literal=password={secret}");
+    cluster.kubectl(&["create", "secret", "generic", "keys", &literal]).ok();
+    cluster.kubectl(&["create", "configmap", "settings", &literal]).ok();
+    let env = format!("--env=PASSWORD={secret}");
+    cluster.kubectl(&["run", "page", "--image=mainstay-hello:1", "--image-pull-policy=Never", &env]).ok();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("support.tar.gz");
+    let output = file.to_str().unwrap();
+    let said = cluster.mainstay(&["support", "--output", output]).ok();
+    assert!(said.contains("look at it before you send it"), "{said}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let mut unpack = Command::new("tar");
+    run(unpack.args(["-xzf", output, "--strip-components=1", "-C"]).arg(dir.path()), "").ok();
+    fs::remove_file(&file).unwrap();
+    let pods = fs::read_to_string(dir.path().join("objects/pods.json")).unwrap();
+    assert!(pods.contains("\"page\"") && pods.contains("PASSWORD"), "{pods}");
+    let status = fs::read_to_string(dir.path().join("status.txt")).unwrap();
+    assert!(status.contains("node"), "{status}");
+    let found = run(Command::new("grep").args(["-rl", secret]).arg(dir.path()), "");
+    assert_eq!((found.code, found.stdout.as_str()), (1, ""), "files with the secret");
+    let again = cluster.mainstay(&["support", "--output", dir.path().join("status.txt").to_str().unwrap()]);
+    assert_eq!(again.code, 2, "a file that is there stays: {again:?}");
 }
