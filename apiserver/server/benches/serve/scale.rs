@@ -21,6 +21,8 @@ const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/le
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const CONNECTIONS: usize = 64;
 const TIME: Duration = Duration::from_secs(8);
+/// Lists of 10,000 pods, one after the other.
+const LISTS: usize = 51;
 
 /// A pod of 3.9 KB as JSON: two containers, as much status as a running one has.
 fn pod(at: usize, namespaces: usize, nodes: usize) -> Value {
@@ -75,7 +77,6 @@ pub(crate) async fn pods() {
         "100,000 pods of {size} B as JSON: {:.0} MiB RSS; started in {took:.2?}",
         mib(server.resident_bytes())
     );
-    const LISTS: usize = 51;
     let path = "/api/v1/namespaces/ns-3/pods?resourceVersion=0";
     let mut rows = Vec::new();
     for (what, accept) in [("protobuf", PROTOBUF), ("JSON", "application/json")] {
