@@ -1,7 +1,7 @@
 //! `mainstay up`: a whole node in the foreground. `mainstay server` is the same with a place among other servers.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,6 +85,8 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         }
         node.tell_ready();
         info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
+        let dashboard = format!("https://{}/ui/", SocketAddr::new(config.node_ip, config.bind.port()));
+        info!(url = dashboard, "the dashboard takes a token of `kubectl create token`");
         let halted = tokio::select! {
             biased;
             stopped = &mut stop => stopped.map(|()| None)?,

@@ -44,6 +44,7 @@ pub mod services;
 pub mod stream;
 pub mod subresources;
 pub mod types;
+mod ui;
 
 pub use backing::{Backing, EtcdClient, EtcdConfig, EtcdTls};
 pub use server::{ApiServer, StartError, start, start_with};

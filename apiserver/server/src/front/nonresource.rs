@@ -1,4 +1,4 @@
-//! Paths outside the resources: discovery, OpenAPI, version, health, metrics.
+//! Paths outside the resources: discovery, OpenAPI, version, health, metrics, the dashboard.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -26,6 +26,9 @@ pub(super) async fn answer(
     }
     if let Some(answer) = health::answer(core, path, &context.query).await {
         return Ok(answer);
+    }
+    if let Some(answer) = crate::ui::answer(path, &context.headers) {
+        return answer;
     }
     match path {
         "/metrics" => metrics(core, &context),
