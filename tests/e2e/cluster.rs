@@ -123,7 +123,7 @@ impl Cluster {
     pub(crate) fn kubectl_as(&self, token: &str, arguments: &[&str]) -> Output {
         let mut command = self.bare_kubectl();
         command.args(["--kubeconfig", "/dev/null", "--token", token]);
-        command.args(["--server", &format!("https://127.0.0.1:{}", self.port)]);
+        command.args(["--server", &self.url()]);
         command.arg("--certificate-authority").arg(self.data_dir().join("pki/ca.crt"));
         run(command.args(arguments), "")
     }
@@ -142,6 +142,11 @@ impl Cluster {
         let mut command = Command::new(kubectl);
         command.env("KUBECACHEDIR", self.dir.path().join("kubectl-cache"));
         command
+    }
+
+    /// Where the API server is.
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     /// The id in the names of everything that this cluster makes on the machine.
