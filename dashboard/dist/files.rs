@@ -4,23 +4,23 @@ use super::file::File;
 
 /// A hash over what these files were made of.
 #[cfg(test)]
-pub(super) const SOURCES_SHA256: &str = "cb2a22cf7bbf101fb2150502ff3d58e878df4be29da04a4d3151468dccd5357b";
+pub(super) const SOURCES_SHA256: &str = "e2d6eafb68ed6cb4c86bbd7e56a67c012478b6af729df0df24adc81daa320327";
 
 /// All of them.
 pub(super) static FILES: &[File] = &[
     File {
-        path: "assets/index-BcOwwxut.js",
-        content_type: "text/javascript; charset=utf-8",
-        sha256: "d48d87f65f4ac78ff01c57a62c5a3c0ce88649e9e20879be7f669637a4c439fb",
+        path: "assets/index-DUl4B6xu.css",
+        content_type: "text/css; charset=utf-8",
+        sha256: "30f8a4aa47743162936ef6aed0e02445d75517a63e957031a8ca963eb0f1f6c0",
         is_gzip: true,
-        bytes: include_bytes!("assets/index-BcOwwxut.js.gz"),
+        bytes: include_bytes!("assets/index-DUl4B6xu.css.gz"),
     },
     File {
-        path: "assets/index-LJqRfEOt.css",
-        content_type: "text/css; charset=utf-8",
-        sha256: "06d8ae4c37ccb39d2f898f2fea425ab14fd5368815c868d47fd657c183a23b93",
+        path: "assets/index-DmtvF8l1.js",
+        content_type: "text/javascript; charset=utf-8",
+        sha256: "6c33f1fe02bbfa440111103536694bf55ce115126daec6e9a412f05971ae4ede",
         is_gzip: true,
-        bytes: include_bytes!("assets/index-LJqRfEOt.css.gz"),
+        bytes: include_bytes!("assets/index-DmtvF8l1.js.gz"),
     },
     File {
         path: "assets/inter-latin-wght-normal-Dx4kXJAl.woff2",
@@ -46,7 +46,7 @@ pub(super) static FILES: &[File] = &[
     File {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        sha256: "5082a1df321c0b315429c0daf63119568f0d0ccdc6297b6f9a376bc36a20e410",
+        sha256: "fd36de0a049dcb54712635f3f0fd0c388410d6ae33716f09ae0907b2ff7dd5e9",
         is_gzip: true,
         bytes: include_bytes!("index.html.gz"),
     },

@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 
 import { NAMESPACE, WORKLOADS } from "./api/kinds.ts";
 import { signOut, token, user } from "./api/session.ts";
-import { useCollection } from "./api/store.ts";
+import { broken, useCollection } from "./api/store.ts";
 import { namespace } from "./namespace.ts";
 import { Config } from "./pages/config.tsx";
 import { Events } from "./pages/events.tsx";
@@ -53,8 +53,25 @@ export function App() {
   return <Frame />;
 }
 
+/** `/` goes to the search of the page, as in many places. */
+function useSearchKey(): void {
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog")) return;
+      const field = document.querySelector<HTMLInputElement>("#page input[type=search]");
+      if (!field) return;
+      event.preventDefault();
+      field.focus();
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+}
+
 function Frame() {
-  const at = route.value.path[0] ?? "";
+  useSearchKey();
+  const at = section(route.value.path);
   const here = GROUPS.flatMap(([, places]) => places).find((place) => place.path === at);
   return (
     <div class="shell">
@@ -71,6 +88,7 @@ function Frame() {
         <header class="top">
           <a class="brand" href="#/" aria-label="Overview"><img src={mark} alt="" /></a>
           <Crumbs here={here} />
+          {broken.value > 0 && <span class="lost" role="status">Reconnecting</span>}
           <Namespaces />
           <button class="button quiet icon-only" onClick={toggle} aria-label={isDark() ? "Light theme" : "Dark theme"} data-action="theme">
             <Icon name={isDark() ? "sun" : "moon"} />
@@ -85,6 +103,13 @@ function Frame() {
       <Toasts />
     </div>
   );
+}
+
+/** The page that leads to the one that is shown. */
+function section([first = "", slug = ""]: string[]): string {
+  if (first !== "object") return first;
+  if (slug === "core~v1~services") return "services";
+  return slug === "core~v1~configmaps" || slug === "core~v1~secrets" ? "config" : "explore";
 }
 
 const NavLink = ({ place, at, onClick }: { place: Place; at: string; onClick?(): void }) => (
@@ -119,7 +144,7 @@ function Crumbs({ here }: { here: Place | undefined }) {
     <nav class="crumbs" aria-label="Breadcrumb">
       {here && <a href={`#/${here.path}`}>{here.title}</a>}
       {names.length > 0 && <span aria-hidden="true">/</span>}
-      {names.length > 0 && <span class="num">{names.at(-1)}</span>}
+      {names.length > 0 && <span>{names.at(-1)}</span>}
     </nav>
   );
 }

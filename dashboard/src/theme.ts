@@ -24,10 +24,11 @@ effect(() => {
   repaint.value = repaint.peek() + 1;
 });
 
-export const isDark = () => (theme.value === "system" ? system.matches : theme.value === "dark");
+/** What is in force; a component that asks is rendered again when it changes. */
+export const isDark = () => repaint.value >= 0 && (theme.value === "system" ? system.matches : theme.value === "dark");
 
 /** Turns to the other of light and dark; to the system's word where that is the other. */
 export function toggle(): void {
-  const dark = !isDark();
+  const dark = theme.peek() === "system" ? !system.matches : theme.peek() !== "dark";
   theme.value = dark === system.matches ? "system" : dark ? "dark" : "light";
 }

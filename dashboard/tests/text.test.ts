@@ -1,6 +1,7 @@
 import { beforeAll, expect, test, vi } from "vitest";
 
 beforeAll(() => {
+  vi.stubGlobal("document", { visibilityState: "hidden" });
   vi.stubGlobal("sessionStorage", { getItem: () => null, setItem: () => {}, removeItem: () => {} });
 });
 
@@ -42,4 +43,17 @@ test("a token is carried as base64url without padding", async () => {
 test("health lines are read", async () => {
   const { readChecks } = await import("../src/api/plane.ts");
   expect(readChecks("[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n")).toEqual([{ name: "ping", ok: true }, { name: "etcd", ok: false }]);
+});
+
+test("a resumed log shows every line once, also lines of one time", async () => {
+  const { LogPlace, readLine } = await import("../src/parts/logs.tsx");
+  const place = new LogPlace();
+  const taken = (...times: string[]) => times.map((at) => place.take(at));
+  place.resume();
+  expect(taken("2026-01-01T00:00:01.5Z", "2026-01-01T00:00:01.52Z", "2026-01-01T00:00:01.52Z")).toEqual([true, true, true]);
+  place.resume();
+  const again = taken("2026-01-01T00:00:01.5Z", "2026-01-01T00:00:01.52Z", "2026-01-01T00:00:01.52Z", "2026-01-01T00:00:01.52Z", "2026-01-01T00:00:01.521Z");
+  expect(again).toEqual([false, false, false, true, true]);
+  expect(readLine("2026-01-01T00:00:01.5Z \x1b[31mred\x1b[0m")).toEqual({ at: "2026-01-01T00:00:01.5Z", text: "red" });
+  expect(readLine("no time")).toEqual({ at: "", text: "no time" });
 });

@@ -12,13 +12,53 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::command::eventually;
+use crate::command::{eventually, run};
 
 /// How long the browser, or the page, may take for anything.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Messages that wait to be read; the browser waits when there are more.
 const MESSAGES_MAX: usize = 1024;
 const PROGRAM: &str = "chromium-headless-shell";
+
+/// A network of the browser's own, where this machine is one hop away. Chromium drops its requests whenever an interface of
+/// its machine comes or goes, and here they do with every pod of every test.
+struct Booth {
+    name: String,
+    host: String,
+}
+
+impl Booth {
+    /// `number` is one that no other test has at the moment.
+    fn open(number: u8) -> Self {
+        let booth = Self { name: format!("mainstay-ui-{number}"), host: format!("198.18.{number}.1") };
+        booth.close(); // one that a killed test left
+        let (name, host) = (&booth.name, &booth.host);
+        let script = format!(
+            "set -e
+             ip netns add {name}
+             ip link add {name} type veth peer name eth0 netns {name}
+             ip address add {host}/30 dev {name}
+             ip link set {name} up
+             ip -n {name} address add 198.18.{number}.2/30 dev eth0
+             ip -n {name} link set lo up
+             ip -n {name} link set eth0 up"
+        );
+        run(Command::new("sh").args(["-c", &script]), "").ok();
+        booth
+    }
+
+    fn close(&self) {
+        let name = &self.name;
+        let script = format!("ip netns delete {name}; ip link delete {name}");
+        run(Command::new("sh").args(["-c", &script]), ""); // fails where nothing is left
+    }
+}
+
+impl Drop for Booth {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
 
 /// A browser with one page; dropping it ends it.
 pub(crate) struct Browser {
@@ -29,12 +69,14 @@ pub(crate) struct Browser {
     last: u64,
     /// What the page complained about: exceptions, breaches of its policy.
     pub(crate) complaints: Vec<String>,
+    booth: Booth,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts it with an empty page.
-    pub(crate) fn start() -> Self {
+    /// Starts it with an empty page; `number` is that of the test's cluster.
+    pub(crate) fn start(number: u8) -> Self {
+        let booth = Booth::open(number);
         let profile = tempfile::tempdir().unwrap();
         // The browser reads from 3 and writes to 4. As root it needs --no-sandbox; it opens pages of this test's own only.
         let flags = [
@@ -48,9 +90,10 @@ impl Browser {
             "--hide-scrollbars",
             "--remote-debugging-pipe",
         ];
-        let mut command = Command::new("sh");
+        let mut command = Command::new("ip");
         command
-            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null 2>/dev/null", PROGRAM])
+            .args(["netns", "exec", &booth.name, "sh", "-c"])
+            .args(["exec \"$0\" \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null 2>/dev/null", PROGRAM])
             .args(flags)
             .arg(format!("--user-data-dir={}", profile.path().display()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -71,6 +114,7 @@ impl Browser {
             session: None,
             last: 0,
             complaints: Vec::new(),
+            booth,
             _profile: profile,
         };
         let made = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -119,9 +163,12 @@ impl Browser {
         }
     }
 
-    /// Opens an address.
-    pub(crate) fn open(&mut self, url: &str) {
-        self.call("Page.navigate", &json!({ "url": url }));
+    /// Opens a page of this machine.
+    #[track_caller]
+    pub(crate) fn open(&mut self, port: u16, path: &str) {
+        let url = format!("https://{}:{port}{path}", self.booth.host);
+        let answer = self.call("Page.navigate", &json!({ "url": url }));
+        assert!(answer.get("errorText").is_none(), "{url}: {answer}");
     }
 
     /// What an expression of JavaScript comes to in the page.
@@ -133,10 +180,10 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true; what it asks for may not be there yet.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
-        let wanted = format!("!!({expression})");
+        let wanted = format!("(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()");
         if eventually(DEADLINE, || (self.eval(&wanted) == true).then_some(())).is_none() {
             let text = self.eval("document.body.innerText");
             self.screenshot("failed");

@@ -123,7 +123,7 @@ impl Cluster {
     pub(crate) fn kubectl_as(&self, token: &str, arguments: &[&str]) -> Output {
         let mut command = self.bare_kubectl();
         command.args(["--kubeconfig", "/dev/null", "--token", token]);
-        command.args(["--server", &self.url()]);
+        command.args(["--server", &format!("https://127.0.0.1:{}", self.port)]);
         command.arg("--certificate-authority").arg(self.data_dir().join("pki/ca.crt"));
         run(command.args(arguments), "")
     }
@@ -144,9 +144,14 @@ impl Cluster {
         command
     }
 
-    /// Where the API server is.
-    pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+    /// The port of its API server.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A number that no other test of this machine has at the moment.
+    pub(crate) fn number(&self) -> u8 {
+        self.slot.number
     }
 
     /// The id in the names of everything that this cluster makes on the machine.

@@ -67,10 +67,10 @@ fn a_person_signs_in_watches_pods_reads_logs_and_runs_a_command() {
     cluster.kubectl(&["apply", "-f", hello]).ok();
     let captain = token(&cluster, "captain", "kube-system");
     let guest = token(&cluster, "guest", "default");
-    let mut browser = Browser::start();
+    let mut browser = Browser::start(cluster.number());
     browser.size(1280, 860, false);
     browser.prefer("light");
-    browser.open(&format!("{}/ui/", cluster.url()));
+    browser.open(cluster.port(), "/ui/");
 
     sign_in(&mut browser, "nonsense");
     browser.until("document.querySelector('.note.bad').innerText.includes('does not accept this token')");

@@ -9,6 +9,8 @@ import { user } from "./session.ts";
 
 const REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
+const AGAIN_MS = 5_000;
+
 const answers = new Map<string, Signal<boolean>>();
 user.subscribe((who) => {
   if (!who) answers.clear();
@@ -45,9 +47,10 @@ export function allowed(question: Question): Signal<boolean> {
 async function ask(resourceAttributes: object, answer: Signal<boolean>, key: string): Promise<void> {
   const body = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec: { resourceAttributes } };
   try {
-    answer.value = (await getJson(REVIEW, { method: "POST", body })).status?.allowed === true;
+    answer.value = (await getJson(REVIEW, { method: "POST", body, repeatable: true })).status?.allowed === true;
   } catch {
-    answers.delete(key); // asked again by whoever is shown next; until then it counts as no
+    // Until it is known it counts as no.
+    setTimeout(() => answers.get(key) === answer && void ask(resourceAttributes, answer, key), AGAIN_MS);
   }
 }
 

@@ -11,6 +11,8 @@ export interface Options {
   type?: string;
   accept?: string;
   signal?: AbortSignal;
+  /** Whether it may be sent twice: what only asks. GETs are. */
+  repeatable?: boolean;
   /** Whether a 401 ends the session; not so while it is asked who the user is. */
   probing?: boolean;
 }
@@ -28,11 +30,26 @@ export async function send(path: string, options: Options = {}): Promise<Respons
   const request: RequestInit = { method: options.method ?? "GET", headers, cache: "no-store", redirect: "error" };
   if (body !== undefined) request.body = body;
   if (options.signal) request.signal = options.signal;
-  const response = await fetch(path, request);
+  const response = await reach(path, request, options.repeatable ?? request.method === "GET");
   if (response.ok) return response;
   const error = await failure(response);
   if (response.status === 401 && !options.probing && token.peek() === bearer) expired();
   throw error;
+}
+
+const TRIES = 3;
+const PAUSE_MS = 250;
+
+/** Browsers drop requests when the machine's network changes (a laptop wakes, a VPN comes up): what only asks is asked again. */
+async function reach(path: string, request: RequestInit, repeatable: boolean): Promise<Response> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await fetch(path, request);
+    } catch (error) {
+      if (!repeatable || tries === TRIES || request.signal?.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tries));
+    }
+  }
 }
 
 async function failure(response: Response): Promise<ApiError> {

@@ -9,7 +9,7 @@ const ANONYMOUS = "system:anonymous";
 
 async function whoAmI(): Promise<User | null> {
   const body = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
-  const review = await getJson(REVIEW, { method: "POST", body, probing: true });
+  const review = await getJson(REVIEW, { method: "POST", body, probing: true, repeatable: true });
   const info = review.status?.userInfo ?? {};
   return !info.username || info.username === ANONYMOUS ? null : { username: info.username, groups: info.groups ?? [] };
 }

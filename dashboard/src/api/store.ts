@@ -29,6 +29,16 @@ const LINGER_MS = 20_000;
 
 const PARTIAL = "g=meta.k8s.io;v=v1";
 
+/** How many of the collections that are looked at have no connection at the moment. */
+export const broken = signal(0);
+const reconnecting = new Set<Store>();
+
+function note(store: Store, isBroken: boolean): void {
+  if (isBroken) reconnecting.add(store);
+  else reconnecting.delete(store);
+  broken.value = reconnecting.size;
+}
+
 class Store {
   readonly shown: Signal<Collection> = signal({ phase: "loading", items: [] });
   private readonly objects = new Map<string, K8sObject>();
@@ -64,6 +74,7 @@ class Store {
     this.pending = undefined;
     this.stop?.abort();
     this.stop = undefined;
+    note(this, false);
     this.objects.clear();
     this.phase = "loading";
     this.error = undefined;
@@ -90,6 +101,7 @@ class Store {
         if (phase === "forbidden" || phase === "missing") this.objects.clear();
         this.phase = phase;
         this.error = error;
+        note(this, phase === "reconnecting");
         this.later();
       },
     };

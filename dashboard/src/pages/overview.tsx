@@ -200,7 +200,7 @@ function Figures() {
       </div>
       <div class="span-4">
         <Card title="Memory of the server" tools={<span class="muted small num">{bytes(samples.at(-1)?.residentBytes ?? 0)}</span>}>
-          {ready ? <Chart label="Resident memory" lines={[{ label: "resident", colour: "chart-1" }]} data={memory} say={bytes} /> : <Gathering />}
+          {ready ? <Chart label="Resident memory" lines={[{ label: "resident", colour: "chart-1" }]} data={memory} say={bytes} binary /> : <Gathering />}
         </Card>
       </div>
     </>

@@ -39,7 +39,7 @@ const Replicas = ({ kind, object }: { kind: Kind; object: K8sObject }) => {
   const share = state.wanted > 0 ? Math.min(100, (state.ready / state.wanted) * 100) : 0;
   return (
     <span class="row">
-      <span class="meter replicas"><i class={state.tone} style={{ width: `${share}%` }} /></span>
+      <span class="meter replicas">{share > 0 && <i class={state.tone} style={{ width: `${share}%` }} />}</span>
       <span class="num">{state.ready}/{state.wanted}</span>
     </span>
   );

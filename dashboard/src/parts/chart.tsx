@@ -23,7 +23,10 @@ function colour(host: HTMLElement, token: string, alpha = 1): string {
 
 const clock = (at: number) => new Date(at * 1000).toLocaleTimeString("en-GB");
 
-function options(host: HTMLElement, lines: Line[], say: (value: number) => string): uPlot.Options {
+/** Steps of an axis of bytes. */
+const POWERS = Array.from({ length: 50 }, (_, index) => 2 ** index);
+
+function options(host: HTMLElement, lines: Line[], say: (value: number) => string, binary: boolean): uPlot.Options {
   const axis = { stroke: colour(host, "ink-3"), font: '11px "Inter Variable", sans-serif', ticks: { show: false } };
   const grid = { stroke: colour(host, "line"), width: 1 };
   return {
@@ -35,7 +38,7 @@ function options(host: HTMLElement, lines: Line[], say: (value: number) => strin
     scales: { y: { range: (_, __, max) => [0, Math.max(1, (max || 0) * 1.15)] } },
     axes: [
       { ...axis, grid: { show: false }, space: 84, size: 30, gap: 8, values: (_, at) => at.map(clock) },
-      { ...axis, grid, size: 52, space: 36, values: (_, at) => at.map(say) },
+      { ...axis, grid, size: 56, space: 36, values: (_, at) => at.map(say), ...(binary ? { incrs: POWERS } : {}) },
     ],
     series: [
       {},
@@ -52,13 +55,13 @@ function options(host: HTMLElement, lines: Line[], say: (value: number) => strin
 }
 
 /** `data`: times in Unix seconds, then the values of each line. */
-export function Chart({ lines, data, say, label }: { lines: Line[]; data: number[][]; say(value: number): string; label: string }) {
+export function Chart({ lines, data, say, label, binary = false }: { lines: Line[]; data: number[][]; say(value: number): string; label: string; binary?: boolean }) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
   const paint = repaint.value;
   useEffect(() => {
     const element = host.current!;
-    const made = new uPlot(options(element, lines, say), data as uPlot.AlignedData, element);
+    const made = new uPlot(options(element, lines, say, binary), data as uPlot.AlignedData, element);
     plot.current = made;
     const observer = new ResizeObserver(() => {
       if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height: element.clientHeight });

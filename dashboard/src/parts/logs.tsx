@@ -25,6 +25,43 @@ export function readLine(line: string): LogLine {
   return { at, text: line.slice(space + 1).replace(ESCAPES, "") };
 }
 
+/** A time whose text sorts: the server leaves out zeros at the end. */
+function sortable(at: string): string {
+  const [whole = "", fraction = ""] = at.replace("Z", "").split(".");
+  return `${whole}.${fraction.padEnd(9, "0")}`;
+}
+
+/** Knows where a log was left, so that a resumed one goes on there: `sinceTime` is in whole seconds, and lines share times. */
+export class LogPlace {
+  /** The time of the last line, as the server wrote it; empty before the first. */
+  last = "";
+  private shown = 0;
+  private toSkip = 0;
+  private catchingUp = false;
+
+  /** A stream begins: at `last`, if there is one. */
+  resume(): void {
+    this.catchingUp = this.last !== "";
+    this.toSkip = this.shown;
+  }
+
+  /** Whether a line is new. */
+  take(at: string): boolean {
+    if (this.catchingUp && at) {
+      const [now, then] = [sortable(at), sortable(this.last)];
+      if (now < then) return false;
+      if (now === then && this.toSkip > 0) {
+        this.toSkip -= 1;
+        return false;
+      }
+      this.catchingUp = now === then;
+    }
+    if (at === this.last) this.shown += 1;
+    else if (at) [this.last, this.shown] = [at, 1];
+    return true;
+  }
+}
+
 interface Source {
   namespace: string;
   pod: string;
@@ -34,24 +71,23 @@ interface Source {
 
 /** Reads until `signal` aborts or the log has an end. */
 async function read(source: Source, signal: AbortSignal, on: { line(line: LogLine): void; state(text: string): void }): Promise<void> {
-  let last = "";
+  const place = new LogPlace();
   let failures = 0;
   const path = `${objectPath(POD, source.namespace, source.pod)}/log`;
   while (!signal.aborted) {
     const query = new URLSearchParams({ container: source.container, timestamps: "true" });
     if (source.previous) query.set("previous", "true");
     else query.set("follow", "true");
-    if (last) query.set("sinceTime", last);
+    if (place.last) query.set("sinceTime", place.last);
     else query.set("tailLines", String(FIRST_LINES));
     let news = false;
     try {
       on.state(source.previous ? "The container before" : "Live");
       const response = await send(`${path}?${query}`, { signal, accept: "*/*" });
-      // sinceTime is in whole seconds: what was shown already comes again.
+      place.resume();
       for await (const raw of lines(response)) {
         const line = readLine(raw);
-        if (last && line.at && line.at <= last) continue;
-        if (line.at) last = line.at;
+        if (!place.take(line.at)) continue;
         news = true;
         failures = 0;
         on.line(line);

@@ -85,6 +85,7 @@ fn content(file: &File, may_compress: bool) -> Result<Response, Status> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -126,10 +127,10 @@ mod tests {
             .map(|path| (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), path))
             .collect();
         paths.sort();
-        let lines: String = paths
-            .iter()
-            .map(|(name, path)| format!("{}  {name}\n", sha256(&fs::read(path).unwrap())))
-            .collect();
+        let mut lines = String::new();
+        for (name, path) in &paths {
+            writeln!(lines, "{}  {name}", sha256(&fs::read(path).unwrap())).unwrap();
+        }
         assert_eq!(
             sha256(lines.as_bytes()),
             SOURCES_SHA256,
