@@ -156,6 +156,7 @@ pub(crate) fn loops(config: &Config, member: &Member, links: Links) -> Vec<Loop>
     vec![
         Box::pin(member.clone().run_reads(links.reads)),
         Box::pin(member.clone().watch_peers(events)),
+        Box::pin(member.clone().give_way(Arc::clone(&cluster))),
         Box::pin(member.clone().publish(cluster)),
         Box::pin(member.clone().give_votes()),
         Box::pin(end_links(peers)),

@@ -232,7 +232,7 @@ impl Core {
         let _under_way = self.proposals.token();
         // Again: a close that did not see the token has set this before.
         self.check()?;
-        self.space.check(&command)?;
+        self.member.check_room(&command)?;
         if !self.quota.admits(&command, &self.tables) {
             return Err(self.raise_no_space().await);
         }

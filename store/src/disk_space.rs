@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::{Config, WriteError};
@@ -35,6 +36,8 @@ pub(crate) struct DiskSpace {
     stalled: Arc<Stalled>,
     /// When it was looked at, and what was free.
     last: Mutex<Option<(Instant, u64)>>,
+    /// Wakes who acts on refusals.
+    refusals: Notify,
 }
 
 impl DiskSpace {
@@ -45,6 +48,7 @@ impl DiskSpace {
             reserve_bytes: config.disk_reserve_bytes,
             stalled,
             last: Mutex::new(None),
+            refusals: Notify::new(),
         }
     }
 
@@ -53,6 +57,7 @@ impl DiskSpace {
         let free_bytes = self.free_bytes();
         let kept = if frees(command) { self.reserve_bytes / 4 } else { self.reserve_bytes };
         if free_bytes < kept || self.stalled.is_any() {
+            self.refusals.notify_one();
             return Err(WriteError::NoSpace {
                 dir: self.dir.clone(),
                 free_bytes,
@@ -63,7 +68,19 @@ impl DiskSpace {
     }
 
     pub(crate) fn is_low(&self) -> bool {
-        self.free_bytes() < self.reserve_bytes || self.stalled.is_any()
+        self.lack().is_some()
+    }
+
+    /// What is free and what should be, if writes are refused for it.
+    pub(crate) fn lack(&self) -> Option<(u64, u64)> {
+        let free_bytes = self.free_bytes();
+        let is_low = free_bytes < self.reserve_bytes || self.stalled.is_any();
+        is_low.then_some((free_bytes, self.reserve_bytes))
+    }
+
+    /// Waits until a write is refused, or returns if one was since the last call.
+    pub(crate) async fn refused(&self) {
+        self.refusals.notified().await;
     }
 
     fn free_bytes(&self) -> u64 {

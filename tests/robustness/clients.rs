@@ -1,6 +1,6 @@
 //! Clients at work on every member: writers, readers and watchers. Each call is written down with when it began and ended.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 use crate::SOON;
 use crate::judge::{Call, Seen, What};
@@ -31,7 +31,6 @@ pub(crate) const LAST_KEY: &str = "k/last";
 pub(crate) struct Journal {
     /// When writes were acknowledged.
     acknowledged: RefCell<Vec<Instant>>,
-    refused_for_space: Cell<Option<Instant>>,
 }
 
 impl Journal {
@@ -63,19 +62,6 @@ impl Journal {
         let from = Instant::now();
         while self.first_write_after(from) == Duration::MAX {
             assert!(from.elapsed() < SOON, "no write was acknowledged in {SOON:?}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Waits until a write is refused because a disk is full; how long that took.
-    pub(crate) async fn refused_for_space(&self) -> Duration {
-        let from = Instant::now();
-        self.refused_for_space.set(None);
-        loop {
-            if let Some(at) = self.refused_for_space.get() {
-                return at.duration_since(from);
-            }
-            assert!(from.elapsed() < SOON, "no write was refused on a full disk");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -180,11 +166,7 @@ impl Caller {
                         revision: Some(*revision),
                     });
                 }
-                Err(status) => {
-                    if status.code() == Code::ResourceExhausted {
-                        let first = self.journal.refused_for_space.get().unwrap_or(ended);
-                        self.journal.refused_for_space.set(Some(first));
-                    }
+                Err(_status) => {
                     // Whether it was written is not known.
                     calls.push(Call { what, began, ended, revision: None });
                 }

@@ -102,6 +102,13 @@ impl Desk {
                 self.member.take_forwarded(Origin { member: from.member, sequence }, term, command).await
             }
             Request::Ping => Some(Reply::Pong),
+            Request::Room => {
+                let lack = self.member.space.lack();
+                Some(lack.map_or(Reply::Pong, |(free_bytes, reserve_bytes)| Reply::NoSpace {
+                    free_bytes,
+                    reserve_bytes,
+                }))
+            }
             request => Some(self.reply_as_leader(request).await),
         }
     }

@@ -149,18 +149,21 @@ impl Member {
         }
     }
 
+    /// Who could lead in this member's place, those that lack least first.
+    pub(super) fn successors(&self) -> Vec<u64> {
+        let world = self.world();
+        let is_able = |id: &u64| *id != self.id && world.alive.contains(id);
+        let mut able: Vec<u64> = world.membership.voter_ids().filter(is_able).collect();
+        able.sort_by_key(|id| std::cmp::Reverse(world.matched.get(id).copied()));
+        able
+    }
+
     /// Before this member goes: hands the leadership to the member that lacks least, so that the others need no election.
     pub(crate) async fn hand_over(&self, max: Duration) {
         if self.cluster.is_none() || !self.leadership.borrow().is_leader {
             return;
         }
-        let world = self.world();
-        let successor = world
-            .membership
-            .voter_ids()
-            .filter(|id| *id != self.id && world.alive.contains(id))
-            .max_by_key(|id| world.matched.get(id).copied());
-        let Some(successor) = successor else { return };
+        let Some(successor) = self.successors().first().copied() else { return };
         match tokio::time::timeout(max, self.move_leader(successor)).await {
             Ok(Ok(())) => tracing::info!(successor, "handed the leadership over"),
             Ok(Err(error)) => tracing::warn!(successor, %error, "the leadership was not handed over"),

@@ -23,6 +23,7 @@ mod propose;
 mod reads;
 mod replay;
 pub(crate) mod restored;
+mod room;
 mod shortcut;
 mod types;
 mod watchdog;

@@ -330,6 +330,27 @@ async fn a_leader_that_hands_over_goes_on_as_a_follower() {
 }
 
 #[tokio::test]
+async fn a_leader_whose_disk_is_full_hands_over_to_the_member_that_has_room() {
+    let mut members = Members::start(3).await;
+    // No disk is large enough for two of them.
+    for member in [0, 1] {
+        let closing = members.stores[member].take().unwrap();
+        in_time(closing.close()).await.unwrap();
+        let config = Config { disk_reserve_bytes: u64::MAX, ..members.config(member) };
+        members.stores[member] = Some(in_time(Store::open(config)).await.unwrap());
+        in_time(members.store(member).ready()).await.unwrap();
+    }
+    let full = members.store(0).member_id();
+    if members.leader().await == 2 {
+        in_time(members.store(2).move_leader(full)).await.unwrap();
+    }
+    until("a write is taken", async || members.store(0).put("k", "v").await.is_ok()).await;
+    assert_eq!(members.leader().await, 2);
+    in_time(members.store(1).put("k", "through one whose disk is full")).await.unwrap();
+    members.close().await;
+}
+
+#[tokio::test]
 async fn a_lease_outlives_its_leader_by_no_more_than_its_time() {
     let mut members = Members::start(3).await;
     let leader = members.leader().await;

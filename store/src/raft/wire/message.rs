@@ -41,6 +41,8 @@ pub(crate) enum Request {
     },
     /// Nothing, but that this process is there.
     Ping,
+    /// Whether the member's disk has room for writes.
+    Room,
 }
 
 /// The answers.
@@ -61,12 +63,12 @@ pub(crate) enum Reply {
     Changed(Result<u64, ClusterError>),
     /// A snapshot was installed, or refused because of a higher vote.
     Installed(Vote),
-    /// The leader's disk is full.
+    /// The disk of the member that was asked is full.
     NoSpace {
         free_bytes: u64,
         reserve_bytes: u64,
     },
-    /// To a ping.
+    /// To a ping, and from a member whose disk is not full.
     Pong,
 }
 
@@ -87,6 +89,7 @@ impl Request {
             Self::SnapshotRows(_) => 11,
             Self::SnapshotEnd { .. } => 12,
             Self::Ping => 13,
+            Self::Room => 14,
         };
         out.push(kind);
         put_u64(number, &mut out);
@@ -112,7 +115,7 @@ impl Request {
                 put_u64(*sequence, out);
                 encode_command(command, out);
             }
-            Self::ReadIndex | Self::Ping => {}
+            Self::ReadIndex | Self::Ping | Self::Room => {}
             Self::LeaseKeepAlive(id) | Self::LeaseTimeToLive(id) => put_u64(id.0 as u64, out),
             Self::Change(change) => put_change(change, out),
             Self::SnapshotBegin { vote, meta } => {
@@ -161,6 +164,7 @@ impl Request {
             11 => return Ok((number, Self::SnapshotRows(frame.slice_ref(reader.rest())))),
             12 => Self::SnapshotEnd { rows: reader.u64()?, checksum: reader.u32()? },
             13 => Self::Ping,
+            14 => Self::Room,
             found => return Err(DecodeError::Unknown { what: "request", found: found.into() }),
         };
         reader.finish()?;
@@ -438,6 +442,7 @@ mod tests {
             Request::SnapshotRows(bytes::Bytes::from_static(b"rows")),
             Request::SnapshotEnd { rows: 3, checksum: 77 },
             Request::Ping,
+            Request::Room,
         ]
     }
 
