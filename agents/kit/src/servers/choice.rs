@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -23,6 +25,8 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 /// How long it may take to say so. Together they bound the time until another server is in use.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 const READY: &str = "/readyz";
+/// So often in a row the server at home says that it is ready before it is used again: one that comes and goes is left alone.
+const HOME_IS_WELL: u32 = 10;
 /// The slice that lists the API servers.
 const SLICE: (&str, &str) = ("default", "kubernetes");
 
@@ -46,6 +50,8 @@ pub struct Servers {
 
 struct Choice {
     known: Vec<SocketAddr>,
+    /// The one that is used whenever it is ready; it is known whatever the cluster tells.
+    home: Option<SocketAddr>,
     /// The one in use.
     current: SocketAddr,
     /// Cuts the connections to it.
@@ -74,8 +80,20 @@ impl Servers {
     /// [`ServersError::None`] for an empty list.
     pub fn new(known: Vec<SocketAddr>) -> Result<Self, ServersError> {
         let current = *known.first().ok_or(ServersError::None)?;
-        let choice = Choice { known: known.clone(), current, cut: CancellationToken::new() };
-        Ok(Self { shared: Arc::new(Mutex::new(choice)), known: Arc::new(watch::Sender::new(known)) })
+        Ok(Self::beginning_with(current, known))
+    }
+
+    /// The server in use, by now the first one, is that of the caller's own machine: others are used only while it is not ready.
+    pub fn at_home(self) -> Self {
+        let mut choice = self.shared.lock();
+        choice.home = Some(choice.current);
+        drop(choice);
+        self
+    }
+
+    fn beginning_with(current: SocketAddr, known: Vec<SocketAddr>) -> Self {
+        let choice = Choice { known: known.clone(), home: None, current, cut: CancellationToken::new() };
+        Self { shared: Arc::new(Mutex::new(choice)), known: Arc::new(watch::Sender::new(known)) }
     }
 
     /// A client whose connections lead to the server in use. `config` names a host that every server's certificate has.
@@ -107,6 +125,11 @@ impl Servers {
         self.known.subscribe()
     }
 
+    /// The one in use now.
+    pub fn server_in_use(&self) -> SocketAddr {
+        self.shared.lock().current
+    }
+
     pub(super) fn known(&self) -> Vec<SocketAddr> {
         self.shared.lock().known.clone()
     }
@@ -127,12 +150,16 @@ impl Servers {
 
     /// Takes in the list that the cluster tells; an empty one is not believed.
     fn learn(&self, mut told: Vec<SocketAddr>) {
+        if told.is_empty() {
+            return;
+        }
+        let mut choice = self.shared.lock();
+        told.extend(choice.home);
         told.sort_unstable();
         told.dedup();
-        let mut choice = self.shared.lock();
         let mut before = choice.known.clone();
         before.sort_unstable();
-        if told.is_empty() || told == before {
+        if told == before {
             return;
         }
         info!(servers = ?told, "API servers of the cluster");
@@ -191,53 +218,75 @@ impl Servers {
         &self,
         settings: &watch::Receiver<kube::Config>,
     ) -> Result<(), ServersError> {
-        let mut asked = self.in_use().0;
-        let mut client = one(settings, asked)?;
-        let mut quiet = false;
+        let mut asked = Asked::new(settings, self.in_use().0)?;
+        let home = self.shared.lock().home;
+        let home = home.map(|home| Asked::new(settings, home)).transpose()?;
+        let (mut quiet, mut well_at_home) = (false, 0);
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             let current = self.in_use().0;
-            if current != asked {
-                (asked, client) = (current, one(settings, current)?);
+            if current != asked.server {
+                asked = Asked::new(settings, current)?;
             }
-            if is_ready(&client).await {
+            if asked.is_ready().await {
                 quiet = false;
+                let Some(home) = home.as_ref().filter(|home| home.server != current) else {
+                    well_at_home = 0;
+                    continue;
+                };
+                well_at_home = if home.is_ready().await { well_at_home + 1 } else { 0 };
+                if well_at_home == HOME_IS_WELL {
+                    self.shared.lock().use_server(home.server, "the one at home is ready again");
+                }
                 continue;
             }
-            match self.find_ready(settings, asked).await? {
+            well_at_home = 0;
+            match self.find_ready(settings, asked.server).await? {
                 Some(other) => self.shared.lock().use_server(other, "the one before is not ready"),
                 None if quiet => {}
                 None => {
-                    warn!(server = %asked, "no API server is ready");
+                    warn!(server = %asked.server, "no API server is ready");
                     quiet = true; // once is enough
                 }
             }
         }
     }
 
-    /// Another server that says it is ready.
+    /// Another server that says it is ready: of all, the first to answer.
     async fn find_ready(
         &self,
         settings: &watch::Receiver<kube::Config>,
         not: SocketAddr,
     ) -> Result<Option<SocketAddr>, ServersError> {
-        for server in self.known().into_iter().filter(|server| *server != not) {
-            if is_ready(&one(settings, server)?).await {
-                return Ok(Some(server));
+        let others = self.known().into_iter().filter(|server| *server != not);
+        let others = others.map(|server| Asked::new(settings, server)).collect::<Result<Vec<_>, _>>()?;
+        let mut answers: FuturesUnordered<_> =
+            others.iter().map(|other| async { other.is_ready().await.then_some(other.server) }).collect();
+        while let Some(answer) = answers.next().await {
+            if answer.is_some() {
+                return Ok(answer);
             }
         }
         Ok(None)
     }
 }
 
-/// A client of this server and no other.
-fn one(settings: &watch::Receiver<kube::Config>, server: SocketAddr) -> Result<kube::Client, ServersError> {
-    Servers::new(vec![server])?.renewing_client(settings)
+/// A server that is asked whether it is ready, over a connection of its own.
+struct Asked {
+    server: SocketAddr,
+    client: kube::Client,
 }
 
-async fn is_ready(client: &kube::Client) -> bool {
-    let Ok(request) = http::Request::get(READY).body(Vec::new()) else { return false };
-    matches!(tokio::time::timeout(ANSWER_MAX, client.request_text(request)).await, Ok(Ok(_text)))
+impl Asked {
+    fn new(settings: &watch::Receiver<kube::Config>, server: SocketAddr) -> Result<Self, ServersError> {
+        let client = Servers::beginning_with(server, vec![server]).renewing_client(settings)?;
+        Ok(Self { server, client })
+    }
+
+    async fn is_ready(&self) -> bool {
+        let Ok(request) = http::Request::get(READY).body(Vec::new()) else { return false };
+        matches!(tokio::time::timeout(ANSWER_MAX, self.client.request_text(request)).await, Ok(Ok(_text)))
+    }
 }
 
 fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
@@ -271,6 +320,18 @@ mod tests {
         servers.pass_over(second);
         servers.pass_over(servers.in_use().0);
         assert_eq!(servers.in_use().0.port(), 1, "around");
+    }
+
+    #[test]
+    fn the_server_at_home_stays_known_when_the_cluster_does_not_list_it() {
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let servers = servers(&[1]).at_home();
+        let (home, cut) = servers.in_use();
+        servers.learn(vec![at(3), at(2)]);
+        assert_eq!(servers.known(), [home, at(2), at(3)]);
+        assert!(!cut.is_cancelled() && servers.in_use().0 == home, "it is not left for that");
+        servers.pass_over(home);
+        assert_eq!(servers.in_use().0, at(2));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A [`Servers`] makes clients whose connections all lead to the server in use. [`Servers::watch_over`] asks that server
 //! again and again whether it is ready; when it is not, and another is, every connection is cut and made anew to the other.
-//! Requests that were under way fail once; watches go on at their revision.
+//! Requests that were under way fail once; watches go on at their revision. A caller with a server of its own
+//! ([`Servers::at_home`]) comes back to that when it is ready again.
 
 mod choice;
 mod connector;
