@@ -16,6 +16,7 @@ use crate::agent_files::{AgentFile, CA};
 use crate::agent_renewal::AgentRenewal;
 use crate::assemble::{NodeParts, end, open_runtime, start_node};
 use crate::cli::DATA_DIR;
+use crate::clients::API_HOST;
 use crate::config::is_dns_name;
 use crate::data_dir::DataDir;
 use crate::join::{Invitation, join_as_agent};
@@ -27,8 +28,6 @@ use crate::{notices, preflight};
 
 /// The node must be Ready within this time after a join, or the start counts as failed.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// The host in the URL of every API server: a name that all their certificates have.
-const API_HOST: &str = "https://kubernetes.default.svc";
 
 /// `mainstay agent`.
 #[derive(Debug, Args)]

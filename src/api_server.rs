@@ -319,7 +319,7 @@ fn read(flag: &str, file: &Path) -> anyhow::Result<String> {
 }
 
 /// A duration as Go writes it: `5m0s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let nanos = mainstay_apiserver_machinery::scalar::parse_duration(text)?;
     u64::try_from(nanos).map(Duration::from_nanos).map_err(|_negative| "it must not be negative".to_owned())
 }

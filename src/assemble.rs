@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_agents_kit::leader::{Election, Timings};
+use mainstay_agents_kit::servers::Servers;
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
     AdmissionConfig, FrontProxy, KubeletClient, Limits, ServerConfig, ServiceAccountKeys, SystemRandomness,
@@ -33,7 +34,7 @@ use crate::renewal::{Shown, run_renewal};
 use crate::snapshots::{SnapshotDesk, run_schedule};
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
-use crate::{encryption, membership, notices, store_metrics};
+use crate::{encryption, membership, notices, stale_reads, store_metrics};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
@@ -179,6 +180,7 @@ impl Parts<'_> {
         server_config.endpoints = desk(config, dir, &store)?.endpoints();
         server_config.endpoints.push(store_metrics::endpoint(store.clone()));
         server_config.endpoints.push(snapshot_desk(config, &store).endpoint());
+        server_config.endpoints.push(stale_reads::endpoint());
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
@@ -319,6 +321,7 @@ pub(crate) fn server_config(
         authentication: config.api_server.authentication.clone(),
         audit: config.api_server.audit.clone(),
         endpoints: Vec::new(),
+        stale_reads: config.member.as_ref().is_some_and(|member| member.stale_reads),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),
@@ -353,7 +356,7 @@ async fn start_agents(
     );
     let admin = shown.client("mainstay")?;
     cluster_objects::ensure(&admin, &config.cluster).await?;
-    let proxy = shown.client("kube-proxy")?;
+    let (node, proxy) = node_clients(config, shown, &clock, tasks)?;
     let Some(runtime) = runtime else {
         // No pods here, but the API server calls webhooks and extension servers that run on nodes.
         let informers = Informers::new(proxy, tasks.clone(), clock);
@@ -366,11 +369,29 @@ async fn start_agents(
         dir,
         ca_pem: &identities.ca_pem,
         serving: shown.kubelet(),
-        node_client: shown.client("kubelet")?,
+        node_client: node,
         proxy_client: proxy,
         clock,
     };
     Ok((admin, Some(Box::pin(start_node(&parts, runtime, tasks)).await?)))
+}
+
+/// The clients of the node agent and the proxy. Where there are several servers, they use another one while this machine's own
+/// is not ready: the node stays in the cluster (docs/decisions/0045).
+fn node_clients(
+    config: &Config,
+    shown: &Shown,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> anyhow::Result<(kube::Client, kube::Client)> {
+    if config.member.is_none() {
+        return Ok((shown.client("kubelet")?, shown.client("kube-proxy")?));
+    }
+    let servers = Servers::new(vec![config.own_server()]).context("choosing an API server")?.at_home();
+    let proxy = shown.settings("kube-proxy")?;
+    servers.watch_over(&proxy, Arc::clone(clock), tasks).context("following the API servers")?;
+    let client = |settings| servers.renewing_client(settings).context("making the API client of this node");
+    Ok((client(&shown.settings("kubelet")?)?, client(&proxy)?))
 }
 
 /// Starts loops that only one process of a cluster may run: at once where there is one process, else when it is elected.
@@ -397,6 +418,7 @@ fn start_loops(
 }
 
 fn controllers_config(config: &Config, identities: &Identities) -> mainstay_agents_controllers::Config {
+    let usual = mainstay_agents_controllers::Config::new(identities.ca_pem.clone());
     mainstay_agents_controllers::Config {
         signing: Some(mainstay_agents_controllers::Authority {
             certificate_pem: identities.ca_pem.clone(),
@@ -404,7 +426,8 @@ fn controllers_config(config: &Config, identities: &Identities) -> mainstay_agen
             lifetime: config.certificate_lifetime,
         }),
         cluster_cidr: Some(config.cluster.cluster_cidr),
-        ..mainstay_agents_controllers::Config::new(identities.ca_pem.clone())
+        node_grace: config.member.as_ref().map_or(usual.node_grace, |member| member.node_grace),
+        ..usual
     }
 }
 

@@ -8,6 +8,9 @@ use mainstay_base::pki::Leaf;
 
 use crate::kubeconfig;
 
+/// The host in the URL of any of several API servers: a name that all their certificates have.
+pub(crate) const API_HOST: &str = "https://kubernetes.default.svc";
+
 /// Where the API server is and whose certificates to trust.
 pub(crate) struct ApiEndpoint<'a> {
     /// Such as `https://127.0.0.1:6443`.

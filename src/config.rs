@@ -147,14 +147,27 @@ pub(crate) struct MemberSettings {
     pub(crate) runs_agent: bool,
     /// When snapshots are taken; none if never.
     pub(crate) snapshots: Option<SnapshotSettings>,
+    /// Whether its API server answers reads without a quorum.
+    pub(crate) stale_reads: bool,
+    /// How long a node may be silent before it counts as unreachable.
+    pub(crate) node_grace: Duration,
 }
 
 impl Config {
     /// Where programs on this machine reach the API server.
     pub(crate) fn api_url(&self) -> String {
-        let ip =
-            if self.bind.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { self.bind.ip() };
-        format!("https://{}", SocketAddr::new(ip, self.bind.port()))
+        format!("https://{}", self.api_address(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    }
+
+    /// This machine's own API server as the cluster lists it.
+    pub(crate) fn own_server(&self) -> SocketAddr {
+        self.api_address(self.node_ip)
+    }
+
+    /// Where the API server listens; `any` is the address to use if it does so on all of them.
+    fn api_address(&self, any: IpAddr) -> SocketAddr {
+        let ip = if self.bind.ip().is_unspecified() { any } else { self.bind.ip() };
+        SocketAddr::new(ip, self.bind.port())
     }
 }
 

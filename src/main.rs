@@ -30,6 +30,7 @@ mod server;
 mod settings;
 mod snapshot_command;
 mod snapshots;
+mod stale_reads;
 mod status;
 mod store_command;
 mod store_metrics;

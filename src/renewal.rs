@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::clients::{ApiEndpoint, settings};
+use crate::clients::{API_HOST, ApiEndpoint, settings};
 use crate::config::Config;
 use crate::identities::{Identities, Renew};
 use crate::up::write_admin_kubeconfig;
@@ -28,6 +28,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// The parts of a server that are clients of its API server, by the names that they go by.
 const CLIENTS: [&str; 5] = ["kube-scheduler", "kube-controller-manager", "kube-proxy", "kubelet", "mainstay"];
+
+/// Those of them that use any server of several.
+const ANY_SERVER: [&str; 2] = ["kube-proxy", "kubelet"];
 
 /// The certificates in use, each with the way to those who show it.
 pub(crate) struct Shown {
@@ -85,12 +88,20 @@ impl Shown {
     /// # Errors
     /// A certificate that cannot be used, or no such part.
     pub(crate) fn client(&self, component: &str) -> anyhow::Result<kube::Client> {
-        let making = || format!("making the API client of {component}");
-        let found = self.clients.iter().find(|(name, _)| *name == component);
-        let (_, settings) = found.with_context(making)?;
+        let settings = self.settings(component)?;
         let make =
             |settings: &kube::Config| kube::Client::try_from(settings.clone()).map_err(ServersError::Client);
-        renewing(settings.subscribe(), make).with_context(making)
+        renewing(settings, make).with_context(|| format!("making the API client of {component}"))
+    }
+
+    /// What the client of one of the parts is made of, whatever that is now.
+    ///
+    /// # Errors
+    /// No such part.
+    pub(crate) fn settings(&self, component: &str) -> anyhow::Result<watch::Receiver<kube::Config>> {
+        let found = self.clients.iter().find(|(name, _)| *name == component);
+        let (_, settings) = found.with_context(|| format!("finding the certificate of {component}"))?;
+        Ok(settings.subscribe())
     }
 
     /// Hands over what has changed.
@@ -188,7 +199,8 @@ async fn client_settings(
     identities: &Identities,
     component: &str,
 ) -> anyhow::Result<kube::Config> {
-    let url = config.api_url();
+    let goes_to_any = config.member.is_some() && ANY_SERVER.contains(&component);
+    let url = if goes_to_any { API_HOST.to_owned() } else { config.api_url() };
     let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
     settings(&endpoint, component, leaf(identities, component)).await
 }

@@ -1,10 +1,12 @@
 //! `mainstay server`: a server among others.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::Method;
 
+use crate::api_server::duration;
 use crate::cli::UpFlags;
 use crate::config::{MemberSettings, is_dns_name};
 use crate::data_dir::DataDir;
@@ -12,6 +14,7 @@ use crate::join::{Invitation, Joiner, SERVERS, join_as_server};
 use crate::recover::{self, RecoverFlags};
 use crate::refusal::refuse;
 use crate::snapshots::SnapshotFlags;
+use crate::stale_reads::{self, AllowStaleFlags};
 use crate::token::ClusterFlags;
 use crate::up::{check_unused, host_name, install_crypto, print_line, resolve, runtime, serve, start_logs};
 use crate::{node_address, preflight};
@@ -42,6 +45,13 @@ pub(crate) struct ServerFlags {
     /// This machine's address for the other machines [default: --bind's, or that of the default route].
     #[arg(long, value_name = "IP", help_heading = "Servers")]
     pub(crate) node_ip: Option<IpAddr>,
+    /// How long a node may be silent before its pods are moved away; the same on every server.
+    #[arg(long, value_name = "DURATION", default_value = "50s", value_parser = node_grace, help_heading = "Servers")]
+    pub(crate) node_monitor_grace_period: Duration,
+    /// When too few servers answer, answer reads with what this server has, and a warning that it may be stale; without it they
+    /// are refused. `mainstay server allow-stale` does the same to a server that runs.
+    #[arg(long, help_heading = "Servers")]
+    pub(crate) allow_stale: bool,
     /// Where the store listens for the other servers, with TLS on both sides [default: the machine's address, port 2380].
     #[arg(long, value_name = "IP:PORT", help_heading = "Servers")]
     pub(crate) peer_bind: Option<SocketAddr>,
@@ -67,6 +77,8 @@ pub(crate) enum ServerCommand {
     /// start them instead: nothing is lost then. Of several that are left, take the one whose `mainstay status` showed the
     /// highest entry.
     Recover(RecoverFlags),
+    /// Let one server answer reads although too few servers are left, with a warning that they may be stale.
+    AllowStale(AllowStaleFlags),
 }
 
 impl ServerFlags {
@@ -76,6 +88,8 @@ impl ServerFlags {
     }
 }
 
+/// How often a node renews its Lease, as upstream's.
+const NODE_RENEWS: Duration = Duration::from_secs(10);
 /// The port of the store's members; etcd's.
 const PEER_PORT: u16 = 2380;
 
@@ -84,11 +98,11 @@ const PEER_PORT: u16 = 2380;
 /// # Errors
 /// A refusal before anything was changed, or a part that could not start.
 pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
-    if let Some(ServerCommand::Remove { name, cluster }) = &flags.command {
-        return remove(name, cluster);
-    }
-    if let Some(ServerCommand::Recover(flags)) = &flags.command {
-        return recover::run(flags);
+    match &flags.command {
+        None => {}
+        Some(ServerCommand::Remove { name, cluster }) => return remove(name, cluster),
+        Some(ServerCommand::Recover(flags)) => return recover::run(flags),
+        Some(ServerCommand::AllowStale(flags)) => return stale_reads::run(flags),
     }
     preflight::check_machine()?;
     start_logs(&flags.up.log, flags.up.log_json)?;
@@ -110,10 +124,25 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
         join(flags, invitation, node_ip, peer_bind)?;
     }
     let snapshots = flags.snapshots.settings(&flags.up.data_dir)?;
-    let member = MemberSettings { peer_bind, runs_agent: flags.agent, snapshots };
+    let member = MemberSettings {
+        peer_bind,
+        runs_agent: flags.agent,
+        snapshots,
+        stale_reads: flags.allow_stale,
+        node_grace: flags.node_monitor_grace_period,
+    };
     let config = resolve(&flags.up, Some((member, node_ip)))?;
     preflight::check(&config)?;
     serve(&config)
+}
+
+/// A time in which a node that is well has renewed its Lease.
+fn node_grace(text: &str) -> Result<Duration, String> {
+    let grace = duration(text)?;
+    if grace <= NODE_RENEWS {
+        return Err(format!("it must be longer than {} s: nodes report so often", NODE_RENEWS.as_secs()));
+    }
+    Ok(grace)
 }
 
 fn join(

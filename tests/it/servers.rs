@@ -28,7 +28,7 @@ struct Server {
     store: Store,
     tasks: Tasks,
     url: String,
-    _api: ApiServer,
+    api: ApiServer,
 }
 
 struct Three {
@@ -62,7 +62,7 @@ impl Three {
                 let tasks = Tasks::new("apiserver", CancellationToken::new());
                 let api =
                     mainstay_apiserver_server::start(config, store.clone(), tasks.clone()).await.unwrap();
-                Server { store, tasks, url: format!("https://127.0.0.{number}:{port}"), _api: api }
+                Server { store, tasks, url: format!("https://127.0.0.{number}:{port}"), api }
             }
         });
         // All at once: each seeds the same objects.
@@ -194,11 +194,11 @@ impl<S: futures::Stream<Item = Result<ConfigMap, kube::Error>>> TakeTen for S {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_leaves_a_server_without_the_others_and_a_minority_refuses() {
+async fn a_client_leaves_a_server_without_the_others_for_as_long_and_a_minority_refuses() {
     let all = Three::start().await;
     all.until_listed(0, 3).await;
     let own = (1..=3).map(|number| format!("127.0.0.{number}:{}", all.port).parse().unwrap()).collect();
-    let choice = Choice::new(own).unwrap();
+    let choice = Choice::new(own).unwrap().at_home();
     let tasks = Tasks::new("client", CancellationToken::new());
     let config = all.config("https://127.0.0.1"); // every certificate of this test has that address
     choice.watch_over_known(&watch::channel(config.clone()).1, &tasks);
@@ -223,7 +223,19 @@ async fn a_client_leaves_a_server_without_the_others_and_a_minority_refuses() {
     let alone = Api::<ConfigMap>::default_namespaced(alone.client(&config).unwrap());
     let refused = alone.get_opt("before").await;
     assert!(matches!(&refused, Err(kube::Error::Api(status)) if status.code == 503), "{refused:?}");
+    all.servers[0].api.registry().allow_stale_reads(true);
+    assert!(alone.get_opt("before").await.unwrap().is_some(), "what is here may be read");
+    let request = http::Request::get("/api/v1/namespaces/default/configmaps").body(Vec::<u8>::new()).unwrap();
+    let answer = alone.into_client().send(request.map(Into::into)).await.unwrap();
+    let warning = answer.headers()[http::header::WARNING].to_str().unwrap().to_owned();
+    assert!(warning.contains("this is as of 20") && warning.contains("may be stale"), "{warning}");
     all.network.heal();
+    let back = async {
+        while choice.server_in_use() != format!("127.0.0.1:{}", all.port).parse().unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, back).await.expect("it comes home");
     tasks.close_and_join(Duration::from_secs(5)).await.unwrap();
     for at in 0..3 {
         all.stop(at).await;

@@ -216,6 +216,8 @@ pub struct ServerConfig {
     pub audit: Option<AuditConfig>,
     /// Endpoints of the embedder's own, at paths outside the resources: `("", PATH, "")`. They answer every method.
     pub endpoints: Vec<(EndpointKey, Arc<dyn Endpoint>)>,
+    /// Whether reads are answered from the cache, with a warning, when too few of the store's members answer.
+    pub stale_reads: bool,
     /// Bounds.
     pub limits: Limits,
     /// Time.

@@ -56,6 +56,9 @@ pub enum Failure {
     },
 }
 
+/// Why a store that is well itself does nothing.
+const NO_QUORUM: &str = "too few servers of the cluster answer (no quorum), or they are slow";
+
 /// The answer for a failure. Faults of ours are logged here, once.
 pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
     let (group, resource) = kind.map_or(("", ""), |k| (k.group, k.plural));
@@ -76,21 +79,25 @@ pub fn to_status(kind: Option<&Kind>, failure: &Failure) -> Status {
 fn of_store(group: &str, resource: &str, error: &BackingError) -> Status {
     match error {
         BackingError::Write(WriteError::TooLarge { max, .. }) => Status::request_entity_too_large(*max),
+        BackingError::Write(WriteError::NoLeader)
+        | BackingError::Range(RangeError::NoLeader)
+        | BackingError::Lease(LeaseError::Write(WriteError::NoLeader)) => {
+            Status::service_unavailable(format!("{error}: {NO_QUORUM}"))
+        }
         BackingError::Write(
             WriteError::NoSpace { .. }
             | WriteError::NoSpaceAlarm
             | WriteError::CorruptAlarm
-            | WriteError::NoLeader
             | WriteError::Closed
             | WriteError::Halted(_),
         )
-        | BackingError::Range(
-            RangeError::NoLeader | RangeError::Timeout | RangeError::Closed | RangeError::Halted(_),
-        )
-        | BackingError::Lease(LeaseError::Write(WriteError::NoLeader | WriteError::NoSpaceAlarm))
+        | BackingError::Range(RangeError::Timeout | RangeError::Closed | RangeError::Halted(_))
+        | BackingError::Lease(LeaseError::Write(WriteError::NoSpaceAlarm))
         | BackingError::Unreachable(_) => Status::service_unavailable(error.to_string()),
-        BackingError::Write(WriteError::Unknown(_) | WriteError::Timeout | WriteError::LeaderChanged) => {
-            Status::server_timeout(group, resource, "write", 1)
+        BackingError::Write(WriteError::LeaderChanged) => Status::server_timeout(group, resource, "write", 1),
+        // A client that tries again by itself could do it twice: it is told, and nothing of when to come back.
+        BackingError::Write(WriteError::Unknown(_) | WriteError::Timeout) => {
+            Status::timeout(format!("{error}: it may have been done, or may yet be; {NO_QUORUM}"), 0)
         }
         BackingError::Range(RangeError::Compacted { wanted, floor })
         | BackingError::Write(WriteError::Compacted { wanted, floor }) => too_old(*wanted, *floor),

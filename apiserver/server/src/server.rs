@@ -147,7 +147,8 @@ impl Base {
         let vault = Vault::open(config.encryption.as_ref(), clock, random, tasks).await;
         let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone(), vault);
         let bounds = (limits.object_bytes_max, limits.event_ttl);
-        let registry = Registry::new(store, &feed, kinds, bounds);
+        let reads = (config.stale_reads, Arc::clone(clock));
+        let registry = Registry::new(store, &feed, kinds, bounds, reads);
         // The cache goes on until the last request is answered, or the start fails.
         let drained = CancellationToken::new();
         let stop = drained.clone();

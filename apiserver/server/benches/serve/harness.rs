@@ -104,6 +104,7 @@ impl Server {
             authentication: AuthenticationSettings::default(),
             encryption: None,
             endpoints: Vec::new(),
+            stale_reads: false,
             limits: Limits { watch_timeout_min: HOUR, ..Limits::default() },
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -43,6 +43,6 @@ pub(super) async fn answer(
         return endpoint.call(context, request).await;
     }
     let kind = context.kind.filter(|kind| kind.is_stored()).ok_or_else(Status::path_not_found)?;
-    let call = Call { core, context: &context, kind };
+    let call = Call::new(core, &context, kind);
     Box::pin(handlers::handle(call, request.into_body())).await
 }

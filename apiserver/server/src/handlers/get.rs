@@ -21,7 +21,10 @@ pub(super) async fn object(call: &Call<'_>) -> Result<Response, Status> {
             registry.fresh_to(Revision(version)).await?;
             registry.get(call.kind, namespace(call), &info.name)
         }
-        None => registry.get_fresh(call.kind, namespace(call), &info.name).await?,
+        None => {
+            call.fresh().await?;
+            registry.get_readable(call.kind, namespace(call), &info.name)?
+        }
     };
     if found.is_none() {
         registry.check_readable(call.kind, namespace(call), &info.name)?;

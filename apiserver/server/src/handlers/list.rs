@@ -72,12 +72,12 @@ async fn place(call: &Call<'_>, options: &ListOptions) -> Result<Place, Status> 
             Some(revision) => {
                 exact(call, Revision(revision)).await.map_err(|status| expired_token(status, token))?
             }
-            None => At::Snapshot(registry.snapshot_fresh(call.kind).await?),
+            None => newest(call).await?,
         };
         return Ok(Place { revision, position });
     }
     let revision = match (options.version, options.version_match) {
-        (None, _) => At::Snapshot(registry.snapshot_fresh(call.kind).await?),
+        (None, _) => newest(call).await?,
         (Some(Revision(0)), _) => At::Snapshot(registry.cache(call.kind)?.snapshot()),
         (Some(wanted), Some(VersionMatch::Exact)) => exact(call, wanted).await?,
         (Some(wanted), None) if options.limit > 0 => exact(call, wanted).await?,
@@ -87,6 +87,12 @@ async fn place(call: &Call<'_>, options: &ListOptions) -> Result<Place, Status> 
         }
     };
     Ok(Place { revision, position: Vec::new() })
+}
+
+/// The collection as it is now.
+async fn newest(call: &Call<'_>) -> Result<At, Status> {
+    call.fresh().await?;
+    Ok(At::Snapshot(call.core.registry.cache(call.kind)?.snapshot()))
 }
 
 /// The collection at exactly one revision: out of the ring, or out of the store's history.

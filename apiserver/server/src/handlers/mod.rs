@@ -15,6 +15,7 @@ mod watch_conversion;
 mod watch_stream;
 mod writer;
 
+pub(crate) use options::add_warnings;
 pub(crate) use verbs::method_not_allowed;
 pub use verbs::{Call, handle};
 pub use writer::{Deletion, FieldOwner, Outcome, WriteRequest, Writer};

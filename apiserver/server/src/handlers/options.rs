@@ -170,7 +170,7 @@ fn from_query(call: &Call<'_>) -> Result<Value, Status> {
 }
 
 /// Adds `Warning: 299` headers, without control characters and bounded in length.
-pub(super) fn add_warnings(response: &mut Response, warnings: &[String]) {
+pub(crate) fn add_warnings(response: &mut Response, warnings: &[String]) {
     let mut bytes = 0;
     for warning in warnings {
         let mut text = String::with_capacity(warning.len() + 12);

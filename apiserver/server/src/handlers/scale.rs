@@ -25,7 +25,8 @@ pub(super) async fn handle(call: &Call<'_>, paths: ScalePaths, body: Body) -> Re
     match call.info().verb.as_str() {
         "get" => {
             let registry = &call.core.registry;
-            let found = registry.get_fresh(call.kind, namespace(call), &call.info().name).await?;
+            call.fresh().await?;
+            let found = registry.get_readable(call.kind, namespace(call), &call.info().name)?;
             let object = registry.decode_in_form(call.kind, &found.ok_or_else(|| call.not_found())?).await?;
             respond(call, &view(&object, paths)?, &[])
         }

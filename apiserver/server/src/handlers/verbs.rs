@@ -1,17 +1,24 @@
 //! From a resource request to the handler of its verb.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use mainstay_apiserver_machinery::kind::{Action, Kind, Subresource};
 use mainstay_apiserver_machinery::pipeline::Target;
 use mainstay_proto_api::Status;
 
+use super::options::add_warnings;
 use super::{create, delete, get, list, patch, scale, update, watch};
 use crate::core::Core;
 use crate::encoding::{self, Accepted, Allow, ObjectEncoder};
 use crate::failure::{Failure, to_status};
+use crate::registry::Stale;
 use crate::request::{RequestContext, RequestInfo, read_body};
 use crate::types::{Body, Response};
+
+/// The verbs that change nothing.
+const READS: [&str; 3] = ["get", "list", "watch"];
 
 /// One request to a stored resource.
 pub struct Call<'a> {
@@ -21,9 +28,34 @@ pub struct Call<'a> {
     pub context: &'a RequestContext,
     /// The kind in the URL.
     pub kind: &'static Kind,
+    /// Since when what it reads may be stale.
+    stale: OnceLock<Stale>,
 }
 
 impl<'a> Call<'a> {
+    /// A request for `kind`.
+    pub fn new(core: &'a std::sync::Arc<Core>, context: &'a RequestContext, kind: &'static Kind) -> Self {
+        Self { core, context, kind, stale: OnceLock::new() }
+    }
+
+    /// Waits until the cache has everything that was acknowledged before; a request that only reads may be stale where that
+    /// is allowed, and its answer says so.
+    pub(super) async fn fresh(&self) -> Result<(), Status> {
+        if !READS.contains(&self.info().verb.as_str()) {
+            return self.core.registry.fresh().await;
+        }
+        if let Some(stale) = self.core.registry.fresh_or_stale().await? {
+            self.stale.get_or_init(|| stale);
+        }
+        Ok(())
+    }
+
+    fn say_if_stale(&self, response: &mut Response) {
+        if let Some(stale) = self.stale.get() {
+            add_warnings(response, &[stale.warning()]);
+        }
+    }
+
     pub(super) fn info(&self) -> &'a RequestInfo {
         &self.context.info
     }
@@ -63,41 +95,42 @@ impl<'a> Call<'a> {
 pub async fn handle(call: Call<'_>, body: Body) -> Result<Response, Status> {
     let info = call.info();
     check_scope(&call)?;
-    if info.subresource.is_empty() {
-        return resource(call, body).await;
-    }
-    let Some(subresource) = call.kind.subresource(&info.subresource) else {
-        return Err(Status::path_not_found());
+    let mut response = if info.subresource.is_empty() {
+        resource(&call, body).await?
+    } else {
+        let found = call.kind.subresource(&info.subresource).ok_or_else(Status::path_not_found)?;
+        check_verb(call.kind, found.verbs, &info.verb)?;
+        subresource(&call, found, body).await?
     };
-    check_verb(call.kind, subresource.verbs, &info.verb)?;
-    self::subresource(call, subresource, body).await
+    call.say_if_stale(&mut response);
+    Ok(response)
 }
 
-async fn resource(call: Call<'_>, body: Body) -> Result<Response, Status> {
+async fn resource(call: &Call<'_>, body: Body) -> Result<Response, Status> {
     let info = call.info();
     check_verb(call.kind, call.kind.verbs, &info.verb)?;
     match info.verb.as_str() {
-        "get" => get::object(&call).await,
-        "list" => list::objects(&call).await,
-        "watch" => watch::objects(&call).await,
-        "create" => create::object(&call, body).await,
-        "update" => update::object(&call, Target::Object, body).await,
-        "patch" => patch::object(&call, Target::Object, body).await,
-        "delete" => delete::object(&call, body).await,
-        "deletecollection" => delete::collection(&call, body).await,
+        "get" => get::object(call).await,
+        "list" => list::objects(call).await,
+        "watch" => watch::objects(call).await,
+        "create" => create::object(call, body).await,
+        "update" => update::object(call, Target::Object, body).await,
+        "patch" => patch::object(call, Target::Object, body).await,
+        "delete" => delete::object(call, body).await,
+        "deletecollection" => delete::collection(call, body).await,
         _ => Err(method_not_allowed()),
     }
 }
 
 async fn subresource(
-    call: Call<'_>,
+    call: &Call<'_>,
     subresource: &'static Subresource,
     body: Body,
 ) -> Result<Response, Status> {
     let target = match subresource.action {
         Action::Status => Target::Status,
         Action::Part => Target::Part(subresource.name),
-        Action::Scale(paths) => return scale::handle(&call, paths, body).await,
+        Action::Scale(paths) => return scale::handle(call, paths, body).await,
         // Endpoints were asked first: this one is listed, but nothing answers it yet.
         Action::Connect => {
             let what =
@@ -106,9 +139,9 @@ async fn subresource(
         }
     };
     match call.info().verb.as_str() {
-        "get" => get::object(&call).await,
-        "update" => update::object(&call, target, body).await,
-        "patch" => patch::object(&call, target, body).await,
+        "get" => get::object(call).await,
+        "update" => update::object(call, target, body).await,
+        "patch" => patch::object(call, target, body).await,
         _ => Err(method_not_allowed()),
     }
 }

@@ -66,7 +66,7 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
         });
     }
     match options.version {
-        None => registry.fresh().await?,
+        None => call.fresh().await?,
         Some(Revision(0)) => {}
         Some(version) => registry.fresh_to(version).await?,
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 use mainstay_store::Revision;
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use super::converted::Converted;
 use super::event_leases::EventLeases;
 use super::forms::Convert;
+use super::freshness::Freshness;
 use super::served::ServedKinds;
 use crate::aggregation::Routes;
 use crate::backing::Backing;
@@ -31,6 +33,7 @@ pub(super) struct Inner {
     pub(super) store: Backing,
     pub(super) object_bytes_max: usize,
     pub(super) event_leases: EventLeases,
+    pub(super) freshness: Freshness,
     pub(super) vault: Vault,
     /// Who converts custom resources by webhook, and what it converted lately.
     pub(super) converter: OnceLock<Arc<dyn Convert>>,
@@ -43,14 +46,17 @@ pub(super) struct Inner {
 }
 
 impl Registry {
-    /// A registry over the caches that `feed` fills, of `kinds` and those that come later.
+    /// A registry over the caches that `feed` fills, of `kinds` and those that come later. Nothing is read before they have
+    /// everything of now; `stale_reads` is [`Registry::stale_reads`].
     pub fn new(
         store: Backing,
         feed: &Feed,
         kinds: &'static [&'static Kind],
         (object_bytes_max, event_ttl): (usize, Duration),
+        (stale_reads, clock): (bool, Arc<dyn Clock>),
     ) -> Self {
         let inner = Inner {
+            freshness: Freshness::new(stale_reads, clock),
             event_leases: EventLeases::new(store.clone(), event_ttl),
             converter: OnceLock::new(),
             converted: Mutex::default(),
@@ -123,6 +129,19 @@ impl Registry {
         name: &str,
     ) -> Result<Option<Arc<Cached>>, Status> {
         self.fresh().await?;
+        self.get_readable(kind, namespace, name)
+    }
+
+    /// One object as the cache has it now.
+    ///
+    /// # Errors
+    /// 405 for kinds that are not stored; 500 for one that is stored and cannot be read.
+    pub fn get_readable(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Cached>>, Status> {
         let cache = self.cache(kind)?;
         let found = cache.get(namespace, name);
         match found.is_none().then(|| cache.spoilt(namespace, name)).flatten() {
@@ -155,8 +174,11 @@ impl Registry {
     /// # Errors
     /// 503 or 504 when the store does not tell, as without a quorum, or a remote one's changes do not arrive within three seconds.
     pub async fn fresh(&self) -> Result<(), Status> {
+        let asked = self.inner.freshness.asked();
         let reached = self.inner.store.reach(&self.inner.progress, Some(FUTURE_WAIT)).await;
-        reached.map_err(|error| to_status(None, &error.into()))
+        reached.map_err(|error| to_status(None, &error.into()))?;
+        self.inner.freshness.confirm(asked);
+        Ok(())
     }
 
     /// Waits until the cache has reached `revision`.

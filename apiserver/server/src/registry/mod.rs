@@ -6,6 +6,7 @@ mod converted;
 mod door;
 mod event_leases;
 mod forms;
+mod freshness;
 mod history;
 mod keys;
 mod past;
@@ -15,6 +16,7 @@ mod writes;
 
 pub use door::Registry;
 pub use forms::Convert;
+pub use freshness::Stale;
 pub use history::HistoryPage;
 pub use keys::{KeyError, ROOT, object_key, object_name, resource_prefix};
 pub use past::{Past, PastEvents, Seen};

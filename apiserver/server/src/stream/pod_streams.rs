@@ -13,6 +13,7 @@ use super::forward::{forward, nothing, wanted_upgrade};
 use super::node::node_address;
 use super::pod_options::{choose_container, exec_path, log_path, port_forward_path};
 use crate::authz::forbidden;
+use crate::handlers::add_warnings;
 use crate::registry::Registry;
 use crate::request::RequestContext;
 use crate::types::{Authorize, Endpoint, Request, Response};
@@ -52,7 +53,12 @@ impl PodStreams {
             }
         }
         let (namespace, name) = (context.info.namespace.as_str(), context.info.name.as_str());
-        let found = self.registry.get_fresh(&POD, namespace, name).await?;
+        // Logs are looked at when a cluster is in trouble: they are read by what is left of it.
+        let stale = match self.stream {
+            PodStream::Log => self.registry.fresh_or_stale().await?,
+            _ => self.registry.fresh().await.map(|()| None)?,
+        };
+        let found = self.registry.get_readable(&POD, namespace, name)?;
         let found = found.ok_or_else(|| Status::not_found("", "pods", name))?;
         let pod = self.registry.decode_served(&POD, &found)?;
         let path = self.path(&context, &pod)?;
@@ -63,8 +69,12 @@ impl PodStreams {
                 _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
             };
         }
-        let target = node_agent(&self.registry, node).await?;
-        forward(&self.backend, &target, &path, request).await
+        let target = agent_of(&self.registry, node)?;
+        let mut response = forward(&self.backend, &target, &path, request).await?;
+        if let Some(stale) = stale {
+            add_warnings(&mut response, &[stale.warning()]);
+        }
+        Ok(response)
     }
 
     fn path(&self, context: &RequestContext, pod: &Value) -> Result<String, Status> {
@@ -101,8 +111,14 @@ impl PodStreams {
 /// # Errors
 /// 404 for no such node, 500 for one without an address.
 pub async fn node_agent(registry: &Registry, name: &str) -> Result<Target, Status> {
+    registry.fresh().await?;
+    agent_of(registry, name)
+}
+
+/// The same, as the cache says.
+fn agent_of(registry: &Registry, name: &str) -> Result<Target, Status> {
     let found =
-        registry.get_fresh(&NODE, "", name).await?.ok_or_else(|| Status::not_found("", "nodes", name))?;
+        registry.get_readable(&NODE, "", name)?.ok_or_else(|| Status::not_found("", "nodes", name))?;
     let node = registry.decode_served(&NODE, &found)?;
     let address = node_address(&node)
         .ok_or_else(|| Status::internal(format!("no preferred addresses found for node {name:?}")))?;

@@ -155,6 +155,7 @@ impl TestServer {
             authentication: AuthenticationSettings::default(),
             encryption: None,
             endpoints: Vec::new(),
+            stale_reads: false,
             limits: limits(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
