@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::{Output, eventually, run};
+use crate::disk::Disk;
 
 /// The demo image's name.
 pub(crate) const IMAGE: &str = "docker.io/library/mainstay-hello:1";
@@ -43,7 +44,7 @@ impl Switch {
         let namespace = format!("{}-{number}", self.name);
         ip(&["netns", "add", &namespace]);
         let dir = tempfile::Builder::new().prefix("mainstay-ha-").tempdir_in("/var/tmp").unwrap();
-        let machine = Machine { namespace, switch: self.name.clone(), number, dir, daemon: None };
+        let machine = Machine { namespace, switch: self.name.clone(), number, disk: None, dir, daemon: None };
         let (here, port) = ("eth0", machine.port());
         ip(&[
             "-n",
@@ -79,6 +80,8 @@ pub(crate) struct Machine {
     namespace: String,
     switch: String,
     number: u8,
+    // Before the directory, which it is in.
+    disk: Option<Disk>,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
 }
@@ -97,7 +100,18 @@ impl Machine {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.disk.as_ref().map_or(self.dir.path(), Disk::path).join("data")
+    }
+
+    /// With a disk of its own for the data; before the first start.
+    pub(crate) fn with_disk(mut self) -> Self {
+        self.disk = Some(Disk::new(self.dir.path()));
+        self
+    }
+
+    /// That disk.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("the machine has a disk of its own")
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -228,6 +242,32 @@ impl Machine {
         assert_eq!(crate::command::wait(&mut daemon, &self.name()), 0);
     }
 
+    /// Sends the daemon a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let daemon = self.daemon.as_ref().expect("the daemon runs");
+        kill_process(Pid::from_child(daemon), signal).unwrap();
+    }
+
+    /// The power goes, and what was not on the disk by now is lost. The containers' processes are left alone.
+    pub(crate) fn cut_power(&mut self) {
+        self.signal(Signal::STOP); // nothing is acknowledged from here on
+        self.disk().cut_power();
+        self.kill();
+    }
+
+    /// Loses packets as this rule of nft says, in a chain of the hook `input` or `output`, until [`Machine::lose_nothing`].
+    pub(crate) fn lose(&self, hook: &str, rule: &str) {
+        let rules = format!(
+            "add table ip lost; add chain ip lost {hook} {{ type filter hook {hook} priority 0; }}; add rule ip lost {hook} {rule} drop"
+        );
+        run(self.command("nft").arg(rules), "").ok();
+    }
+
+    /// Ends that.
+    pub(crate) fn lose_nothing(&self) {
+        run(self.command("nft").arg("delete table ip lost"), "").ok();
+    }
+
     /// Pulls the machine's cable, or puts it back.
     pub(crate) fn cable(&self, plugged: bool) {
         ip(&["-n", &self.switch, "link", "set", &self.port(), if plugged { "up" } else { "down" }]);
@@ -274,6 +314,9 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
+            if let Some(disk) = self.disk.as_ref().filter(|_| std::thread::panicking()) {
+                disk.thaw_if_frozen(); // else the daemon cannot die
+            }
             drop(daemon.kill());
             drop(daemon.wait());
         }

@@ -1,6 +1,6 @@
 //! Clusters of several machines, each a network namespace with the real binary: joining, and what may go wrong then.
 //!
-//! Needs root, ip, nft, nsenter, umoci and busybox-static (`scripts/setup test` installs them), and kubectl 1.34 or later, whose
+//! Needs root, ip, nft, nsenter, mkfs.ext4, fsfreeze, perl, umoci and busybox-static (`scripts/setup test` installs them), and kubectl 1.34 or later, whose
 //! path `MAINSTAY_TEST_KUBECTL` gives (`scripts/test` sets it). Each test has machines of its own on a network of its own, and
 //! takes them down again, also when it fails.
 
@@ -9,10 +9,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod certificates;
+mod clients;
+mod cluster;
 mod command;
+mod disk;
 mod drill;
 mod joining;
+mod load;
+mod lost_quorum;
 mod machine;
 mod recovery;
+mod servers;
 mod snapshots;
-mod writer;
+mod workers;

@@ -1,0 +1,162 @@
+//! What can go wrong with one server, and that the others go on.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, answers};
+use crate::drill::Drill;
+
+/// The server that leads.
+const LEADER: fn(usize) -> usize = |leader| leader;
+/// One that follows.
+const FOLLOWER: fn(usize) -> usize = |leader| (leader + 1) % 3;
+/// The leader if it runs no pods, which would not outlive its disk.
+const WITHOUT_PODS: fn(usize) -> usize = |leader| leader % 2;
+
+const DRILLS: [Drill; 11] = [
+    Drill {
+        name: "leader-killed",
+        victim: LEADER,
+        strike: |cluster, at| cluster.servers[at].kill(),
+        lasts: Duration::from_secs(1),
+        meanwhile: Some(("it is not listed any more", |cluster, at| cluster.listed((at + 1) % 3) == 2)),
+        mend: Cluster::start_server,
+    },
+    Drill {
+        name: "leader-stopped",
+        victim: LEADER,
+        strike: |cluster, at| cluster.servers[at].signal(Signal::STOP),
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].signal(Signal::CONT),
+    },
+    Drill {
+        name: "leader-cut-off",
+        victim: LEADER,
+        strike: |cluster, at| cluster.servers[at].cable(false),
+        lasts: Duration::from_secs(4),
+        meanwhile: Some(("it refuses writes", |cluster, at| {
+            cluster.servers[at].kubectl(&["create", "configmap", "from-the-minority"]).code != 0
+        })),
+        mend: |cluster, at| cluster.servers[at].cable(true),
+    },
+    Drill {
+        name: "follower-cut-off",
+        victim: FOLLOWER,
+        strike: |cluster, at| cluster.servers[at].cable(false),
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].cable(true),
+    },
+    Drill {
+        name: "leader-is-not-heard",
+        victim: LEADER,
+        strike: |cluster, at| {
+            cluster.servers[at].lose("output", "oifname eth0 ip daddr { 10.213.0.1, 10.213.0.2, 10.213.0.3 }")
+        },
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].lose_nothing(),
+    },
+    Drill {
+        name: "follower-does-not-hear",
+        victim: FOLLOWER,
+        strike: |cluster, at| {
+            cluster.servers[at].lose("input", "iifname eth0 ip saddr { 10.213.0.1, 10.213.0.2, 10.213.0.3 }")
+        },
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].lose_nothing(),
+    },
+    Drill {
+        // Its agent goes on through another server.
+        name: "only-the-store-cut-off",
+        victim: |_leader| 2,
+        strike: |cluster, at| {
+            cluster.servers[at].lose("input", "tcp dport 2380");
+            cluster.servers[at].lose("output", "tcp dport 2380");
+        },
+        lasts: Duration::from_secs(4),
+        meanwhile: Some(("its node starts pods", starts_a_pod)),
+        mend: |cluster, at| cluster.servers[at].lose_nothing(),
+    },
+    Drill {
+        name: "disk-hangs",
+        victim: WITHOUT_PODS,
+        strike: |cluster, at| cluster.servers[at].disk().freeze(),
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].disk().thaw(),
+    },
+    Drill {
+        name: "disk-is-full",
+        victim: WITHOUT_PODS,
+        strike: |cluster, at| cluster.servers[at].disk().fill(),
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].disk().free(),
+    },
+    Drill {
+        name: "power-cut",
+        victim: WITHOUT_PODS,
+        strike: |cluster, at| cluster.servers[at].cut_power(),
+        lasts: Duration::from_secs(1),
+        meanwhile: None,
+        mend: |cluster, at| {
+            cluster.servers[at].disk().restore_power();
+            cluster.start_server(at);
+        },
+    },
+    Drill {
+        name: "leader-ends-in-order",
+        victim: LEADER,
+        strike: |cluster, at| cluster.servers[at].stop(),
+        lasts: Duration::from_secs(1),
+        meanwhile: None,
+        mend: Cluster::start_server,
+    },
+];
+
+/// A pod that is bound to the machine's node runs. Made once, gone with the cluster.
+fn starts_a_pod(cluster: &Cluster, at: usize) -> bool {
+    let other = &cluster.servers[(at + 1) % 3];
+    let image = crate::machine::IMAGE;
+    let manifest = format!(
+        r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "bound"}}, "spec": {{"nodeName": "{}", "terminationGracePeriodSeconds": 0,
+        "containers": [{{"name": "bound", "image": "{image}", "imagePullPolicy": "Never", "command": ["sleep", "1000000"]}}]}}}}"#,
+        cluster.servers[at].name()
+    );
+    other.kubectl_with(&["apply", "-f", "-"], &manifest).ok();
+    other.kubectl(&["get", "pod", "bound", "-o", "jsonpath={.status.phase}"]).ok() == "Running"
+}
+
+#[test]
+fn three_servers_survive_what_one_of_them_can_do_wrong() {
+    let mut cluster = Cluster::start("50s"); // upstream's grace for nodes
+    let pods = cluster.web();
+    assert_eq!(pods.len(), 3);
+    let ranges: std::collections::BTreeSet<&str> =
+        pods.iter().map(|pod| pod.rsplit_once('.').unwrap().0).collect();
+    assert_eq!(ranges.len(), 3, "each node has a range of its own: {pods:?}");
+    cluster.until("every machine reaches every pod", |cluster| {
+        let machines = || cluster.servers.iter().chain(&cluster.workers);
+        pods.iter().all(|pod| machines().all(|from| answers(from, pod, 8080)))
+    });
+    let service =
+        cluster.servers[0].kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]).ok();
+    cluster
+        .until("every node has its proxy", |cluster| cluster.nodes().all(|node| answers(node, &service, 80)));
+    any_kubeconfig_leads_to_any_server(&cluster);
+    for drill in &DRILLS {
+        drill.carry_out(&mut cluster);
+    }
+}
+
+fn any_kubeconfig_leads_to_any_server(cluster: &Cluster) {
+    for of in &cluster.servers {
+        for to in &cluster.servers {
+            of.kubectl(&["--server", &to.url(), "get", "nodes"]).ok();
+        }
+    }
+}
