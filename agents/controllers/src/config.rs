@@ -103,7 +103,11 @@ pub fn run(config: Config, client: kube::Client, tasks: &Tasks) {
         drive(NodeIpam::new(&informers, cluster_cidr), plain("cidrAllocator"), tasks);
         drive(NodeDns::new(&informers), quiet.clone(), tasks);
     }
-    drive(NodeLifecycle::new(&informers, config.node_grace), plain("node-controller"), tasks);
+    drive(
+        NodeLifecycle::new(&informers, config.node_grace, Arc::clone(&clock)),
+        plain("node-controller"),
+        tasks,
+    );
     drive(DisruptionController::new(&informers), plain("controllermanager"), tasks);
     drive(TaintEviction::new(&informers), plain("taint-eviction-controller"), tasks);
     garbage_collector::start(&informers, quiet.concurrency(20), tasks);

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use mainstay_agents_kit::events::EventType;
 use mainstay_agents_kit::reconcile::Next;
 use mainstay_agents_kit::step::{PatchKind, Step, Target};
-use mainstay_agents_kit::time::{elapsed, time};
+use mainstay_agents_kit::time::time;
 use serde_json::json;
 
 use crate::pods;
@@ -28,8 +28,8 @@ const PRESSURES: [(&str, &str); 4] = [
 
 pub(crate) struct World {
     pub(super) node: Arc<Node>,
-    /// When the node's present sign of life was first seen.
-    pub(super) seen_at: Timestamp,
+    /// How long ago the node's present sign of life was first seen, whatever became of the wall clock since.
+    pub(super) silent_for: Duration,
     /// The pods on the node.
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) grace: Duration,
@@ -47,7 +47,7 @@ pub(super) fn is_ready(node: &Node) -> bool {
 }
 
 pub(super) fn plan(world: &World) -> (Vec<Step>, Next) {
-    let silent_for = elapsed(world.seen_at, world.now);
+    let silent_for = world.silent_for;
     let mut node = Node::clone(&world.node);
     let mut steps = Vec::new();
     let next = if silent_for >= world.grace {
@@ -197,16 +197,18 @@ mod tests {
 
     use super::{World, plan};
     use crate::golden;
+    use mainstay_agents_kit::time::elapsed;
 
     #[test]
     fn goldens() {
         golden::check("node_lifecycle", |world| {
+            let (seen_at, now) = (golden::one(world, "seenAt"), golden::one(world, "now"));
             plan(&World {
                 node: Arc::new(golden::one(world, "node")),
-                seen_at: golden::one(world, "seenAt"),
+                silent_for: elapsed(seen_at, now),
                 pods: golden::list(world, "pods"),
                 grace: Duration::from_secs(50),
-                now: golden::one(world, "now"),
+                now,
             })
         });
     }

@@ -1,6 +1,7 @@
 //! Observes a node, its lease and its pods.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -10,7 +11,9 @@ use mainstay_agents_kit::ObjectKey;
 use mainstay_agents_kit::informer::{Informers, Reader};
 use mainstay_agents_kit::reconcile::{Next, ObserveError, Reconciler, Watch};
 use mainstay_agents_kit::step::Step;
+use mainstay_base::lifecycle::Clock;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::plan::{self, World};
 use crate::pods;
@@ -25,28 +28,31 @@ pub(crate) struct NodeLifecycle {
     leases: Reader<Lease>,
     pods: Reader<Pod>,
     grace: Duration,
+    clock: Arc<dyn Clock>,
     seen: Mutex<HashMap<String, Sign>>,
 }
 
-/// A node's last sign of life and when this process first saw it: clocks of other machines are not trusted.
+/// A node's last sign of life and when this process first saw it: clocks of other machines are not trusted, and this one's wall
+/// clock may jump.
 #[derive(Clone, PartialEq, Eq)]
 struct Sign {
     uid: Option<String>,
     renewed: Option<Timestamp>,
     heartbeat: Option<Timestamp>,
-    at: Timestamp,
+    at: Instant,
 }
 
 impl NodeLifecycle {
-    pub(crate) fn new(informers: &Informers, grace: Duration) -> Self {
+    pub(crate) fn new(informers: &Informers, grace: Duration, clock: Arc<dyn Clock>) -> Self {
         let pods = informers.reader();
         pods::index(&pods);
         let nodes = informers.reader();
-        Self { nodes, leases: informers.reader(), pods, grace, seen: Mutex::new(HashMap::new()) }
+        Self { nodes, leases: informers.reader(), pods, grace, clock, seen: Mutex::new(HashMap::new()) }
     }
 
-    /// When this process first saw the node's present sign of life.
-    fn seen_at(&self, node: &Node, now: Timestamp) -> Timestamp {
+    /// How long ago this process first saw the node's present sign of life.
+    fn silent_for(&self, node: &Node) -> Duration {
+        let now = self.clock.now();
         let name = node.metadata.name.clone().unwrap_or_default();
         let lease = self.leases.get_named(LEASE_NAMESPACE, &name);
         let renewed = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0));
@@ -58,7 +64,7 @@ impl NodeLifecycle {
         if let Some(present) = seen.get(&name) {
             sign.at = present.at;
             if *present == sign {
-                return sign.at;
+                return now.saturating_duration_since(sign.at);
             }
             sign.at = now;
         }
@@ -66,7 +72,7 @@ impl NodeLifecycle {
             seen.retain(|name, _| self.nodes.get(&ObjectKey::cluster(name.as_str())).is_some());
         }
         seen.insert(name, sign);
-        now
+        Duration::ZERO
     }
 }
 
@@ -97,9 +103,9 @@ impl Reconciler for NodeLifecycle {
 
     async fn observe(&self, key: &ObjectKey, now: Timestamp) -> Result<Option<World>, ObserveError> {
         let Some(node) = self.nodes.get(key) else { return Ok(None) };
-        let seen_at = self.seen_at(&node, now);
+        let silent_for = self.silent_for(&node);
         let pods = self.pods.by_index(pods::BY_NODE, &key.name);
-        Ok(Some(World { node, seen_at, pods, grace: self.grace, now }))
+        Ok(Some(World { node, silent_for, pods, grace: self.grace, now }))
     }
 
     fn plan(&self, world: &World) -> (Vec<Step>, Next) {
