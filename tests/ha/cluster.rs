@@ -89,6 +89,15 @@ impl Cluster {
         leader.expect("somebody leads")
     }
 
+    /// The server whose controllers act.
+    pub(crate) fn holder(&self) -> usize {
+        let path = "jsonpath={.spec.holderIdentity}";
+        let lease = ["get", "lease", "kube-controller-manager", "-n", "kube-system", "-o", path];
+        let said = self.servers[0].kubectl(&lease).ok();
+        let is_holder = |server: &Machine| said.starts_with(&format!("{}_", server.name()));
+        self.servers.iter().position(is_holder).expect("somebody holds the lease")
+    }
+
     /// Starts a web server on each node; their addresses.
     pub(crate) fn web(&self) -> Vec<String> {
         for node in self.nodes() {

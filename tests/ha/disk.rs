@@ -44,6 +44,32 @@ impl Disk {
         run(Command::new("fsfreeze").arg("--unfreeze").arg(&self.mount_point), "").ok();
     }
 
+    /// Twenty writes a second, for this process.
+    pub(crate) fn be_slow_for(&self, process: u32) {
+        let group = self.slow_group();
+        assert!(group.parent().unwrap().is_dir(), "a slow disk needs the blkio controller of cgroup v1");
+        std::fs::create_dir(&group).unwrap();
+        let device = run(Command::new("findmnt").args(["-no", "MAJ:MIN"]).arg(&self.mount_point), "").ok();
+        std::fs::write(group.join("blkio.throttle.write_iops_device"), format!("{} 20", device.trim()))
+            .unwrap();
+        std::fs::write(group.join("cgroup.procs"), process.to_string()).unwrap();
+    }
+
+    /// Ends that.
+    pub(crate) fn be_quick(&self) {
+        let group = self.slow_group();
+        for process in std::fs::read_to_string(group.join("cgroup.procs")).unwrap().lines() {
+            std::fs::write("/sys/fs/cgroup/blkio/cgroup.procs", process).unwrap();
+        }
+        std::fs::remove_dir(group).unwrap();
+    }
+
+    /// Named after the directory, which is this disk's own.
+    fn slow_group(&self) -> PathBuf {
+        let name = self.image.parent().and_then(Path::file_name).unwrap();
+        Path::new("/sys/fs/cgroup/blkio").join(name)
+    }
+
     /// For a test that fails.
     pub(crate) fn thaw_if_frozen(&self) {
         drop(Command::new("fsfreeze").arg("--unfreeze").arg(&self.mount_point).output());
@@ -83,6 +109,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // As much as there is to undo: what fails here must not hide the test's failure.
         self.thaw_if_frozen();
+        drop(std::fs::remove_dir(self.slow_group()));
         drop(Command::new("umount").arg("--lazy").arg(&self.mount_point).output());
     }
 }

@@ -10,12 +10,15 @@ use crate::clients::Clients;
 use crate::cluster::{Cluster, SOON, pause};
 use crate::load::Load;
 
+/// Which server, given the one that leads the store.
+pub(crate) type Victim = fn(&Cluster, usize) -> usize;
+
 /// What can go wrong with a server.
 pub(crate) struct Drill {
     /// Short, as a label's value.
     pub(crate) name: &'static str,
-    /// Which server, given the one that leads.
-    pub(crate) victim: fn(usize) -> usize,
+    /// To whom.
+    pub(crate) victim: Victim,
     /// The fault.
     pub(crate) strike: fn(&mut Cluster, usize),
     /// How long it lasts at least.
@@ -35,7 +38,7 @@ impl Drill {
     pub(crate) fn carry_out(&self, cluster: &mut Cluster) {
         let name = self.name;
         let leader = cluster.leader(0);
-        let victim = (self.victim)(leader);
+        let victim = (self.victim)(cluster, leader);
         let survivor = (victim + 1) % 3;
         let before = cluster.containers(survivor);
         let load = Load::start(name, &cluster.workers[0], &cluster.servers);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::clock::WallClock;
 use crate::command::{Output, eventually, run};
 use crate::disk::Disk;
 
@@ -103,6 +104,11 @@ impl Machine {
         self.disk.as_ref().map_or(self.dir.path(), Disk::path).join("data")
     }
 
+    /// Its wall clock, which only a machine with a disk of its own goes by.
+    pub(crate) fn clock(&self) -> WallClock {
+        WallClock::new(self.dir.path())
+    }
+
     /// With a disk of its own for the data; before the first start.
     pub(crate) fn with_disk(mut self) -> Self {
         self.disk = Some(Disk::new(self.dir.path()));
@@ -168,6 +174,9 @@ impl Machine {
         };
         command.args(["--node-name", &self.name(), flag, &value]);
         command.args(["--log", "warn,mainstay=info,openraft=error"]);
+        if self.disk.is_some() {
+            self.clock().set_for(&mut command);
+        }
         command
     }
 
@@ -246,6 +255,11 @@ impl Machine {
     pub(crate) fn signal(&self, signal: Signal) {
         let daemon = self.daemon.as_ref().expect("the daemon runs");
         kill_process(Pid::from_child(daemon), signal).unwrap();
+    }
+
+    /// Every write to the disk takes a twentieth of a second, until [`Disk::be_quick`].
+    pub(crate) fn slow_disk(&self) {
+        self.disk().be_slow_for(self.daemon.as_ref().expect("the daemon runs").id());
     }
 
     /// The power goes, and what was not on the disk by now is lost. The containers' processes are left alone.

@@ -1,6 +1,6 @@
 //! Clusters of several machines, each a network namespace with the real binary: joining, and what may go wrong then.
 //!
-//! Needs root, ip, nft, nsenter, mkfs.ext4, fsfreeze, perl, umoci and busybox-static (`scripts/setup test` installs them), and kubectl 1.34 or later, whose
+//! Needs root, ip, nft, nsenter, mkfs.ext4, fsfreeze, perl, cc, umoci and busybox-static (`scripts/setup test` installs them), and kubectl 1.34 or later, whose
 //! path `MAINSTAY_TEST_KUBECTL` gives (`scripts/test` sets it). Each test has machines of its own on a network of its own, and
 //! takes them down again, also when it fails.
 
@@ -10,6 +10,7 @@
 
 mod certificates;
 mod clients;
+mod clock;
 mod cluster;
 mod command;
 mod disk;

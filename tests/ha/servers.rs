@@ -5,16 +5,18 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, answers};
-use crate::drill::Drill;
+use crate::drill::{Drill, Victim};
 
 /// The server that leads.
-const LEADER: fn(usize) -> usize = |leader| leader;
+const LEADER: Victim = |_, leader| leader;
 /// One that follows.
-const FOLLOWER: fn(usize) -> usize = |leader| (leader + 1) % 3;
+const FOLLOWER: Victim = |_, leader| (leader + 1) % 3;
 /// The leader if it runs no pods, which would not outlive its disk.
-const WITHOUT_PODS: fn(usize) -> usize = |leader| leader % 2;
+const WITHOUT_PODS: Victim = |_, leader| leader % 2;
+/// The one whose controllers act.
+const ACTS: Victim = |cluster, _| cluster.holder();
 
-const DRILLS: [Drill; 11] = [
+const DRILLS: [Drill; 14] = [
     Drill {
         name: "leader-killed",
         victim: LEADER,
@@ -72,7 +74,7 @@ const DRILLS: [Drill; 11] = [
     Drill {
         // Its agent goes on through another server.
         name: "only-the-store-cut-off",
-        victim: |_leader| 2,
+        victim: |_, _| 2,
         strike: |cluster, at| {
             cluster.servers[at].lose("input", "tcp dport 2380");
             cluster.servers[at].lose("output", "tcp dport 2380");
@@ -88,6 +90,32 @@ const DRILLS: [Drill; 11] = [
         lasts: Duration::from_secs(4),
         meanwhile: None,
         mend: |cluster, at| cluster.servers[at].disk().thaw(),
+    },
+    Drill {
+        name: "network-is-lossy",
+        victim: LEADER,
+        strike: |cluster, at| {
+            cluster.servers[at].lose("input", "iifname eth0 numgen random mod 100 < 10");
+        },
+        lasts: Duration::from_secs(5),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].lose_nothing(),
+    },
+    Drill {
+        name: "clock-jumps",
+        victim: ACTS,
+        strike: |cluster, at| cluster.servers[at].clock().jump(),
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].clock().jump_back(),
+    },
+    Drill {
+        name: "disk-is-slow",
+        victim: WITHOUT_PODS,
+        strike: |cluster, at| cluster.servers[at].slow_disk(),
+        lasts: Duration::from_secs(4),
+        meanwhile: None,
+        mend: |cluster, at| cluster.servers[at].disk().be_quick(),
     },
     Drill {
         name: "disk-is-full",
@@ -151,6 +179,9 @@ fn three_servers_survive_what_one_of_them_can_do_wrong() {
     for drill in &DRILLS {
         drill.carry_out(&mut cluster);
     }
+    let nodes =
+        cluster.servers[0].kubectl(&["get", "events", "-A", "--field-selector=reason=NodeNotReady"]).ok();
+    assert_eq!(nodes, "", "no node was given up");
 }
 
 fn any_kubeconfig_leads_to_any_server(cluster: &Cluster) {
