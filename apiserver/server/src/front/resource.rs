@@ -44,5 +44,5 @@ pub(super) async fn answer(
     }
     let kind = context.kind.filter(|kind| kind.is_stored()).ok_or_else(Status::path_not_found)?;
     let call = Call::new(core, &context, kind);
-    Box::pin(handlers::handle(call, request.into_body())).await
+    Box::pin(handlers::handle(&call, request.into_body())).await
 }

@@ -92,15 +92,15 @@ impl<'a> Call<'a> {
 ///
 /// # Errors
 /// The Status to answer with.
-pub async fn handle(call: Call<'_>, body: Body) -> Result<Response, Status> {
+pub async fn handle(call: &Call<'_>, body: Body) -> Result<Response, Status> {
     let info = call.info();
-    check_scope(&call)?;
+    check_scope(call)?;
     let mut response = if info.subresource.is_empty() {
-        resource(&call, body).await?
+        resource(call, body).await?
     } else {
         let found = call.kind.subresource(&info.subresource).ok_or_else(Status::path_not_found)?;
         check_verb(call.kind, found.verbs, &info.verb)?;
-        subresource(&call, found, body).await?
+        subresource(call, found, body).await?
     };
     call.say_if_stale(&mut response);
     Ok(response)
