@@ -32,16 +32,24 @@ pub(crate) struct Drill {
 /// Writes must be taken again, and controllers act again, within this on any machine; the figures are for a quiet one.
 const BOUND: Duration = Duration::from_secs(20);
 
+/// What a drill took.
+pub(crate) struct Measured {
+    /// The longest time without an acknowledged write.
+    pub(crate) pause: Duration,
+    /// From the fault until a deployment that was scaled had its pod placed.
+    pub(crate) acted: Duration,
+}
+
 impl Drill {
     /// Carries it out, prints what was measured, and fails where something was lost, told twice or restarted.
     #[track_caller]
-    pub(crate) fn carry_out(&self, cluster: &mut Cluster) {
+    pub(crate) fn carry_out(&self, cluster: &mut Cluster, round: usize) -> Measured {
         let name = self.name;
         let leader = cluster.leader(0);
         let victim = (self.victim)(cluster, leader);
         let survivor = (victim + 1) % 3;
         let before = cluster.containers(survivor);
-        let load = Load::start(name, &cluster.workers[0], &cluster.servers);
+        let load = Load::start(&format!("{name}-{round}"), &cluster.workers[0], &cluster.servers);
         pause(Duration::from_millis(500));
         let struck = Instant::now();
         (self.strike)(cluster, victim);
@@ -73,6 +81,7 @@ impl Drill {
             before,
             "{name}: no container is another one, or was restarted"
         );
+        Measured { pause, acted }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, answers};
-use crate::drill::{Drill, Victim};
+use crate::drill::{Drill, Measured, Victim};
 
 /// The server that leads.
 const LEADER: Victim = |_, leader| leader;
@@ -176,8 +176,21 @@ fn three_servers_survive_what_one_of_them_can_do_wrong() {
     cluster
         .until("every node has its proxy", |cluster| cluster.nodes().all(|node| answers(node, &service, 80)));
     any_kubeconfig_leads_to_any_server(&cluster);
+    // MAINSTAY_DRILL_ROUNDS=10 is for figures.
+    let rounds = std::env::var_os("MAINSTAY_DRILL_ROUNDS");
+    let rounds: usize = rounds.map_or(1, |rounds| rounds.to_str().unwrap().parse().unwrap());
     for drill in &DRILLS {
-        drill.carry_out(&mut cluster);
+        let mut measured: Vec<Measured> =
+            (0..rounds).map(|round| drill.carry_out(&mut cluster, round)).collect();
+        if rounds > 1 {
+            let mut median_and_worst = |figure: fn(&Measured) -> u128| {
+                measured.sort_by_key(figure);
+                (figure(&measured[rounds / 2]), figure(&measured[rounds - 1]))
+            };
+            let pause = median_and_worst(|one| one.pause.as_millis());
+            let acted = median_and_worst(|one| one.acted.as_millis());
+            println!("| {} | {} / {} | {} / {} |", drill.name, pause.0, pause.1, acted.0, acted.1);
+        }
     }
     let nodes =
         cluster.servers[0].kubectl(&["get", "events", "-A", "--field-selector=reason=NodeNotReady"]).ok();
