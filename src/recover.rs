@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_later_jump_leads_above_all_revisions_of_an_earlier_one() {
-        let at = |seconds| OffsetDateTime::from_unix_timestamp(1_764_000_000 + seconds).unwrap();
+        let at = |seconds: i64| OffsetDateTime::from_unix_timestamp(1_764_000_000 + seconds).unwrap();
         let to = |revision: i64, now| revision + i64::try_from(bump(revision, now)).unwrap();
         let first = to(400, at(0));
         assert!(to(300, at(60)) > first + 60 * 9_000, "of an older snapshot, after a minute of writes");
