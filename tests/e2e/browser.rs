@@ -21,7 +21,7 @@ const MESSAGES_MAX: usize = 1024;
 const PROGRAM: &str = "chromium-headless-shell";
 
 /// A network of the browser's own, where this machine is one hop away. Chromium drops its requests whenever an interface of
-/// its machine comes or goes, and here they do with every pod of every test.
+/// its machine comes or goes, and here they do with every pod of every test. Without IPv6, which finds its addresses late.
 struct Booth {
     name: String,
     host: String,
@@ -36,6 +36,9 @@ impl Booth {
         let script = format!(
             "set -e
              ip netns add {name}
+             for which in all default; do
+                 ip netns exec {name} sh -c \"echo 1 > /proc/sys/net/ipv6/conf/$which/disable_ipv6\" || true
+             done
              ip link add {name} type veth peer name eth0 netns {name}
              ip address add {host}/30 dev {name}
              ip link set {name} up
@@ -127,9 +130,15 @@ impl Browser {
         browser
     }
 
-    /// One command and its answer.
+    /// One command that works.
     #[track_caller]
     fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.attempt(method, params).unwrap_or_else(|error| panic!("{method} {params}: {error}"))
+    }
+
+    /// One command and its answer, or what the browser says against it.
+    #[track_caller]
+    fn attempt(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -145,8 +154,8 @@ impl Browser {
                 panic!("{PROGRAM} does not answer {method} ({error}): `scripts/setup test` installs it")
             });
             if answer["id"] == self.last {
-                assert!(answer.get("error").is_none(), "{method} {params}: {answer}");
-                return answer["result"].clone();
+                let failed = answer.get("error").cloned();
+                return failed.map_or_else(|| Ok(answer["result"].clone()), Err);
             }
             self.listen(&answer);
         }
@@ -166,9 +175,14 @@ impl Browser {
     /// Opens a page of this machine.
     #[track_caller]
     pub(crate) fn open(&mut self, port: u16, path: &str) {
-        let url = format!("https://{}:{port}{path}", self.booth.host);
-        let answer = self.call("Page.navigate", &json!({ "url": url }));
-        assert!(answer.get("errorText").is_none(), "{url}: {answer}");
+        let page = json!({"url": format!("https://{}:{port}{path}", self.booth.host)});
+        // Its own network may have come up just now, which counts as a change too.
+        let mut last = Value::Null;
+        let opened = eventually(DEADLINE, || {
+            last = self.call("Page.navigate", &page);
+            last.get("errorText").is_none().then_some(())
+        });
+        assert!(opened.is_some(), "{page}: {last}");
     }
 
     /// What an expression of JavaScript comes to in the page.
@@ -180,11 +194,16 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true; what it asks for may not be there yet.
+    /// Waits until an expression is true; what it asks for may not be there yet, nor the page.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
         let wanted = format!("(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()");
-        if eventually(DEADLINE, || (self.eval(&wanted) == true).then_some(())).is_none() {
+        let params = json!({"expression": wanted, "returnByValue": true});
+        let is_true = |answer: &Value| answer["result"]["value"] == true;
+        let found = eventually(DEADLINE, || {
+            self.attempt("Runtime.evaluate", &params).is_ok_and(|answer| is_true(&answer)).then_some(())
+        });
+        if found.is_none() {
             let text = self.eval("document.body.innerText");
             self.screenshot("failed");
             panic!("never true: {expression}; the page shows: {text}; complaints: {:?}", self.complaints);

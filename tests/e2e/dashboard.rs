@@ -196,7 +196,7 @@ fn rights_are_the_users(browser: &mut Browser, guest: &str) {
     go(browser, "#/pods");
     browser.until("document.querySelector('.empty')?.innerText.includes('You may not list pods here')");
     browser.eval("sessionStorage.setItem('mainstay.namespace', 'default')");
-    browser.eval("location.reload()");
+    browser.eval("setTimeout(() => location.reload(), 0), true");
     browser.until("!window.isTheSame && document.querySelectorAll('tr[data-name^=hello]').length === 3");
     browser.click("tr[data-name^=hello] a");
     browser.until("document.querySelector(\"a[href$='/logs']\")");
