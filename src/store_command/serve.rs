@@ -79,7 +79,7 @@ impl Wanted {
         let auth_tokens = AuthTokens::parse(&flags.auth_token).map_err(|error| refuse(error.to_string()))?;
         let default = Config::default();
         // A server of its own may use more than a library inside another program.
-        let head_cache_bytes = 3 * default.head_cache_bytes;
+        let head_cache_bytes = 5 * default.head_cache_bytes;
         // Two of the largest requests fit into a file of the log, whatever their size.
         let log_segment_bytes = default.log_segment_bytes.max(4 * flags.max_request_bytes as u64);
         Ok(Self {
@@ -88,6 +88,7 @@ impl Wanted {
                 limits,
                 head_cache_bytes,
                 log_segment_bytes,
+                sync_where_proposed: true,
                 auth,
                 quota_backend_bytes: (flags.quota_backend_bytes > 0).then_some(flags.quota_backend_bytes),
                 ..default

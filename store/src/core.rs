@@ -232,9 +232,10 @@ impl Core {
         let _under_way = self.proposals.token();
         // Again: a close that did not see the token has set this before.
         self.check()?;
+        self.meters.called();
         self.member.check_room(&command)?;
         if !self.quota.admits(&command, &self.tables) {
-            return Err(self.raise_no_space().await);
+            return Err(Box::pin(self.raise_no_space()).await);
         }
         let applied = self.member.propose(command).await;
         if let Err(
@@ -413,6 +414,7 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
         cluster_id: dir.cluster_id,
         file_bytes: config.log_segment_bytes,
         sync: config.sync,
+        sync_where_proposed: config.sync_where_proposed,
         checkpoint_bytes: config
             .platform
             .checkpoint_bytes()

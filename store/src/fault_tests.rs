@@ -3,7 +3,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ThreadId;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::api::{Config, PutRequest, RangeError, WriteError};
 use crate::core::Core;
@@ -19,6 +22,14 @@ struct Faults {
     failed: AtomicU64,
     writes_after_failure: AtomicU64,
     full: AtomicBool,
+    synced_by: Mutex<Option<ThreadId>>,
+}
+
+impl Faults {
+    /// Whether the last sync was done on the thread that asks.
+    fn synced_here(&self) -> bool {
+        *self.synced_by.lock() == Some(std::thread::current().id())
+    }
 }
 
 /// The real disk, with faults on demand.
@@ -71,6 +82,7 @@ impl Disk for FaultyDisk {
 
 impl FaultyFile {
     fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        *self.faults.synced_by.lock() = Some(std::thread::current().id());
         if self.faults.fail_syncs.load(Ordering::SeqCst) {
             self.faults.failed.fetch_add(1, Ordering::SeqCst);
             return Err(io::Error::other("the medium failed"));
@@ -113,13 +125,63 @@ async fn put(core: &Core, key: &str) -> Result<(), WriteError> {
     core.propose(Command::Put(put)).await.map(|reply| assert!(matches!(reply, Reply::Put(_))))
 }
 
+/// Writes one after the other until one is synced where it was proposed: a slow disk is left to the log's loop for a while.
+async fn write_until_synced_here(core: &Core, faults: &Faults) -> usize {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let mut written = 0;
+    while !faults.synced_here() {
+        assert!(tokio::time::Instant::now() < deadline, "{written} writes of one caller, none synced here");
+        put_small(core, written).await;
+        written += 1;
+    }
+    written
+}
+
+async fn put_small(core: &Core, number: usize) {
+    let put = PutRequest::new(format!("small-{number}"), format!("{number}"));
+    core.propose(Command::Put(put)).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_failed_sync_stops_the_store_at_once_and_is_not_tried_again() {
+async fn a_lone_caller_is_synced_on_its_own_thread_until_another_calls() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());
     let disk = FaultyDisk { faults: Arc::clone(&faults) };
-    let core = Core::open(on(disk, &dir)).await.unwrap();
+    let core = Core::open(Config { sync_where_proposed: true, ..on(disk, &dir) }).await.unwrap();
+    let mut written = 0;
+    for _ in 0..3 {
+        written = written.max(write_until_synced_here(&core, &faults).await);
+        tokio::join!(put_small(&core, 0), put_small(&core, 1));
+        assert!(!faults.synced_here(), "there were two");
+    }
+    core.get("small-0".into()).await.unwrap().unwrap();
+    put_small(&core, 0).await;
+    assert!(!faults.synced_here(), "somebody has read since");
+    core.close().await.unwrap();
+    drop(core);
+    let core = Core::open(config(&dir)).await.unwrap();
+    for number in 0..written {
+        assert!(core.get(format!("small-{number}").into()).await.unwrap().is_some(), "{number}");
+    }
+    core.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_sync_stops_the_store_at_once_and_is_not_tried_again() {
+    for sync_where_proposed in [false, true] {
+        fail_a_sync(sync_where_proposed).await;
+    }
+}
+
+async fn fail_a_sync(sync_where_proposed: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let disk = FaultyDisk { faults: Arc::clone(&faults) };
+    let core = Core::open(Config { sync_where_proposed, ..on(disk, &dir) }).await.unwrap();
     put(&core, "before").await.unwrap();
+    if sync_where_proposed {
+        write_until_synced_here(&core, &faults).await;
+    }
     faults.fail_syncs.store(true, Ordering::SeqCst);
     let failed = tokio::time::timeout(DEADLINE, put(&core, "failed")).await.unwrap().unwrap_err();
     assert!(matches!(failed, WriteError::Unknown(_) | WriteError::Halted(_)), "{failed}");
@@ -170,5 +232,17 @@ async fn while_the_log_waits_for_space_writes_are_refused_at_once_and_reads_go_o
         tokio::time::timeout(Duration::from_secs(2), write).await.expect("writes return").unwrap().unwrap();
     }
     put(&core, "back").await.unwrap();
+    core.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_write_waits_in_is_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let core = Core::open(config(&dir)).await.unwrap();
+    let write = core.propose(Command::Put(PutRequest::new("key", "value")));
+    // It is moved several times before it is polled: once for each box or task around it.
+    let bytes = size_of_val(&write);
+    assert!(bytes <= 2560, "{bytes} bytes");
+    drop(write);
     core.close().await.unwrap();
 }

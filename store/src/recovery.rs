@@ -158,6 +158,7 @@ fn open(recovering: &Recovering, config: &Config) -> Result<Replay, RecoverError
         cluster_id: recovering.cluster_id()?,
         file_bytes: config.log_segment_bytes,
         sync: true,
+        sync_where_proposed: false,
         checkpoint_bytes: config.write_buffer_bytes as u64,
         grown: Arc::new(Notify::new()),
         stalled: Arc::new(Stalled::default()),

@@ -47,6 +47,10 @@ pub struct Config {
     pub quota_backend_bytes: Option<u64>,
     /// Whether an acknowledged write is on disk. Without it a crash of the *machine* may lose acknowledged writes: for tests and caches.
     pub sync: bool,
+    /// Whether a caller that is the only one has its write synced on the runtime's thread that it came on, while the store has one member. It saves
+    /// such a caller two changes of thread, a third of the time that its write takes, and holds up whatever else runs on that thread for as long as
+    /// a sync takes: for processes that do nothing but serve the store.
+    pub sync_where_proposed: bool,
     /// What the store runs on; leave it at its default.
     #[doc(hidden)]
     pub platform: Platform,
@@ -70,6 +74,7 @@ impl Default for Config {
             auth: super::AuthOptions::default(),
             quota_backend_bytes: None,
             sync: true,
+            sync_where_proposed: false,
             platform: Platform::default(),
         }
     }

@@ -22,6 +22,7 @@ pub(crate) struct Meters {
     txns: AtomicU64,
     put_bytes: AtomicU64,
     ranges: AtomicU64,
+    proposals: AtomicU64,
     leases_granted: AtomicU64,
     leases_revoked: AtomicU64,
     leases_renewed: AtomicU64,
@@ -44,6 +45,7 @@ impl Default for Meters {
             txns: count(),
             put_bytes: count(),
             ranges: count(),
+            proposals: count(),
             leases_granted: count(),
             leases_revoked: count(),
             leases_renewed: count(),
@@ -114,6 +116,16 @@ impl Meters {
 
     pub(crate) fn range(&self) {
         add(&self.ranges, 1);
+    }
+
+    /// A command was proposed.
+    pub(crate) fn called(&self) {
+        add(&self.proposals, 1);
+    }
+
+    /// How often the store was asked for something, reads and writes alike.
+    pub(crate) fn calls(&self) -> u64 {
+        self.ranges.load(Ordering::Relaxed) + self.proposals.load(Ordering::Relaxed)
     }
 
     pub(crate) fn read_failed(&self) {

@@ -85,6 +85,21 @@ impl Applier {
     }
 }
 
+/// Leaves out what came the short way before. Its callers have their answers; consensus waits for one for each.
+pub(super) fn not_applied(
+    mut entries: Vec<(Entry, Responder)>,
+    applied: Option<u64>,
+) -> Vec<(Entry, Responder)> {
+    let Some(applied) = applied else { return entries };
+    let known = entries.partition_point(|(entry, _)| entry.log_id.index <= applied);
+    for (_, responder) in entries.drain(..known) {
+        if let Some(responder) = responder {
+            responder.send(Ok(Reply::Nothing));
+        }
+    }
+    entries
+}
+
 /// Takes jobs until the queue is closed.
 async fn run(mut queue: mpsc::Receiver<Job>, seat: Seat) {
     while let Some(job) = queue.recv().await {
@@ -137,7 +152,7 @@ impl Applying {
     /// Does a job; false ends the loop.
     async fn job(&self, job: Job) -> bool {
         match job {
-            Job::Apply(entries) => self.apply_all(self.not_applied(entries)).await,
+            Job::Apply(entries) => self.apply_all(not_applied(entries, self.applied_index())).await,
             Job::Early(entries) => self.apply_early(entries).await,
             Job::Install { meta, staged, done } => {
                 let installed = self.applier.install(&meta, &staged, &self.shared);
@@ -156,18 +171,6 @@ impl Applying {
 
     fn applied_index(&self) -> Option<u64> {
         self.shared.progress.lock().last.map(|id| id.index)
-    }
-
-    /// Leaves out what came the short way before. Its callers have their answers; consensus waits for one for each.
-    fn not_applied(&self, mut entries: Vec<(Entry, Responder)>) -> Vec<(Entry, Responder)> {
-        let Some(applied) = self.applied_index() else { return entries };
-        let known = entries.partition_point(|(entry, _)| entry.log_id.index <= applied);
-        for (_, responder) in entries.drain(..known) {
-            if let Some(responder) = responder {
-                responder.send(Ok(Reply::Nothing));
-            }
-        }
-        entries
     }
 
     /// Applies entries that consensus has not handed over yet, if they follow what is applied. False ends the loop.
@@ -238,13 +241,6 @@ impl Applier {
         self.write(&effects, membership.as_ref(), mark).await?;
         self.meters.written(&written);
         self.make_visible(effects, mark);
-        {
-            let mut progress = shared.progress.lock();
-            progress.last = Some(last);
-            if let Some(membership) = membership {
-                progress.membership = membership;
-            }
-        }
         let mut callers = Vec::with_capacity(answers.len());
         for (waiting, applied) in answers {
             if let Some(forwarded) = self.proposals.take(waiting.origin) {
@@ -252,6 +248,14 @@ impl Applier {
                 drop(forwarded.send(applied));
             } else if let Some(asker) = waiting.asker() {
                 callers.push((asker, applied));
+            }
+        }
+        // Only now that nobody else can answer these callers: see `ApplyQueue::apply`.
+        {
+            let mut progress = shared.progress.lock();
+            progress.last = Some(last);
+            if let Some(membership) = membership {
+                progress.membership = membership;
             }
         }
         shared.answers.send(callers).await;
@@ -292,9 +296,7 @@ impl Applier {
         let mut in_vain = 0;
         loop {
             let mut group = Group::new();
-            for effects in all {
-                group.add(effects);
-            }
+            group.add_all(all);
             if let Some(members) = members {
                 group.set_membership(&membership::encode_stored(members));
             }

@@ -5,7 +5,7 @@ use openraft::storage::ApplyResponder;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::applier::Applying;
+use super::applier::{Applying, not_applied};
 use super::machine::StagedTables;
 use super::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::platform::{Hearer, Platform};
@@ -65,7 +65,13 @@ impl ApplyQueue {
         mpsc::channel(QUEUE_MAX)
     }
 
+    /// Has entries applied that consensus hands over. What came the short way needs no thread to be woken: whoever finds an entry applied
+    /// knows that its caller is not waiting on consensus any more.
     pub(super) async fn apply(&self, entries: Vec<(Entry, Responder)>) -> std::io::Result<()> {
+        let entries = not_applied(entries, self.applied_index());
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.jobs
             .send(Job::Apply(entries))
             .await

@@ -41,14 +41,19 @@ impl Member {
                 Err(error) => Err(self.fatal(&error)),
             };
         };
-        let command = Arc::new(command);
+        // In a box: a write of a member that is alone would carry the room for all of it.
+        Box::pin(self.propose_in_cluster(cluster, Arc::new(command))).await
+    }
+
+    async fn propose_in_cluster(&self, cluster: &Cluster, command: Arc<Command>) -> Applied {
         let deadline = Instant::now() + cluster.request_max;
         let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let attempt = match now.leader {
                 Some(_) if now.is_leader => self.propose_here(&command, deadline).await,
-                Some(leader) => self.forward(cluster, leader, now, &command, deadline).await,
+                // In a box: what a follower has to keep in mind would make every leader's write larger.
+                Some(leader) => Box::pin(self.forward(cluster, leader, now, &command, deadline)).await,
                 None => Attempt::Again,
             };
             if let Attempt::Answered(applied) = attempt {

@@ -1,15 +1,17 @@
 //! The loop that writes and syncs the log, on a thread of its own. Jobs that wait while a sync is under way share the next one.
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::direct::{Direct, LoneCaller};
 use super::disk::DiskFile;
 use super::file::Directory;
+use super::log_store::LogStore;
 use super::record::{self, Place, Record};
 use super::recovery::{OpenFile, recover};
 use super::tail::{Position, Tail};
@@ -25,8 +27,10 @@ use crate::stop::StopState;
 const JOBS_MAX: usize = 4096;
 /// One sync covers at most so many bytes.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// So few entries take the short way to the tables. Of more, the callers are many: what one of them would gain, all lose in groups that are smaller.
-const EARLY_ENTRIES_MAX: usize = 4;
+/// Of a member that is alone, so many entries are applied by this loop itself: to wake the apply loop takes longer. More are worth a second core.
+const APPLIED_HERE_MAX: usize = 256;
+/// What an entry and the end of a file need beside the entry's content, generously.
+const ENTRY_OVERHEAD: u64 = 4096;
 /// Between attempts to begin a file on a full disk.
 const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
 
@@ -39,10 +43,14 @@ pub(super) enum Job {
     Close { done: oneshot::Sender<io::Result<()>> },
 }
 
+/// What writes, whichever thread it is on.
+pub(super) type Seat = Arc<tokio::sync::Mutex<Flusher>>;
+
 /// The log's files, opened: what the flusher runs on.
 #[derive(Debug)]
 pub(crate) struct LogFiles {
     jobs: mpsc::Sender<Job>,
+    store: LogStore,
     tail: Arc<Tail>,
     shortcut: Arc<Shortcut>,
     flushing: Loop,
@@ -56,6 +64,8 @@ pub(crate) struct LogConfig {
     pub(crate) cluster_id: u64,
     pub(crate) file_bytes: u64,
     pub(crate) sync: bool,
+    /// Whether a caller that is the only one may write and sync its entry itself.
+    pub(crate) sync_where_proposed: bool,
     /// Whenever so many bytes were written, `grown` is notified.
     pub(crate) checkpoint_bytes: u64,
     pub(crate) grown: Arc<Notify>,
@@ -91,22 +101,28 @@ impl LogFiles {
             purged: tail.purged(),
             stop,
             stalled: config.stalled,
-            meters: config.meters,
+            meters: Arc::clone(&config.meters),
             failed: None,
+            closed: false,
             grown: config.grown,
             checkpoint_bytes: config.checkpoint_bytes,
             since_checkpoint: 0,
         };
+        let seat = Arc::new(tokio::sync::Mutex::new(flusher));
+        let pending = Arc::new(AtomicUsize::new(0));
         let flushing = config
             .platform
-            .spawn_loop("store-log", flusher.run(queue))
+            .spawn_loop("store-log", run(Arc::clone(&seat), queue, Arc::clone(&pending)))
             .map_err(|source| OpenError::Io { what: "starting the log's loop".into(), source })?;
-        Ok(Self { jobs, tail, shortcut, flushing, file_bytes: config.file_bytes })
+        let lone = config.sync_where_proposed.then(|| LoneCaller::new(config.meters));
+        let direct = Direct { seat, pending, lone };
+        let store = LogStore::new(jobs.clone(), Arc::clone(&tail), Arc::clone(&shortcut), direct);
+        Ok(Self { jobs, store, tail, shortcut, flushing, file_bytes: config.file_bytes })
     }
 
     /// The store that openraft gets.
     pub(crate) fn store(&self) -> super::LogStore {
-        super::LogStore::new(self.jobs.clone(), Arc::clone(&self.tail), Arc::clone(&self.shortcut))
+        self.store.clone()
     }
 
     /// The short way from this log to the tables.
@@ -144,7 +160,7 @@ impl LogFiles {
     }
 }
 
-struct Flusher {
+pub(super) struct Flusher {
     directory: Directory,
     sync: bool,
     tail: Arc<Tail>,
@@ -164,6 +180,8 @@ struct Flusher {
     meters: Arc<Meters>,
     /// The first error: after it nothing is written any more.
     failed: Option<(io::ErrorKind, String)>,
+    /// Nothing comes after the record that says so.
+    closed: bool,
     grown: Arc<Notify>,
     checkpoint_bytes: u64,
     since_checkpoint: u64,
@@ -177,51 +195,72 @@ struct Waiting {
     /// What was appended, if it may go the short way.
     entries: Vec<Entry>,
     done: Vec<oneshot::Sender<io::Result<()>>>,
+    /// How many jobs these are of.
+    jobs: usize,
     purged: bool,
     closing: bool,
 }
 
-impl Flusher {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.recv().await {
-            if !self.group(first, &mut queue).await {
-                return;
-            }
+/// Writes groups until the log is closed. `pending` is the number of jobs that were sent and are not settled.
+async fn run(seat: Seat, mut queue: mpsc::Receiver<Job>, pending: Arc<AtomicUsize>) {
+    while let Some(first) = queue.recv().await {
+        let settled = seat.lock().await.group(first, Some(&mut queue)).await;
+        pending.fetch_sub(settled.jobs, Ordering::AcqRel);
+        if settled.closed {
+            return;
         }
     }
+}
 
-    /// Makes one job durable, with all others that wait. False once the log is closed.
-    async fn group(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> bool {
+/// What became of a group.
+pub(super) struct Settled {
+    jobs: usize,
+    closed: bool,
+}
+
+impl Flusher {
+    /// Makes one job durable, with all others that wait.
+    pub(super) async fn group(&mut self, first: Job, queue: Option<&mut mpsc::Receiver<Job>>) -> Settled {
         let mut waiting = Waiting::default();
         if self.failed.is_some() {
             // After a failure nothing is written: every job from here on gets the error.
             waiting.add(first, false);
-            let closing = waiting.closing;
+            let settled = Settled { jobs: waiting.jobs, closed: waiting.closing };
             self.settle(&Ok(()), waiting);
-            return !closing;
+            return settled;
         }
         let result = self.write_group(first, queue, &mut waiting).await;
-        let closing = waiting.closing;
+        let settled = Settled { jobs: waiting.jobs, closed: waiting.closing };
+        self.closed |= settled.closed;
         let entries = std::mem::take(&mut waiting.entries);
-        if result.is_ok() && (1..=EARLY_ENTRIES_MAX).contains(&entries.len()) {
-            // One alone is soon done here; of more, the next sync need not wait for them.
-            let here = entries.len() == 1 && queue.is_empty();
+        if result.is_ok() && !entries.is_empty() {
+            let here = entries.len() <= APPLIED_HERE_MAX;
             self.shortcut.take(entries, self.vote, here).await;
         }
         self.settle(&result, waiting);
-        !closing
+        settled
+    }
+
+    /// Whether an entry of so many bytes fits into the present file, and the log is open and well.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.failed.is_none()
+            && !self.closed
+            && self.buffer.is_empty()
+            && self.offset + bytes + ENTRY_OVERHEAD < self.directory.file_bytes
     }
 
     async fn write_group(
         &mut self,
         first: Job,
-        queue: &mut mpsc::Receiver<Job>,
+        queue: Option<&mut mpsc::Receiver<Job>>,
         waiting: &mut Waiting,
     ) -> io::Result<()> {
         self.take(first, waiting).await?;
-        while !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
-            let Ok(job) = queue.try_recv() else { break };
-            self.take(job, waiting).await?;
+        if let Some(queue) = queue {
+            while !waiting.closing && self.buffer.len() < GROUP_BYTES_MAX {
+                let Ok(job) = queue.try_recv() else { break };
+                self.take(job, waiting).await?;
+            }
         }
         if waiting.closing {
             // With what went before on disk, this record is proof of it.
@@ -402,6 +441,7 @@ impl Flusher {
 
 impl Waiting {
     fn add(&mut self, job: Job, early: bool) {
+        self.jobs += 1;
         match job {
             Job::Append { entries, flushed } => {
                 if early {

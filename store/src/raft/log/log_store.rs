@@ -3,11 +3,13 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::RangeBounds;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use tokio::sync::{mpsc, oneshot};
 
+use super::direct::{self, Direct};
 use super::flusher::Job;
 use super::tail::Tail;
 use crate::raft::Shortcut;
@@ -23,11 +25,17 @@ pub(crate) struct LogStore {
     jobs: mpsc::Sender<Job>,
     tail: Arc<Tail>,
     shortcut: Arc<Shortcut>,
+    direct: Direct,
 }
 
 impl LogStore {
-    pub(super) fn new(jobs: mpsc::Sender<Job>, tail: Arc<Tail>, shortcut: Arc<Shortcut>) -> Self {
-        Self { jobs, tail, shortcut }
+    pub(super) fn new(
+        jobs: mpsc::Sender<Job>,
+        tail: Arc<Tail>,
+        shortcut: Arc<Shortcut>,
+        direct: Direct,
+    ) -> Self {
+        Self { jobs, tail, shortcut, direct }
     }
 
     /// The last entry that may be purged if so many entries are to stay, but no more than so many bytes of them.
@@ -36,6 +44,7 @@ impl LogStore {
     }
 
     async fn send(&self, job: Job) -> io::Result<()> {
+        self.direct.pending.fetch_add(1, Ordering::AcqRel);
         self.jobs.send(job).await.map_err(|_closed| io::Error::other("the log is closed"))
     }
 
@@ -90,13 +99,20 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut bytes = 0;
         for entry in &entries {
             if let EntryPayload::Membership(membership) = &entry.payload {
                 self.shortcut.check(membership);
             }
-            self.tail.push(entry.clone(), None)?;
+            bytes += u64::from(self.tail.push(entry.clone(), None)?);
         }
-        self.send(Job::Append { entries, flushed }).await
+        let number = entries.len();
+        let job = Job::Append { entries, flushed };
+        let seat = if self.shortcut.is_open() { self.direct.admits(number, bytes) } else { None };
+        let Some(seat) = seat else { return self.send(job).await };
+        let took = direct::write(seat, job).await;
+        self.direct.took(took);
+        Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The Raft log: preallocated files that are used again and again, records with checksums, one loop that writes and syncs them.
 //!
 //! The log is the only synced write of the store. Appends queue up while a sync is under way and share the next one.
+mod direct;
 mod disk;
 mod file;
 mod flusher;

@@ -89,8 +89,8 @@ impl Tail {
         self.inner.lock().files.len()
     }
 
-    /// Adds an entry that is not written yet, or (at recovery) one that is.
-    pub(super) fn push(&self, entry: Entry, position: Option<Position>) -> io::Result<()> {
+    /// Adds an entry that is not written yet, or (at recovery) one that is. Returns about how many bytes it has.
+    pub(super) fn push(&self, entry: Entry, position: Option<Position>) -> io::Result<u32> {
         let mut inner = self.inner.lock();
         let index = entry.log_id.index;
         let next = inner.first + inner.slots.len() as u64;
@@ -107,7 +107,7 @@ impl Tail {
         inner.slots.push_back(Slot { log_id: entry.log_id, cached: Some(entry), position, bytes });
         inner.cached_bytes += position.map_or(0, |position| position.bytes as usize);
         inner.evict();
-        Ok(())
+        Ok(bytes)
     }
 
     /// Notes where entries were written.
