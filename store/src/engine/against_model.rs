@@ -43,9 +43,9 @@ impl Subject {
             let effects = apply(&staged, command).unwrap();
             assert_eq!(effects.applied, self.model.apply(command), "the answer to {command:?}");
             staged.absorb(&effects);
-            group.add(&effects);
             all.push(effects);
         }
+        group.add_all(&all);
         self.index += 1;
         let mark = AppliedMark {
             index: Some(self.index),

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use rocksdb::{DB, DBRawIterator, ReadOptions};
 
 use super::heads::Known;
@@ -26,7 +27,7 @@ pub(crate) struct GroupView<'e> {
 #[derive(Default)]
 struct Lookups<'e> {
     rows: Option<DBRawIterator<'e>>,
-    absent: HashSet<Bytes>,
+    absent: HashSet<Bytes, RandomState>,
     /// Used again for each row that is sought.
     row: Vec<u8>,
 }

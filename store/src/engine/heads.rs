@@ -4,36 +4,65 @@
 //! The rule that makes this right: an entry is the newest version of its key that was ever absorbed. Only the apply thread absorbs, after the
 //! rows are written and before the revision is published. What is not here has to be looked for; nothing follows from its absence.
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
-use crate::api::{EventKind, KeyValue, Revision};
+use crate::api::{EventKind, KeyValue, LeaseId, Revision};
 use crate::mvcc::Effects;
 
 const SHARDS: usize = 16;
 /// What an entry costs beside its key and value, in bytes.
-const ENTRY_BYTES: usize = 240;
+const ENTRY_BYTES: usize = 200;
 
-/// A key's newest version, or its end.
+/// A key's newest version, or its end. The key stands beside it in the table.
 #[derive(Clone, Debug)]
 enum Head {
-    Live(KeyValue),
+    Live { value: Bytes, create_revision: Revision, mod_revision: Revision, version: i64, lease: LeaseId },
     Gone(Revision),
 }
 
 impl Head {
+    fn live(kv: &KeyValue) -> Self {
+        Self::Live {
+            value: kv.value.clone(),
+            create_revision: kv.create_revision,
+            mod_revision: kv.mod_revision,
+            version: kv.version,
+            lease: kv.lease,
+        }
+    }
+
     fn revision(&self) -> Revision {
         match self {
-            Self::Live(kv) => kv.mod_revision,
+            Self::Live { mod_revision, .. } => *mod_revision,
             Self::Gone(at) => *at,
         }
     }
 
     fn bytes(&self, key: &Bytes) -> usize {
-        let value = if let Self::Live(kv) = self { kv.value.len() } else { 0 };
+        let value = if let Self::Live { value, .. } = self { value.len() } else { 0 };
         key.len() + value + ENTRY_BYTES
+    }
+
+    /// What a reader at a revision knows by this.
+    fn known(&self, key: &Bytes, at: Revision) -> Known {
+        if self.revision() > at {
+            return Known::Nothing;
+        }
+        match self {
+            Self::Live { value, create_revision, mod_revision, version, lease } => Known::Live(KeyValue {
+                key: key.clone(),
+                value: value.clone(),
+                create_revision: *create_revision,
+                mod_revision: *mod_revision,
+                version: *version,
+                lease: *lease,
+            }),
+            Self::Gone(_) => Known::Gone,
+        }
     }
 }
 
@@ -51,9 +80,9 @@ pub(super) enum Known {
 /// Two generations: what is used moves to the young one; when that is full, the old one is dropped.
 #[derive(Debug, Default)]
 struct Shard {
-    young: HashMap<Bytes, Head>,
+    young: HashMap<Bytes, Head, RandomState>,
     young_bytes: usize,
-    old: HashMap<Bytes, Head>,
+    old: HashMap<Bytes, Head, RandomState>,
     /// The newest revision that was absorbed here.
     newest: Revision,
 }
@@ -71,7 +100,7 @@ impl Heads {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             bytes_max: bytes_max / SHARDS / 2,
         }
     }
@@ -84,19 +113,13 @@ impl Heads {
     pub(super) fn at(&self, key: &[u8], at: Revision) -> Known {
         let Some(shard) = self.shard(key) else { return Known::Nothing };
         let mut shard = shard.lock();
-        let head = if let Some(head) = shard.young.get(key) {
-            head.clone()
-        } else {
-            let Some((key, head)) = shard.old.remove_entry(key) else { return Known::Nothing };
-            shard.insert(&key, head.clone(), self.bytes_max);
-            head
-        };
-        drop(shard);
-        match head {
-            head if head.revision() > at => Known::Nothing,
-            Head::Live(kv) => Known::Live(kv),
-            Head::Gone(_) => Known::Gone,
+        if let Some((key, head)) = shard.young.get_key_value(key) {
+            return head.known(key, at);
         }
+        let Some((key, head)) = shard.old.remove_entry(key) else { return Known::Nothing };
+        let known = head.known(&key, at);
+        shard.insert(&key, head, self.bytes_max);
+        known
     }
 
     /// Takes what was written.
@@ -104,7 +127,7 @@ impl Heads {
         for change in &effects.changes {
             let key = &change.kv.key;
             let head = match change.kind {
-                EventKind::Put => Head::Live(change.kv.clone()),
+                EventKind::Put => Head::live(&change.kv),
                 EventKind::Delete => Head::Gone(change.kv.mod_revision),
             };
             let Some(shard) = self.shard(key) else { continue };
@@ -121,7 +144,7 @@ impl Heads {
         let mut shard = shard.lock();
         if shard.newest <= at {
             shard.old.remove(&kv.key);
-            shard.insert(&kv.key, Head::Live(kv.clone()), self.bytes_max);
+            shard.insert(&kv.key, Head::live(kv), self.bytes_max);
         }
     }
 

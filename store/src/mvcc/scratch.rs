@@ -1,4 +1,5 @@
 //! The state as one command sees it while it runs: the view before it, and what it has changed so far.
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -13,13 +14,21 @@ use crate::api::{EventKind, KeyValue, PutRequest, Revision};
 pub(crate) struct Scratch<'v, V> {
     view: &'v V,
     changes: Vec<Change>,
-    /// What the changed keys are now; none is deleted.
-    heads: BTreeMap<Bytes, Option<KeyValue>>,
+    heads: RefCell<Heads>,
+}
+
+/// What the changed keys are now, as far as somebody has asked: most commands change one key and never look back.
+#[derive(Default)]
+struct Heads {
+    /// So many changes are in it.
+    upto: usize,
+    /// None is deleted.
+    of: BTreeMap<Bytes, Option<KeyValue>>,
 }
 
 impl<'v, V: View> Scratch<'v, V> {
     pub(crate) fn new(view: &'v V) -> Self {
-        Self { view, changes: Vec::new(), heads: BTreeMap::new() }
+        Self { view, changes: Vec::new(), heads: RefCell::default() }
     }
 
     /// The state before the command.
@@ -36,8 +45,28 @@ impl<'v, V: View> Scratch<'v, V> {
         self.changes
     }
 
+    /// The keys as all changes so far have left them.
+    fn heads(&self) -> Ref<'_, BTreeMap<Bytes, Option<KeyValue>>> {
+        {
+            let mut heads = self.heads.borrow_mut();
+            let Heads { upto, of } = &mut *heads;
+            for change in self.changes.iter().skip(*upto) {
+                let head = match change.kind {
+                    EventKind::Put => Some(change.kv.clone()),
+                    EventKind::Delete => None,
+                };
+                of.insert(change.kv.key.clone(), head);
+            }
+            *upto = self.changes.len();
+        }
+        Ref::map(self.heads.borrow(), |heads| &heads.of)
+    }
+
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
-        match self.heads.get(key) {
+        if self.changes.is_empty() {
+            return self.view.latest(key);
+        }
+        match self.heads().get(key) {
             Some(head) => Ok(head.clone()),
             None => self.view.latest(key),
         }
@@ -57,7 +86,6 @@ impl<'v, V: View> Scratch<'v, V> {
             version: prev.as_ref().map_or(0, |prev| prev.version).saturating_add(1),
             lease: kept(request.ignore_lease).map_or(request.lease, |prev| prev.lease),
         };
-        self.heads.insert(request.key.clone(), Some(kv.clone()));
         self.changes.push(Change { kind: EventKind::Put, kv, prev: prev.clone() });
         Ok(prev)
     }
@@ -70,7 +98,6 @@ impl<'v, V: View> Scratch<'v, V> {
             mod_revision: self.view.revision().next(),
             ..KeyValue::default()
         };
-        self.heads.insert(prev.key.clone(), None);
         self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
         Ok(Some(prev))
     }
@@ -88,7 +115,6 @@ impl<'v, V: View> Scratch<'v, V> {
         let revision = self.view.revision().next();
         for prev in &found {
             let kv = KeyValue { key: prev.key.clone(), mod_revision: revision, ..KeyValue::default() };
-            self.heads.insert(prev.key.clone(), None);
             self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
         }
         Ok(found)
@@ -96,6 +122,9 @@ impl<'v, V: View> Scratch<'v, V> {
 
     /// Visits a range as the command sees it now.
     pub(crate) fn scan(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
-        scan_merged(&self.heads, range, visit, |visit| self.view.scan_latest(range, visit))
+        if self.changes.is_empty() {
+            return self.view.scan_latest(range, visit);
+        }
+        scan_merged(&self.heads(), range, visit, |visit| self.view.scan_latest(range, visit))
     }
 }

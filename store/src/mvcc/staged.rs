@@ -6,6 +6,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use super::view::Visitor;
 use super::{Effects, KeyRange, LeaseEffect, Row, View, ViewError};
@@ -20,7 +21,7 @@ pub(crate) struct Staged<'v, V> {
     /// Every change made here, in order, so that reads of the past inside the group see them too.
     made: Vec<Made>,
     /// The last change to each key.
-    newest: HashMap<Bytes, usize>,
+    newest: HashMap<Bytes, usize, RandomState>,
     sorted: RefCell<Sorted>,
     /// Leases granted (true) or revoked (false) here.
     leases: HashMap<LeaseId, bool>,
@@ -53,7 +54,7 @@ impl<'v, V: View> Staged<'v, V> {
             revision: view.revision(),
             floor: view.floor(),
             made: Vec::new(),
-            newest: HashMap::new(),
+            newest: HashMap::default(),
             sorted: RefCell::default(),
             leases: HashMap::new(),
             lease_count: view.lease_count(),
