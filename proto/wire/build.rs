@@ -20,6 +20,7 @@ fn etcd() -> Built {
     std::fs::write(out.join("etcd.descriptors"), files.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::etcd::SmallBuffers")
         .skip_debug([
             "etcdserverpb.AuthenticateRequest",
             "etcdserverpb.AuthenticateResponse",

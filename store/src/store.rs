@@ -148,7 +148,7 @@ impl Store {
             let asked = txn.clone();
             let check =
                 move |state: &AuthState, caller: &Caller| state.check_txn(caller, &asked, &|_| Vec::new());
-            return self.guarded(check, self.core().read_txn(txn)).await;
+            return Box::pin(self.guarded(check, self.core().read_txn(txn))).await;
         }
         match self.propose(Command::Txn(txn)).await? {
             Reply::Txn(response) => Ok(response),

@@ -75,7 +75,8 @@ impl Need {
 pub(crate) async fn acting(store: &Store, tokens: &AuthTokens, who: &Credentials) -> Result<Store, Status> {
     let caller = match (&who.token, &who.certificate) {
         _ if !store.auth_enabled() => Caller::Anonymous,
-        (Some(token), _) => caller_of(store, tokens, token).await?,
+        // In a box, as it is rare: every request would carry the room for it.
+        (Some(token), _) => Box::pin(caller_of(store, tokens, token)).await?,
         (None, Some(certificate)) => store.auth().identified(&certificate.common_name),
         (None, None) => Caller::Anonymous,
     };

@@ -18,6 +18,7 @@ use tonic::body::Body;
 
 use super::access::PeerCertificate;
 use super::authority::Authorities;
+use super::gathered::Gathered;
 use super::metered::Metered;
 use super::pages;
 use super::router::Router;
@@ -225,19 +226,20 @@ where
     let face = &site.router.face;
     let (stop, grace) = (face.stop.clone(), face.config.stop_grace);
     let builder = protocol(face.config.concurrent_streams_max, tasks);
-    let metered = Authorities::new(Metered::new(stream, &site.router.metrics));
+    let metered = Authorities::new(Gathered::new(Metered::new(stream, &site.router.metrics)));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
         }
         let site = site.clone();
-        async move {
+        // In a box: each request becomes a task, and this is moved several times until it is one.
+        Box::pin(async move {
             Ok::<_, Infallible>(match site.serves {
                 Serves::Everything => site.router.answer(request).await,
                 Serves::Metrics => Box::pin(pages::metrics_and_health(&site.router, request)).await,
             })
-        }
+        })
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(metered), service));
     let ended = tokio::select! {
@@ -268,6 +270,7 @@ fn protocol(streams_max: u32, tasks: TaskTracker) -> auto::Builder<Tracked> {
         .max_concurrent_streams(streams_max)
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(RESETS_MAX)
+        .auto_date_header(false) // gRPC has no use for it, and it is new every second
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder

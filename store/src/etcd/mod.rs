@@ -19,6 +19,7 @@ mod face;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod gateway;
+mod gathered;
 mod grpc_metrics;
 mod jwt;
 mod kv;

@@ -1,8 +1,10 @@
 //! etcd's v3 API: messages, services and their descriptors, made from `etcd/*.proto`.
 
+mod codec;
 mod descriptors;
 mod redact;
 
+pub use codec::SmallBuffers;
 pub use descriptors::DESCRIPTORS;
 
 /// Keys, values and changes (package `mvccpb`).
