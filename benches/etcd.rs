@@ -17,18 +17,24 @@
     reason = "figures for people"
 )]
 
+#[path = "etcd/connect.rs"]
+mod connect;
 #[path = "etcd/histogram.rs"]
 mod histogram;
 #[path = "etcd/load.rs"]
 mod load;
 #[path = "etcd/peer.rs"]
 mod peer;
+#[path = "etcd/process.rs"]
+mod process;
 #[path = "etcd/report.rs"]
 mod report;
 #[path = "etcd/stamps.rs"]
 mod stamps;
 #[path = "etcd/watch_load.rs"]
 mod watch_load;
+#[path = "etcd/wire.rs"]
+mod wire;
 
 use std::time::Duration;
 

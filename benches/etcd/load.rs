@@ -8,12 +8,14 @@ use mainstay_proto_wire::etcd::etcdserverpb::kv_client::KvClient;
 use mainstay_proto_wire::etcd::etcdserverpb::maintenance_client::MaintenanceClient;
 use mainstay_proto_wire::etcd::etcdserverpb::request_op::Request;
 use mainstay_proto_wire::etcd::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, SnapshotRequest, TxnRequest,
+    Compare, PutRequest, RangeRequest, RangeResponse, RequestOp, SnapshotRequest, TxnRequest, TxnResponse,
 };
+use prost::Message;
 use tonic::transport::Channel;
 
+use super::connect::connect;
 use super::histogram::Histogram;
-use super::peer::connect;
+use super::wire::{Sent, Wire};
 
 /// So many clients share a connection.
 const CLIENTS_PER_CONNECTION: usize = 16;
@@ -49,29 +51,27 @@ impl Load {
             .collect()
     }
 
-    /// Runs `work` in closed loops for a while.
-    async fn run<F, W>(&self, clients: usize, round: Duration, work: F) -> Measured
-    where
-        F: Fn(KvClient<Channel>, usize, u64) -> W + Copy + Send + 'static,
-        W: Future<Output = ()> + Send,
-    {
-        let channels = self.channels(clients).await;
+    /// Asks in closed loops for a while.
+    pub(crate) async fn run(
+        &self,
+        path: &'static str,
+        clients: usize,
+        round: Duration,
+        request: impl Fn(usize, u64) -> Vec<u8> + Copy + Send + 'static,
+        check: impl Fn(&[u8]) + Copy + Send + 'static,
+    ) -> Measured {
+        let mut wires = Vec::new();
+        for _ in 0..clients.div_ceil(CLIENTS_PER_CONNECTION) {
+            wires.push(Wire::connect(&self.endpoint, path).await);
+        }
         let start = Instant::now();
-        let running: Vec<_> = (0..clients)
-            .map(|client| {
-                let kv = KvClient::new(channels[client / CLIENTS_PER_CONNECTION].clone())
-                    .max_decoding_message_size(64 << 20);
-                tokio::spawn(async move {
-                    let mut latency = Histogram::default();
-                    let mut done = 0;
-                    while start.elapsed() < round {
-                        let asked = Instant::now();
-                        work(kv.clone(), client, done).await;
-                        latency.add(asked.elapsed());
-                        done += 1;
-                    }
-                    latency
-                })
+        let running: Vec<_> = wires
+            .into_iter()
+            .enumerate()
+            .map(|(number, wire)| {
+                let first = number * CLIENTS_PER_CONNECTION;
+                let loops = Loops::new(wire, first..clients.min(first + CLIENTS_PER_CONNECTION));
+                tokio::spawn(loops.run(start + round, request, check))
             })
             .collect();
         let mut measured = Measured::default();
@@ -84,16 +84,16 @@ impl Load {
     }
 
     pub(crate) async fn puts(self, clients: usize, round: Duration) -> Measured {
-        let work = |mut kv: KvClient<Channel>, client: usize, done: u64| async move {
-            kv.put(put(format!("put/{client}/{}", done % 1000))).await.unwrap();
-        };
-        self.run(clients, round, work).await
+        let request = |client, done| put(format!("put/{client}/{}", done % 1000)).encode_to_vec();
+        self.run("/etcdserverpb.KV/Put", clients, round, request, |_| ()).await
     }
 
     pub(crate) async fn creates(self, clients: usize, attempt: usize, round: Duration) -> Measured {
         // Every round has keys of its own.
         let first = (attempt * 1000 + clients) as u64 * 10_000_000;
-        self.run(clients, round, move |kv, client, done| create(kv, client, first + done)).await
+        let request = move |client, done| create(client, first + done).encode_to_vec();
+        let check = |answer: &[u8]| assert!(TxnResponse::decode(answer).unwrap().succeeded);
+        self.run("/etcdserverpb.KV/Txn", clients, round, request, check).await
     }
 
     pub(crate) async fn gets(
@@ -103,25 +103,22 @@ impl Load {
         serializable: bool,
         round: Duration,
     ) -> Measured {
-        let linearizable = move |mut kv: KvClient<Channel>, client: usize, done: u64| async move {
+        let request = move |client: usize, done: u64| {
             let key = filled("read/", (client as u64 * 7919 + done * 31) as usize % keys);
-            let request = RangeRequest { key, serializable, ..RangeRequest::default() };
-            assert_eq!(kv.range(request).await.unwrap().into_inner().kvs.len(), 1);
+            RangeRequest { key, serializable, ..RangeRequest::default() }.encode_to_vec()
         };
-        self.run(clients, round, linearizable).await
+        let check = |answer: &[u8]| assert_eq!(RangeResponse::decode(answer).unwrap().kvs.len(), 1);
+        self.run("/etcdserverpb.KV/Range", clients, round, request, check).await
     }
 
     pub(crate) async fn ranges(self, clients: usize, keys: usize, round: Duration) -> Measured {
-        let work = move |mut kv: KvClient<Channel>, client: usize, done: u64| async move {
+        let request = move |client: usize, done: u64| {
             let first = (client as u64 * 7919 + done * 997) as usize % (keys - 1000);
-            let request = RangeRequest {
-                key: filled("read/", first),
-                range_end: filled("read/", first + 1000),
-                ..RangeRequest::default()
-            };
-            assert_eq!(kv.range(request).await.unwrap().into_inner().kvs.len(), 1000);
+            let (key, range_end) = (filled("read/", first), filled("read/", first + 1000));
+            RangeRequest { key, range_end, ..RangeRequest::default() }.encode_to_vec()
         };
-        self.run(clients, round, work).await
+        let check = |answer: &[u8]| assert!(answer.len() > 1000 * VALUE_BYTES);
+        self.run("/etcdserverpb.KV/Range", clients, round, request, check).await
     }
 
     /// Puts so many keys under a prefix, in transactions of a hundred.
@@ -177,7 +174,7 @@ fn put(key: String) -> PutRequest {
     PutRequest { key: key.into(), value: vec![b'v'; VALUE_BYTES].into(), ..PutRequest::default() }
 }
 
-async fn create(mut kv: KvClient<Channel>, client: usize, number: u64) {
+fn create(client: usize, number: u64) -> TxnRequest {
     let put = put(format!("create/{client}/{number}"));
     let absent = Compare {
         result: CompareResult::Equal.into(),
@@ -186,10 +183,75 @@ async fn create(mut kv: KvClient<Channel>, client: usize, number: u64) {
         target_union: Some(TargetUnion::CreateRevision(0)),
         ..Compare::default()
     };
-    let request = TxnRequest {
+    TxnRequest {
         compare: vec![absent],
         success: vec![RequestOp { request: Some(Request::RequestPut(put)) }],
         failure: Vec::new(),
-    };
-    assert!(kv.txn(request).await.unwrap().into_inner().succeeded);
+    }
+}
+
+/// Clients on one connection, each of which asks again once it is answered.
+struct Loops {
+    wire: Wire,
+    clients: Vec<Client>,
+    latency: Histogram,
+}
+
+struct Client {
+    number: usize,
+    done: u64,
+    /// The stream of its call; none between two calls.
+    stream: Option<u32>,
+    asked: Instant,
+    is_answered: bool,
+}
+
+impl Loops {
+    fn new(wire: Wire, numbers: std::ops::Range<usize>) -> Self {
+        let asked = Instant::now();
+        let client = |number| Client { number, done: 0, stream: None, asked, is_answered: false };
+        let clients = numbers.map(client).collect();
+        Self { wire, clients, latency: Histogram::default() }
+    }
+
+    /// Asks until then, and waits for the last answers.
+    async fn run(
+        mut self,
+        until: Instant,
+        request: impl Fn(usize, u64) -> Vec<u8>,
+        check: impl Fn(&[u8]),
+    ) -> Histogram {
+        loop {
+            let now = Instant::now();
+            for client in self.clients.iter_mut().filter(|client| client.stream.is_none() && now < until) {
+                let message = request(client.number, client.done);
+                if !self.wire.has_room(message.len()) {
+                    break;
+                }
+                client.asked = Instant::now();
+                client.stream = Some(self.wire.call(&message, true));
+            }
+            self.wire.flush().await;
+            if now >= until && self.clients.iter().all(|client| client.stream.is_none()) {
+                return self.latency;
+            }
+            self.wire.read().await;
+            let (clients, latency) = (&mut self.clients, &mut self.latency);
+            let now = Instant::now();
+            self.wire.take(|stream, sent| match sent {
+                Sent::Message(message) => {
+                    check(message);
+                    let asking = clients.iter_mut().find(|client| client.stream == Some(stream)).unwrap();
+                    latency.add(now - asking.asked);
+                    asking.done += 1;
+                    asking.is_answered = true;
+                }
+                Sent::End => {
+                    let asking = clients.iter_mut().find(|client| client.stream == Some(stream)).unwrap();
+                    asking.stream = None;
+                    assert!(std::mem::take(&mut asking.is_answered), "a call was refused");
+                }
+            });
+        }
+    }
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use mainstay_proto_wire::etcd::etcdserverpb::kv_client::KvClient;
 use mainstay_proto_wire::etcd::etcdserverpb::maintenance_client::MaintenanceClient;
 use mainstay_proto_wire::etcd::etcdserverpb::{RangeRequest, StatusRequest};
-use tonic::transport::{Channel, Endpoint};
 
+use super::connect::connect;
 use super::load::Load;
+use super::process;
 
 const START: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(2);
@@ -118,14 +119,12 @@ impl Cluster {
 
     /// The CPU time of all members so far.
     pub(crate) fn cpu(&self) -> Duration {
-        self.members.iter().map(|member| cpu(member.child.id())).sum()
+        self.members.iter().map(|member| process::cpu(member.child.id())).sum()
     }
 
     /// The resident memory of the first member, in MiB.
     pub(crate) fn rss_mib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.members[0].child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        process::rss_mib(self.members[0].child.id())
     }
 
     /// Ends the only member with SIGTERM and starts it again; the time from then until a key is read.
@@ -166,22 +165,4 @@ fn spawn(product: Product, arguments: &Vec<String>, log: &std::path::Path) -> Ch
     }
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command.spawn().unwrap()
-}
-
-/// Connects to a server.
-pub(crate) async fn connect(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
-    Endpoint::from_shared(endpoint.to_owned())?
-        .connect_timeout(Duration::from_secs(5))
-        .initial_connection_window_size(16 << 20)
-        .initial_stream_window_size(1 << 20)
-        .tcp_nodelay(true)
-        .connect()
-        .await
-}
-
-fn cpu(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
 }

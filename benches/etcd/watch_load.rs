@@ -2,20 +2,23 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mainstay_proto_wire::etcd::etcdserverpb::kv_client::KvClient;
 use mainstay_proto_wire::etcd::etcdserverpb::watch_request::RequestUnion;
 use mainstay_proto_wire::etcd::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest};
-use tokio::sync::{mpsc, watch};
+use prost::Message;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::histogram::Histogram;
 use super::load::{Load, Measured};
 use super::stamps;
+use super::wire::{Sent, Wire};
 
 const WRITERS: usize = 64;
 const PACE: Duration = Duration::from_millis(20);
 /// Watchers have so long to catch up after the last put.
 const CATCH_UP: Duration = Duration::from_secs(60);
+/// So many streams share a connection.
+const STREAMS_PER_CONNECTION: usize = 4;
 
 /// How many watch what over how many streams.
 #[derive(Clone, Copy)]
@@ -36,12 +39,18 @@ impl Load {
     pub(crate) async fn paced_watch(self, shape: Shape, attempt: usize, round: Duration) -> Measured {
         let epoch = Instant::now();
         let prefix = format!("paced/{}/{attempt}/", shape.watchers);
-        let watchers = self.watch(shape, prefix.clone(), epoch).await;
-        let mut kv = KvClient::new(self.channels(1).await[0].clone());
+        let watchers = self.watch(shape, &prefix, epoch).await;
+        let mut wire = Wire::connect(&self.endpoint, "/etcdserverpb.KV/Put").await;
         let start = Instant::now();
         let mut puts = 0;
         while start.elapsed() < round {
-            kv.put(stamped(&prefix, puts, epoch)).await.unwrap();
+            wire.call(&stamped(&prefix, puts, epoch), true);
+            let mut is_answered = false;
+            while !is_answered {
+                wire.flush().await;
+                wire.read().await;
+                wire.take(|_, sent| is_answered |= matches!(sent, Sent::Message(_)));
+            }
             puts += 1;
             tokio::time::sleep(PACE).await;
         }
@@ -52,69 +61,72 @@ impl Load {
     pub(crate) async fn unpaced_watch(self, shape: Shape, attempt: usize, round: Duration) -> Measured {
         let epoch = Instant::now();
         let prefix = format!("unpaced/{}/{attempt}/", shape.watchers);
-        let watchers = self.watch(shape, prefix.clone(), epoch).await;
-        let channels = self.channels(WRITERS).await;
-        let start = Instant::now();
-        let writing: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let mut kv = KvClient::new(channels[writer % channels.len()].clone());
-                let prefix = prefix.clone();
-                tokio::spawn(async move {
-                    let mut puts = 0;
-                    while start.elapsed() < round {
-                        kv.put(stamped(&prefix, writer as u64 * 1000 + puts % 100, epoch)).await.unwrap();
-                        puts += 1;
-                    }
-                    puts
-                })
-            })
-            .collect();
-        let mut puts = 0;
-        for writer in writing {
-            puts += writer.await.unwrap();
-        }
-        watchers.finish(puts, start.elapsed()).await
+        let watchers = self.watch(shape, &prefix, epoch).await;
+        let request = move |writer: usize, done: u64| {
+            // A closure that is copied into each task borrows nothing.
+            let prefix = format!("unpaced/{}/{attempt}/", shape.watchers);
+            stamped(&prefix, writer as u64 * 1000 + done % 100, epoch)
+        };
+        let written = self.run("/etcdserverpb.KV/Put", WRITERS, round, request, |_| ()).await;
+        watchers.finish(written.ops, written.took).await
     }
 
-    async fn watch(&self, shape: Shape, prefix: String, epoch: Instant) -> Watchers {
+    async fn watch(&self, shape: Shape, prefix: &str, epoch: Instant) -> Watchers {
         let (goal, known) = watch::channel(None);
-        let channels = self.channels(shape.streams * 4).await;
+        let connections = shape.streams.div_ceil(STREAMS_PER_CONNECTION);
+        let each = shape.watchers / shape.streams;
         let mut tasks = Vec::new();
-        for stream in 0..shape.streams {
-            let (requests, queue) = mpsc::channel(shape.watchers / shape.streams + 1);
-            for _ in 0..shape.watchers / shape.streams {
-                requests.send(create(&prefix)).await.unwrap();
-            }
-            let outgoing = futures::stream::unfold((queue, requests), |(mut queue, keep)| async move {
-                queue.recv().await.map(|request| (request, (queue, keep)))
-            });
-            let mut incoming = stamps::watch(channels[stream % channels.len()].clone(), outgoing).await;
-            let each = shape.watchers / shape.streams;
-            for _ in 0..each {
-                assert!(incoming.message().await.unwrap().unwrap().created);
-            }
-            let mut known = known.clone();
-            tasks.push(tokio::spawn(async move {
-                let mut latency = Histogram::default();
-                loop {
-                    let goal = known.borrow_and_update().map(|goal| goal * each as u64);
-                    if goal.is_some_and(|goal| latency.total() >= goal) {
-                        return latency;
-                    }
-                    tokio::select! {
-                        biased;
-                        message = incoming.message() => {
-                            let now = epoch.elapsed();
-                            for sent in message.unwrap().unwrap().sent {
-                                latency.add(now.saturating_sub(Duration::from_nanos(sent)));
-                            }
-                        }
-                        changed = known.changed(), if goal.is_none() => changed.unwrap(),
-                    }
+        for connection in 0..connections {
+            let streams = (connection..shape.streams).step_by(connections).count();
+            let mut wire = Wire::connect(&self.endpoint, "/etcdserverpb.Watch/Watch").await;
+            for _ in 0..streams {
+                let stream = wire.call(&create(prefix), false);
+                for _ in 1..each {
+                    wire.send(stream, &create(prefix), false);
                 }
-            }));
+            }
+            let mut created = 0;
+            while created < streams * each {
+                wire.flush().await;
+                wire.read().await;
+                wire.take(|_, sent| match sent {
+                    Sent::Message(response) => created += usize::from(stamps::is_created(response)),
+                    Sent::End => panic!("a watch stream ended"),
+                });
+            }
+            let watching = watching(wire, (streams * each) as u64, known.clone(), epoch);
+            tasks.push(tokio::spawn(watching));
         }
         Watchers { tasks, goal }
+    }
+}
+
+/// Reads a connection's events until each of its watchers has seen as many as it has to.
+async fn watching(
+    mut wire: Wire,
+    watchers: u64,
+    mut known: watch::Receiver<Option<u64>>,
+    epoch: Instant,
+) -> Histogram {
+    let mut latency = Histogram::default();
+    loop {
+        let goal = known.borrow_and_update().map(|goal| goal * watchers);
+        if goal.is_some_and(|goal| latency.total() >= goal) {
+            return latency;
+        }
+        wire.flush().await;
+        tokio::select! {
+            biased;
+            () = wire.read() => wire.take(|_, sent| match sent {
+                Sent::Message(response) => {
+                    let now = epoch.elapsed();
+                    let mut add = |at| latency.add(now.saturating_sub(Duration::from_nanos(at)));
+                    stamps::sent(response, &mut add);
+                }
+                Sent::End => panic!("a watch stream ended"),
+            }),
+            changed = known.changed(), if goal.is_none() => changed.unwrap(),
+        }
     }
 }
 
@@ -134,7 +146,7 @@ impl Watchers {
     }
 }
 
-fn create(prefix: &str) -> WatchRequest {
+fn create(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     *end.last_mut().unwrap() += 1;
     let request = WatchCreateRequest {
@@ -142,12 +154,17 @@ fn create(prefix: &str) -> WatchRequest {
         range_end: end.into(),
         ..WatchCreateRequest::default()
     };
-    WatchRequest { request_union: Some(RequestUnion::CreateRequest(request)) }
+    WatchRequest { request_union: Some(RequestUnion::CreateRequest(request)) }.encode_to_vec()
 }
 
 /// A put that carries the time it was sent at.
-fn stamped(prefix: &str, number: u64, epoch: Instant) -> PutRequest {
+fn stamped(prefix: &str, number: u64, epoch: Instant) -> Vec<u8> {
     let mut value = vec![b'v'; 256];
     value[..8].copy_from_slice(&(epoch.elapsed().as_nanos() as u64).to_le_bytes());
-    PutRequest { key: format!("{prefix}{number}").into(), value: Bytes::from(value), ..PutRequest::default() }
+    let put = PutRequest {
+        key: format!("{prefix}{number}").into(),
+        value: Bytes::from(value),
+        ..PutRequest::default()
+    };
+    put.encode_to_vec()
 }

@@ -24,6 +24,10 @@ use mainstay_store::{
     Compare, Config, PutRequest, RangeRequest, Revision, SnapshotRequest, Store, Txn, WatchRequest,
 };
 
+/// As in the binary. An entry is allocated on one thread and freed on another, which costs glibc's allocator much more.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Section = fn(&Path);
 
 const ROUNDS: usize = 5;
