@@ -2,6 +2,7 @@
 //!
 //! A stream is a [`session`]: one task that reads all of its watches' cursors. It produces only when the connection takes more, so a client
 //! that does not read costs nothing; what it missed it reads from history.
+mod body;
 mod encode;
 mod progress;
 mod service;

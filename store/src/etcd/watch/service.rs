@@ -1,21 +1,21 @@
-//! How a Watch stream begins. Events are bytes already: see [`encode`](super::encode).
+//! How a Watch stream begins. What it answers is made by its [`session`](super::session) and goes out as it is: see [`body`](super::body).
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use futures::{Stream, stream};
-use mainstay_proto_wire::etcd::etcdserverpb as pb;
-use prost::Message;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use futures::stream;
+use mainstay_proto_wire::etcd::{SmallBuffers, etcdserverpb as pb};
+use parking_lot::Mutex;
+use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Status, Streaming};
 use tower_service::Service;
 
 use super::super::face::Face;
 use super::super::router::{Request, Response};
-use super::encode::Response as WatchResponse;
+use super::body::WatchBody;
 use super::session::Session;
 
 /// Opens watch streams.
@@ -51,73 +51,46 @@ impl Service<Request> for WatchService {
             if request.uri().path() != "/etcdserverpb.Watch/Watch" {
                 return Ok(Status::unimplemented("Watch has one method, which is Watch").into_http());
             }
-            let mut grpc =
-                Grpc::new(WatchCodec).apply_max_message_size_config(Some(service.message_max), None);
-            Ok(grpc.streaming(WatchMethod(service.face), request).await)
+            let mut grpc = Grpc::new(SmallBuffers::<pb::WatchResponse, pb::WatchRequest>::default())
+                .apply_max_message_size_config(Some(service.message_max), None);
+            let opened = Arc::default();
+            let method = WatchMethod { face: service.face, session: Arc::clone(&opened) };
+            let response = grpc.streaming(method, request).await;
+            let session = opened.lock().take();
+            // Without one the stream was refused, and that is the answer.
+            Ok(match session {
+                Some(session) => response.map(|_nothing| body(session)),
+                None => response,
+            })
         })
     }
 }
 
-/// The method.
-struct WatchMethod(Arc<Face>);
+/// The method. It answers with a stream of nothing, and leaves the session that is to be its body.
+struct WatchMethod {
+    face: Arc<Face>,
+    session: Arc<Mutex<Option<Box<Session>>>>,
+}
 
-type Responses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+type Nothing = stream::Empty<Result<pb::WatchResponse, Status>>;
 
 impl StreamingService<pb::WatchRequest> for WatchMethod {
-    type Response = WatchResponse;
-    type ResponseStream = Responses;
-    type Future = BoxFuture<'static, Result<tonic::Response<Responses>, Status>>;
+    type Response = pb::WatchResponse;
+    type ResponseStream = Nothing;
+    type Future = Ready<Result<tonic::Response<Nothing>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<pb::WatchRequest>>) -> Self::Future {
-        let face = Arc::clone(&self.0);
-        Box::pin(async move {
-            let session = Box::new(Session::open(face, request)?);
-            let responses = stream::unfold(session, |mut session| async move {
-                let next = session.next().await?;
-                Some((next, session))
-            });
-            Ok(tonic::Response::new(Box::pin(responses) as Responses))
-        })
+        ready(Session::open(Arc::clone(&self.face), request).map(|session| {
+            *self.session.lock() = Some(Box::new(session));
+            tonic::Response::new(stream::empty())
+        }))
     }
 }
 
-/// Requests are decoded as ever; responses are bytes already, but for their heads.
-#[derive(Clone, Copy, Debug, Default)]
-struct WatchCodec;
-
-impl Codec for WatchCodec {
-    type Encode = WatchResponse;
-    type Decode = pb::WatchRequest;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for WatchCodec {
-    type Item = WatchResponse;
-    type Error = Status;
-
-    fn encode(&mut self, message: WatchResponse, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.reserve(message.len());
-        message.encode(out);
-        Ok(())
-    }
-}
-
-impl Decoder for WatchCodec {
-    type Item = pb::WatchRequest;
-    type Error = Status;
-
-    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<pb::WatchRequest>, Status> {
-        pb::WatchRequest::decode(message)
-            .map(Some)
-            .map_err(|error| Status::internal(format!("not a WatchRequest: {error}")))
-    }
+fn body(session: Box<Session>) -> Body {
+    let responses = stream::unfold(session, |mut session| async move {
+        let next = session.next().await?;
+        Some((next, session))
+    });
+    Body::new(WatchBody::new(Box::pin(responses)))
 }
