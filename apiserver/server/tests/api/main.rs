@@ -6,6 +6,7 @@ mod aggregation;
 mod bad_inputs;
 mod client;
 mod custom;
+mod dashboard;
 mod discovery;
 mod every_kind;
 mod flow_control;
