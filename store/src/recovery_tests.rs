@@ -1,7 +1,10 @@
 //! A quorum that is lost for good, and the one member that is left.
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::FutureExt as _;
 
 use crate::api::{
     ClusterConfig, Config, InitialMember, InitialState, OpenError, RangeError, RangeRequest, Revision,
@@ -142,9 +145,9 @@ async fn a_recovery_that_was_killed_is_ended_by_the_next_one() {
         let survivor = left.join("a");
         assert!(plan_recovery(&survivor).await.unwrap().entries > 0, "the tables are behind the log");
         KILLED_AFTER.set(Some(step));
-        let begun = survivor.clone();
-        let killed = tokio::spawn(async move { recover(&begun, &RecoverOptions::default()).await });
-        assert!(killed.await.unwrap_err().is_panic());
+        let options = RecoverOptions::default();
+        let killed = AssertUnwindSafe(recover(&survivor, &options)).catch_unwind();
+        assert!(killed.await.is_err(), "{step:?}: it was not killed");
         KILLED_AFTER.set(None);
         let refused = Store::open(config(&network, &left, "a", &NAMES, InitialState::New)).await;
         assert!(matches!(refused, Err(OpenError::Recovering { .. })), "{step:?}: {refused:?}");

@@ -180,13 +180,14 @@ impl FakeApi {
             }
             ("GET", _) if name.is_empty() && query.flag(&["watch"]) => self.watch(target, query),
             ("GET", _) if name.is_empty() => {
+                // Read before the objects: one that is put meanwhile is told twice, where otherwise it would be told never.
+                let version = self.state.lock().version.to_string();
                 let fields = query.get("fieldSelector").unwrap_or_default();
                 let all = self.list(collection).into_iter().filter(|o| {
                     selected(o, fields)
                         && (namespace.is_empty() || o["metadata"]["namespace"].as_str() == Some(namespace))
                 });
                 let items: Vec<Value> = all.collect();
-                let version = self.state.lock().version.to_string();
                 reply(
                     200,
                     &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
