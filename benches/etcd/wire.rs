@@ -87,7 +87,7 @@ impl Wire {
 
     /// Whether a request of so many bytes may be sent now.
     pub(crate) fn has_room(&self, message_bytes: usize) -> bool {
-        self.room > (message_bytes + MESSAGE_HEADER_BYTES) as i64
+        self.room > i64::try_from(message_bytes + MESSAGE_HEADER_BYTES).unwrap()
     }
 
     /// Begins a call with its first message; sent with the next [`Wire::flush`]. Returns the stream's number.
@@ -107,7 +107,7 @@ impl Wire {
         self.out.put_u8(0);
         self.out.put_u32(message.len() as u32);
         self.out.put_slice(message);
-        self.room -= bytes as i64;
+        self.room -= i64::try_from(bytes).unwrap();
     }
 
     /// The first request's header fields enter the dynamic table; later ones are five indexes.
@@ -124,7 +124,7 @@ impl Wire {
             literal(&[0x5f], "application/grpc"); // content-type
             literal(&[0x40, 2, b't', b'e'], "trailers");
         } else {
-            block.extend([0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62]);
+            block.extend([65, 64, 63, 62].map(|index| 0x80 + index));
         }
         frame(&mut self.out, HEADERS, END_HEADERS, stream, block.len());
         self.out.put_slice(&block);

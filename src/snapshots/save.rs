@@ -84,7 +84,7 @@ async fn fetch(
         let why = told
             .as_ref()
             .and_then(|status| status.get("message")?.as_str())
-            .unwrap_or(text.trim())
+            .unwrap_or_else(|| text.trim())
             .to_owned();
         return Err(refuse(format!("{saving}: the server answers {code}: {why}")));
     }

@@ -94,7 +94,7 @@ where
     let status = written.and_then(|()| {
         let (_, status) = shelf::look(&part).context("reading the snapshot again")?;
         fs::rename(&part, to).with_context(|| format!("renaming {} to {}", part.display(), to.display()))?;
-        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(dir)
             .and_then(|dir| dir.sync_all())
             .with_context(|| format!("writing {}", dir.display()))?;

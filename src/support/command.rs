@@ -176,7 +176,8 @@ fn said(program: &Path, words: &[&str]) -> anyhow::Result<Vec<u8>> {
     text.truncate(OUTPUT_MAX);
     let mut text = without_tokens(&String::from_utf8_lossy(&text));
     if !output.status.success() {
-        text.push_str(&format!("\n({} {}: {})\n", program.display(), words.join(" "), output.status));
+        writeln!(text, "\n({} {}: {})", program.display(), words.join(" "), output.status)
+            .context("writing how it ended")?;
     }
     Ok(text.into_bytes())
 }

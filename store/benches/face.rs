@@ -103,7 +103,7 @@ impl Served {
         for round in 0..rounds {
             let before = process::cpu(self.child.id());
             let mut measured = load(Load::new(self.endpoint.clone()), round).await;
-            measured.cpu = process::cpu(self.child.id()) - before;
+            measured.cpu = process::cpu(self.child.id()).saturating_sub(before);
             let micros = measured.cpu.as_secs_f64() * 1e6 / measured.ops as f64;
             all.push((measured.ops as f64 / measured.took.as_secs_f64(), micros, measured));
         }

@@ -45,6 +45,28 @@ fn pod(at: &Machine, worker: &Machine) {
     at.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]).ok();
 }
 
+/// Writes through either server, one after the other, and looks at the worker; how many were written.
+fn write_while_they_end(servers: &[Machine]) -> usize {
+    let began = Instant::now();
+    let mut number = 0;
+    while began.elapsed() < LOAD {
+        let name = format!("under-load-{number}");
+        let create =
+            |attempt: usize| servers[(number + attempt) % 2].kubectl(&["create", "configmap", &name]);
+        let made = create(0);
+        let done = made.code == 0 || create(1).code == 0;
+        assert!(done, "after {:?}: {made:?}", began.elapsed());
+        let path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
+        assert_eq!(
+            servers[0].kubectl(&["get", "node", "m3", "-o", path]).ok(),
+            "True",
+            "the worker is ready"
+        );
+        number += 1;
+    }
+    number
+}
+
 #[test]
 fn certificates_that_end_are_renewed_under_load_and_no_watch_or_request_notices() {
     let switch = Switch::new();
@@ -76,23 +98,7 @@ fn certificates_that_end_are_renewed_under_load_and_no_watch_or_request_notices(
 
     let before: Vec<_> = servers.iter().chain([&worker]).map(ends).collect();
     assert_eq!(before.iter().map(BTreeMap::len).collect::<Vec<_>>(), [10, 10, 2], "{before:?}");
-    let began = Instant::now();
-    let mut number = 0;
-    while began.elapsed() < LOAD {
-        let name = format!("under-load-{number}");
-        let create =
-            |attempt: usize| servers[(number + attempt) % 2].kubectl(&["create", "configmap", &name]);
-        let made = create(0);
-        let done = made.code == 0 || create(1).code == 0;
-        assert!(done, "after {:?}: {made:?}", began.elapsed());
-        let path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-        assert_eq!(
-            servers[0].kubectl(&["get", "node", "m3", "-o", path]).ok(),
-            "True",
-            "the worker is ready"
-        );
-        number += 1;
-    }
+    let number = write_while_they_end(&servers);
     println!("{number} writes while all certificates ended at least once");
     for (at, before) in servers.iter().chain([&worker]).zip(&before) {
         let now = ends(at);

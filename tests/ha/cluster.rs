@@ -31,8 +31,7 @@ impl Cluster {
 
     pub(crate) fn start(node_grace: &'static str) -> Self {
         let switch = Switch::new();
-        let mut servers: Vec<Machine> =
-            (1..=3).map(|number| switch.machine(number)).map(|server| server.with_disk()).collect();
+        let mut servers: Vec<Machine> = (1..=3).map(|number| switch.machine(number).with_disk()).collect();
         let mut workers: Vec<Machine> = (4..=5).map(|number| switch.machine(number)).collect();
         servers[0].start(&Self::server_arguments(0, node_grace));
         let server = servers[0].join_arguments("server");

@@ -13,6 +13,9 @@ use crate::load::Load;
 /// Which server, given the one that leads the store.
 pub(crate) type Victim = fn(&Cluster, usize) -> usize;
 
+/// Whether something is so of a cluster and the server that a drill is about.
+pub(crate) type Holds = fn(&Cluster, usize) -> bool;
+
 /// What can go wrong with a server.
 pub(crate) struct Drill {
     /// Short, as a label's value.
@@ -24,7 +27,7 @@ pub(crate) struct Drill {
     /// How long it lasts at least.
     pub(crate) lasts: Duration,
     /// What else must hold meanwhile, and within [`SOON`].
-    pub(crate) meanwhile: Option<(&'static str, fn(&Cluster, usize) -> bool)>,
+    pub(crate) meanwhile: Option<(&'static str, Holds)>,
     /// Ends it.
     pub(crate) mend: fn(&mut Cluster, usize),
 }

@@ -120,7 +120,7 @@ async fn run(label: &str, servers: Vec<kube::Client>, stop: &AtomicBool) -> Seen
     let (acknowledged, told) = futures::future::join(writer, watchers).await;
     let mut kept = Vec::new();
     for api in &apis {
-        let list = async {
+        let asked = async {
             loop {
                 if let Ok(list) = api.list(&ListParams::default().labels(&selector)).await {
                     return list.items.into_iter().filter_map(|map| map.metadata.name).collect();
@@ -128,7 +128,7 @@ async fn run(label: &str, servers: Vec<kube::Client>, stop: &AtomicBool) -> Seen
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        kept.push(tokio::time::timeout(END_MAX, list).await.expect("every server answers in the end"));
+        kept.push(tokio::time::timeout(END_MAX, asked).await.expect("every server answers in the end"));
     }
     Seen { acknowledged, told, kept }
 }

@@ -101,7 +101,7 @@ impl Machine {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.disk.as_ref().map_or(self.dir.path(), Disk::path).join("data")
+        self.disk.as_ref().map_or_else(|| self.dir.path(), Disk::path).join("data")
     }
 
     /// Its wall clock, which only a machine with a disk of its own goes by.

@@ -55,7 +55,8 @@ const DRILLS: [Drill; 14] = [
         name: "leader-is-not-heard",
         victim: LEADER,
         strike: |cluster, at| {
-            cluster.servers[at].lose("output", "oifname eth0 ip daddr { 10.213.0.1, 10.213.0.2, 10.213.0.3 }")
+            cluster.servers[at]
+                .lose("output", "oifname eth0 ip daddr { 10.213.0.1, 10.213.0.2, 10.213.0.3 }");
         },
         lasts: Duration::from_secs(4),
         meanwhile: None,
@@ -65,7 +66,7 @@ const DRILLS: [Drill; 14] = [
         name: "follower-does-not-hear",
         victim: FOLLOWER,
         strike: |cluster, at| {
-            cluster.servers[at].lose("input", "iifname eth0 ip saddr { 10.213.0.1, 10.213.0.2, 10.213.0.3 }")
+            cluster.servers[at].lose("input", "iifname eth0 ip saddr { 10.213.0.1, 10.213.0.2, 10.213.0.3 }");
         },
         lasts: Duration::from_secs(4),
         meanwhile: None,
