@@ -171,6 +171,10 @@ fn mask(value: &mut Value) {
                 // What is left of it.
                 fields.insert("TTL".into(), "*".into());
             }
+            if let Some(Value::Array(members)) = fields.get_mut("members") {
+                // They come in the order of their identifiers, and an added member's depends on the time.
+                members.sort_by_key(|member| member["peerURLs"].to_string());
+            }
             fields.iter_mut().for_each(|(name, value)| mask_field(name, value));
         }
         _ => {}
