@@ -17,6 +17,8 @@ const WRITERS: usize = 64;
 const PACE: Duration = Duration::from_millis(20);
 /// Watchers have so long to catch up after the last put.
 const CATCH_UP: Duration = Duration::from_secs(60);
+/// Until the last put is known.
+const NEVER: Duration = Duration::from_secs(86_400);
 /// So many streams share a connection.
 const STREAMS_PER_CONNECTION: usize = 4;
 
@@ -32,6 +34,7 @@ struct Watchers {
     tasks: Vec<JoinHandle<Histogram>>,
     /// How many events each watcher has to see, once that is known.
     goal: watch::Sender<Option<u64>>,
+    watchers: u64,
 }
 
 impl Load {
@@ -97,7 +100,7 @@ impl Load {
             let watching = watching(wire, (streams * each) as u64, known.clone(), epoch);
             tasks.push(tokio::spawn(watching));
         }
-        Watchers { tasks, goal }
+        Watchers { tasks, goal, watchers: shape.watchers as u64 }
     }
 }
 
@@ -109,14 +112,21 @@ async fn watching(
     epoch: Instant,
 ) -> Histogram {
     let mut latency = Histogram::default();
+    let mut patience = std::pin::pin!(tokio::time::sleep(NEVER));
+    let mut is_bounded = false;
     loop {
         let goal = known.borrow_and_update().map(|goal| goal * watchers);
         if goal.is_some_and(|goal| latency.total() >= goal) {
             return latency;
         }
+        if goal.is_some() && !is_bounded {
+            is_bounded = true;
+            patience.as_mut().reset(tokio::time::Instant::now() + CATCH_UP);
+        }
         wire.flush().await;
         tokio::select! {
             biased;
+            () = &mut patience => return latency,
             () = wire.read() => wire.take(|_, sent| match sent {
                 Sent::Message(response) => {
                     let now = epoch.elapsed();
@@ -136,12 +146,17 @@ impl Watchers {
         let mut measured = Measured { ops: puts, took: writing, ..Measured::default() };
         let drained = Instant::now();
         for task in self.tasks {
-            let latency = tokio::time::timeout(CATCH_UP, task).await.expect("watchers catch up").unwrap();
-            measured.latency.merge(&latency);
+            measured.latency.merge(&task.await.unwrap());
         }
         let all = writing + drained.elapsed();
         let events = measured.latency.total();
         measured.note = format!("{:.0} events/s", events as f64 / all.as_secs_f64());
+        let due = puts * self.watchers;
+        if events < due {
+            let missing = (due - events) as f64 / due as f64 * 100.0;
+            measured.note +=
+                &format!("; {missing:.1} % of the events not seen {CATCH_UP:?} after the last put");
+        }
         measured
     }
 }
