@@ -31,7 +31,8 @@ use crate::data_dir::DataDir;
 use crate::identities::{Identities, SHARED};
 use crate::join::Desk;
 use crate::renewal::{Shown, run_renewal};
-use crate::snapshots::{SnapshotDesk, run_schedule};
+use crate::snapshots::{ScheduleState, SnapshotDesk, run_schedule};
+use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
 use crate::{encryption, membership, notices, stale_reads, store_metrics};
@@ -181,6 +182,8 @@ impl Parts<'_> {
         server_config.endpoints.push(store_metrics::endpoint(store.clone()));
         server_config.endpoints.push(snapshot_desk(config, &store).endpoint());
         server_config.endpoints.push(stale_reads::endpoint());
+        let schedule = watch::Sender::new(None);
+        server_config.endpoints.push(status_desk(config, &store, schedule.subscribe()).endpoint());
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
@@ -189,7 +192,7 @@ impl Parts<'_> {
         run_renewal(shown, (*config).clone(), own, clock, agent_tasks)?;
         if let Some(settings) = config.member.as_ref().and_then(|member| member.snapshots.clone()) {
             let of = (config.data_dir.clone(), config.cluster.clone());
-            run_schedule(settings, store.clone(), of, Arc::new(SystemClock), agent_tasks);
+            run_schedule(settings, store.clone(), of, Arc::new(SystemClock), schedule, agent_tasks);
         }
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
@@ -257,6 +260,16 @@ fn desk(config: &Config, dir: &DataDir, store: &Store) -> anyhow::Result<Desk> {
 /// What this server answers administrators who save a snapshot.
 fn snapshot_desk(config: &Config, store: &Store) -> SnapshotDesk {
     SnapshotDesk { store: store.clone(), data_dir: config.data_dir.clone(), cluster: config.cluster.clone() }
+}
+
+/// What this server tells of itself.
+fn status_desk(
+    config: &Config,
+    store: &Store,
+    snapshots: watch::Receiver<Option<ScheduleState>>,
+) -> StatusDesk {
+    let (data_dir, name) = (config.data_dir.clone(), config.cluster.node_name.clone());
+    StatusDesk { store: store.clone(), name, data_dir, snapshots, clock: Arc::new(SystemClock) }
 }
 
 /// The runtime of this machine's containers.

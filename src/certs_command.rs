@@ -57,10 +57,12 @@ pub(crate) struct CertsFlags {
     data_dir: PathBuf,
 }
 
-/// One certificate of the directory.
-struct Held {
-    name: String,
-    facts: Facts,
+/// One certificate of a data directory.
+pub(crate) struct Held {
+    /// Its file's name.
+    pub(crate) name: String,
+    /// What it says of itself.
+    pub(crate) facts: Facts,
 }
 
 /// Carries out one of the commands.
@@ -146,7 +148,10 @@ fn leaves(data_dir: &Path) -> anyhow::Result<Vec<Held>> {
 }
 
 /// All certificates of a data directory, by name. One that is being replaced is not there for a moment: it is looked for again.
-fn held(data_dir: &Path) -> anyhow::Result<Vec<Held>> {
+///
+/// # Errors
+/// A file that cannot be read, or holds no certificate.
+pub(crate) fn held(data_dir: &Path) -> anyhow::Result<Vec<Held>> {
     let mut looked = look(data_dir);
     for _again in 0..LOOKS_MAX {
         if looked.is_ok() {

@@ -46,9 +46,16 @@ pub(crate) async fn settings(
 /// # Errors
 /// The file cannot be read or used.
 pub(crate) async fn of_kubeconfig(file: &Path) -> anyhow::Result<kube::Client> {
+    kube::Client::try_from(settings_of_kubeconfig(file).await?).context("making the API client")
+}
+
+/// What a client is made of, as a kubeconfig file says.
+///
+/// # Errors
+/// The file cannot be read or used.
+pub(crate) async fn settings_of_kubeconfig(file: &Path) -> anyhow::Result<kube::Config> {
     let parsed = Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+    kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
         .await
-        .with_context(|| format!("using {}", file.display()))?;
-    kube::Client::try_from(config).context("making the API client")
+        .with_context(|| format!("using {}", file.display()))
 }

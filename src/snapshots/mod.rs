@@ -5,6 +5,7 @@
 
 mod bundle;
 mod endpoint;
+mod journal;
 mod keys;
 mod restore;
 mod save;
@@ -14,7 +15,10 @@ mod take;
 
 pub(crate) use bundle::is_bundle;
 pub(crate) use endpoint::SnapshotDesk;
+pub(crate) use journal::ScheduleState;
+#[cfg(test)]
+pub(crate) use journal::{Failure, Taken};
 pub(crate) use restore::{RestoreRequest, restore};
 pub(crate) use save::{SaveFrom, save};
 pub(crate) use schedule::{SnapshotFlags, SnapshotSettings, run_schedule};
-pub(crate) use shelf::{print_list, print_status};
+pub(crate) use shelf::{print_list, print_status, shown};

@@ -8,9 +8,11 @@ use clap::Args;
 use mainstay_base::lifecycle::{Clock, Tasks};
 use mainstay_store::{SnapshotRequest, Store};
 use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::shelf::{due_in, name, names, pruned};
+use super::journal::{ScheduleState, Taken};
+use super::shelf::{due_in, name, names, newest, pruned};
 use super::{keys, take};
 use crate::config::Cluster;
 use crate::store_command::parse_duration;
@@ -83,28 +85,37 @@ struct Schedule {
     clock: Arc<dyn Clock>,
 }
 
-/// Takes snapshots until `tasks` ends.
+/// Takes snapshots until `tasks` ends, and tells how that goes.
 pub(crate) fn run_schedule(
     settings: SnapshotSettings,
     store: Store,
     (data_dir, cluster): (PathBuf, Cluster),
     clock: Arc<dyn Clock>,
+    told: watch::Sender<Option<ScheduleState>>,
     tasks: &Tasks,
 ) {
     let schedule = Arc::new(Schedule { settings, store, data_dir, cluster, clock });
     let stop = tasks.token();
     tasks.spawn("snapshots", async move {
-        let mut pause = schedule.due_in();
+        let mut state = schedule.state();
+        let mut pause = schedule.due_in(&mut state);
         loop {
+            state.next_at = schedule.now().saturating_add(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
+            told.send_replace(Some(state.clone()));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
             pause = match schedule.take().await {
-                Ok(()) => schedule.due_in().max(INTERVAL_MIN),
+                Ok(taken) => {
+                    state.succeeded(taken);
+                    schedule.due_in(&mut state).max(INTERVAL_MIN)
+                }
                 Err(error) => {
-                    warn!(error = format!("{error:#}"), "no snapshot was taken; it is tried again");
+                    let why = format!("{error:#}");
+                    warn!(error = why, "no snapshot was taken; it is tried again");
+                    state.failed(schedule.now(), why);
                     AGAIN.min(schedule.settings.interval)
                 }
             };
@@ -113,18 +124,45 @@ pub(crate) fn run_schedule(
 }
 
 impl Schedule {
-    fn due_in(&self) -> Duration {
-        match names(&self.settings.dir) {
-            Ok(names) => due_in(&names, self.clock.wall(), self.settings.interval, SETTLE),
+    fn now(&self) -> i64 {
+        self.clock.wall().unix_timestamp()
+    }
+
+    /// What is known before anything was looked at.
+    fn state(&self) -> ScheduleState {
+        ScheduleState {
+            place: self.settings.dir.display().to_string(),
+            interval_seconds: self.settings.interval.as_secs(),
+            last: None,
+            failure: None,
+            next_at: self.now(),
+        }
+    }
+
+    /// How long until the next one; the newest that is there is noted.
+    fn due_in(&self, state: &mut ScheduleState) -> Duration {
+        let dir = &self.settings.dir;
+        match names(dir) {
+            Ok(names) => {
+                state.last = newest(&names).map(|(name, taken)| Taken {
+                    name: name.to_owned(),
+                    at: taken.unix_timestamp(),
+                    // One that another process removed meanwhile has no size any more.
+                    bytes: std::fs::metadata(dir.join(name)).map_or(0, |file| file.len()),
+                });
+                due_in(&names, self.clock.wall(), self.settings.interval, SETTLE)
+            }
             Err(error) => {
-                warn!(error = format!("{error:#}"), "the directory of snapshots cannot be read");
-                AGAIN
+                let why = format!("{error:#}");
+                warn!(error = why, "the directory of snapshots cannot be read");
+                state.failed(self.now(), why);
+                AGAIN.min(self.settings.interval)
             }
         }
     }
 
     /// Takes one and prunes the old ones.
-    async fn take(self: &Arc<Self>) -> anyhow::Result<()> {
+    async fn take(self: &Arc<Self>) -> anyhow::Result<Taken> {
         // It shall have every write that was acknowledged before.
         self.store.current_revision().await.context("asking the other servers what is current")?;
         let (this, tokio) = (Arc::clone(self), tokio::runtime::Handle::current());
@@ -134,7 +172,7 @@ impl Schedule {
             .context("taking a snapshot")?
     }
 
-    async fn write(&self) -> anyhow::Result<()> {
+    async fn write(&self) -> anyhow::Result<Taken> {
         let dir = &self.settings.dir;
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         let now = self.clock.wall();
@@ -150,6 +188,6 @@ impl Schedule {
             std::fs::remove_file(dir.join(old))
                 .with_context(|| format!("removing the old snapshot {old}"))?;
         }
-        Ok(())
+        Ok(Taken { name, at: now.unix_timestamp(), bytes: status.size_bytes })
     }
 }

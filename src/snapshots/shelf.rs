@@ -35,6 +35,11 @@ fn taken(name: &str) -> Option<OffsetDateTime> {
     time::PrimitiveDateTime::parse(text, &form).ok().map(time::PrimitiveDateTime::assume_utc)
 }
 
+/// The newest of the snapshots that were taken by the clock: its name, and when it was taken.
+pub(super) fn newest(names: &[String]) -> Option<(&str, OffsetDateTime)> {
+    names.iter().filter_map(|name| Some((name.as_str(), taken(name)?))).max_by_key(|(_, taken)| *taken)
+}
+
 /// How long until the next snapshot is due. The first one of a server waits until it has settled.
 pub(super) fn due_in(
     names: &[String],
@@ -42,7 +47,7 @@ pub(super) fn due_in(
     interval: Duration,
     settle: Duration,
 ) -> Duration {
-    let Some(newest) = names.iter().filter_map(|name| taken(name)).max() else { return settle.min(interval) };
+    let Some((_, newest)) = newest(names) else { return settle.min(interval) };
     let age = now - newest;
     if age.is_negative() {
         return interval; // the clock was set back
@@ -156,7 +161,7 @@ fn row(cells: [&str; 6]) -> String {
 }
 
 /// Unix seconds as people read them.
-pub(super) fn shown(unix_seconds: i64) -> String {
+pub(crate) fn shown(unix_seconds: i64) -> String {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     OffsetDateTime::from_unix_timestamp(unix_seconds)
         .ok()

@@ -31,12 +31,13 @@ pub(crate) struct SupportFlags {
 }
 
 /// What the API server is asked for: the file, the path, and whether it is a list of objects.
-const ASKED: [(&str, &str, bool); 16] = [
+const ASKED: [(&str, &str, bool); 17] = [
     ("api/readyz.txt", "/readyz?verbose", false),
     ("api/version.json", "/version", false),
     ("api/metrics.txt", "/metrics", false),
     ("api/metrics-store.txt", "/metrics/store", false),
     ("api/servers.json", crate::join::SERVERS, false),
+    ("api/status.json", crate::status::STATUS, false),
     ("objects/nodes.json", "/api/v1/nodes", true),
     ("objects/pods.json", "/api/v1/pods", true),
     ("objects/events.json", "/api/v1/events", true),

@@ -143,6 +143,7 @@ fn a_cluster_that_began_alone_grows() {
     first.start(&["server"]);
     let status = first.mainstay(&["status", "--data-dir", first.data_dir().to_str().unwrap()]).ok();
     assert!(status.contains("server m1 at https://10.213.0.1:2380: serves, leads the store"), "{status}");
+    assert!(status.ends_with("nothing is wrong\n"), "{status}");
     second.start(&text(&first.join_arguments("server")));
     second.kubectl(&["get", "configmap", "from-before"]).ok();
     let refused =

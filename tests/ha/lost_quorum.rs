@@ -68,6 +68,9 @@ fn when_two_of_three_servers_are_lost_the_third_refuses_or_is_read_with_a_warnin
     assert_ne!(server.kubectl(&["get", "--raw", "/readyz"]).code, 0, "clients with a choice go elsewhere");
     let status = server.mainstay(&["status", "--data-dir", server.data_dir().to_str().unwrap()]);
     println!("status: {}{}", status.stdout, status.stderr);
+    assert_eq!(status.code, 1);
+    assert!(status.stdout.contains("wrong: no server leads: writes wait until a majority"), "{status:?}");
+    assert!(status.stdout.contains("store: 1 of 3 servers answer, and a majority is needed"), "{status:?}");
     allow_stale(server, &["--off"]);
     refused(server, &["get", "configmap", "kept"]);
 

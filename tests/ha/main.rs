@@ -22,4 +22,5 @@ mod machine;
 mod recovery;
 mod servers;
 mod snapshots;
+mod status;
 mod workers;
