@@ -12,6 +12,7 @@ mod certificates;
 mod clients;
 mod clock;
 mod cluster;
+#[path = "../e2e/command.rs"]
 mod command;
 mod disk;
 mod drill;
