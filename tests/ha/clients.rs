@@ -17,8 +17,8 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// On `from`, with each server's own kubeconfig.
-    pub(crate) fn new(from: &Machine, servers: &[Machine]) -> Self {
-        let servers = servers.iter().map(|server| (server.kubeconfig(), server.url())).collect();
+    pub(crate) fn new<'m>(from: &Machine, servers: impl IntoIterator<Item = &'m Machine>) -> Self {
+        let servers = servers.into_iter().map(|server| (server.kubeconfig(), server.url())).collect();
         Self { namespace: from.namespace(), servers }
     }
 

@@ -251,6 +251,11 @@ impl Machine {
         assert_eq!(crate::command::wait(&mut daemon, &self.name()), 0);
     }
 
+    /// The daemon's process.
+    pub(crate) fn daemon_id(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").id()
+    }
+
     /// Sends the daemon a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let daemon = self.daemon.as_ref().expect("the daemon runs");
@@ -259,7 +264,7 @@ impl Machine {
 
     /// Every write to the disk takes a twentieth of a second, until [`Disk::be_quick`].
     pub(crate) fn slow_disk(&self) {
-        self.disk().be_slow_for(self.daemon.as_ref().expect("the daemon runs").id());
+        self.disk().be_slow_for(self.daemon_id());
     }
 
     /// The power goes, and what was not on the disk by now is lost. The containers' processes are left alone.
