@@ -10,7 +10,7 @@ use mainstay_apiserver_server::authn::front_proxy::FrontProxyConfig;
 use mainstay_apiserver_server::authn::jwt::AuthenticationConfig;
 use mainstay_apiserver_server::authn::static_tokens::StaticTokens;
 use mainstay_apiserver_server::authz::webhook::{
-    AuthorizationConfig, Conditions, Mode, ReviewVersion, WebhookConfig,
+    AuthorizationConfig, Conditions, ConfigFile, Mode, ReviewVersion, WebhookConfig,
 };
 use mainstay_apiserver_server::config::AuthenticationSettings;
 use mainstay_apiserver_server::encryption::EncryptionConfig;
@@ -51,7 +51,7 @@ pub(crate) struct ApiServerFlags {
     #[arg(value_parser = ["Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny"])]
     pub(crate) authorization_mode: Vec<String>,
     /// File that says which authorizers are asked (apiserver.config.k8s.io/v1 AuthorizationConfiguration), in place of
-    /// --authorization-mode.
+    /// --authorization-mode; read again when it changes.
     #[arg(long, value_name = "FILE", conflicts_with_all = AUTHORIZATION_FLAGS)]
     pub(crate) authorization_config: Option<PathBuf>,
     /// Kubeconfig file of the webhook that authorizes; for mode Webhook.
@@ -176,8 +176,10 @@ impl ApiServerFlags {
     fn authorization(&self) -> anyhow::Result<AuthorizationConfig> {
         if let Some(file) = &self.authorization_config {
             let text = read("--authorization-config", file)?;
-            return AuthorizationConfig::parse(&text, &|path| fs::read(path))
-                .map_err(|error| refuse(format!("--authorization-config: {}: {error}", file.display())));
+            let config = AuthorizationConfig::parse(&text, &|path| fs::read(path))
+                .map_err(|error| refuse(format!("--authorization-config: {}: {error}", file.display())))?;
+            let file = Some(ConfigFile { path: file.clone(), text });
+            return Ok(AuthorizationConfig { file, ..config });
         }
         let names = &self.authorization_mode;
         if let Some(twice) =
@@ -216,7 +218,7 @@ impl ApiServerFlags {
             ("AlwaysDeny", _) => Some(Mode::AlwaysDeny),
             (_, webhook) => webhook.clone().map(|webhook| Mode::Webhook(Box::new(webhook))),
         };
-        Ok(AuthorizationConfig { modes: names.iter().filter_map(mode).collect() })
+        Ok(AuthorizationConfig { modes: names.iter().filter_map(mode).collect(), file: None })
     }
 
     fn authentication(&self) -> anyhow::Result<AuthenticationSettings> {

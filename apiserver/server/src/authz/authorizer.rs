@@ -16,7 +16,7 @@ use crate::types::{Attributes, Authorize, Decision, UserInfo, Verdict};
 #[derive(Debug, Clone)]
 pub struct Authorizer {
     index: Arc<ArcSwap<RbacIndex>>,
-    chain: Arc<[Link]>,
+    chain: Arc<ArcSwap<Vec<Link>>>,
 }
 
 /// One authorizer of the chain.
@@ -31,7 +31,7 @@ pub enum Link {
     /// Roles and their bindings.
     Rbac,
     /// Another server.
-    Webhook(Box<WebhookAuthorizer>),
+    Webhook(Arc<WebhookAuthorizer>),
 }
 
 /// What the links so far have to say where none of them decides.
@@ -50,7 +50,12 @@ impl Default for Authorizer {
 impl Authorizer {
     /// An authorizer that asks `chain` in its order, with a still empty index.
     pub fn new(chain: Vec<Link>) -> Self {
-        Self { index: Arc::default(), chain: chain.into() }
+        Self { index: Arc::default(), chain: Arc::new(ArcSwap::from_pointee(chain)) }
+    }
+
+    /// Asks `chain` from now on. Questions that wait for an answer are still decided by the one that they began with.
+    pub fn replace_chain(&self, chain: Vec<Link>) {
+        self.chain.store(Arc::new(chain));
     }
 
     /// The index as it is now.
@@ -65,18 +70,18 @@ impl Authorizer {
 
     /// Whether a link cannot say beforehand what somebody may.
     pub fn has_webhook(&self) -> bool {
-        self.chain.iter().any(|link| matches!(link, Link::Webhook(_)))
+        self.chain.load().iter().any(|link| matches!(link, Link::Webhook(_)))
     }
 
-    /// Goes on from the link at `from`.
+    /// Goes on from the link at `from` of `chain`.
     fn walk<'a>(
         &'a self,
-        user: &'a UserInfo,
-        asked: &'a Attributes,
+        chain: &Arc<Vec<Link>>,
+        (user, asked): (&'a UserInfo, &'a Attributes),
         from: usize,
         mut so_far: Undecided,
     ) -> Verdict<'a> {
-        for (at, link) in self.chain.iter().enumerate().skip(from) {
+        for (at, link) in chain.iter().enumerate().skip(from) {
             let decision = match link {
                 Link::AlwaysAllow => Decision::Allow(String::new()),
                 Link::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
@@ -85,7 +90,8 @@ impl Authorizer {
                 Link::Webhook(webhook) => match webhook.ask(user, asked) {
                     Verdict::Now(decision) => decision,
                     Verdict::Later(answer) => {
-                        return Verdict::Later(self.wait(answer, user, asked, (at + 1, so_far)));
+                        let rest = (Arc::clone(chain), at + 1, so_far);
+                        return Verdict::Later(self.wait(answer, (user, asked), rest));
                     }
                 },
             };
@@ -99,15 +105,14 @@ impl Authorizer {
     fn wait<'a>(
         &'a self,
         answer: BoxFuture<'a, Decision>,
-        user: &'a UserInfo,
-        asked: &'a Attributes,
-        (next, mut so_far): (usize, Undecided),
+        question: (&'a UserInfo, &'a Attributes),
+        (chain, next, mut so_far): (Arc<Vec<Link>>, usize, Undecided),
     ) -> BoxFuture<'a, Decision> {
         Box::pin(async move {
             if let Some(decision) = so_far.take(answer.await) {
                 return decision;
             }
-            match self.walk(user, asked, next, so_far) {
+            match self.walk(&chain, question, next, so_far) {
                 Verdict::Now(decision) => decision,
                 Verdict::Later(decision) => decision.await,
             }
@@ -147,7 +152,7 @@ impl Authorize for Authorizer {
         if user.in_group(MASTERS) {
             return Verdict::Now(Decision::Allow(String::new()));
         }
-        self.walk(user, attributes, 0, Undecided::default())
+        self.walk(&self.chain.load(), (user, attributes), 0, Undecided::default())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod feed;
 pub mod forbidden;
 pub mod index;
 pub mod node;
+pub(crate) mod reload;
 pub mod rule;
 pub mod webhook;
 

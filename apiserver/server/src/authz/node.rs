@@ -28,7 +28,7 @@ enum Referent {
 }
 
 /// Answers for node agents; has no opinion on others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NodeAuthorizer {
     registry: Registry,
     rules: Vec<PolicyRule>,

@@ -58,7 +58,10 @@ use crate::authn::{Authenticator, AuthenticatorConfig, SigningKeys, TokenIssuer}
 use crate::authz::aggregator::Aggregator;
 use crate::authz::feed::PolicyFeed;
 use crate::authz::node::NodeAuthorizer;
-use crate::authz::webhook::{AuthorizationMetrics, Mode, WebhookAuthorizer};
+use crate::authz::reload::Reload;
+use crate::authz::webhook::{
+    AuthorizationConfig, AuthorizationMetrics, Mode, WebhookAuthorizer, WebhookConfig,
+};
 use crate::authz::{Authorizer, Link};
 use crate::callout::Caller;
 use crate::config::ServerConfig;
@@ -135,6 +138,7 @@ pub struct Seeded {
 /// What stands behind the assembly and has loops of its own.
 pub struct Gates {
     authorizer: Authorizer,
+    reload: Option<Reload>,
     allocator: Arc<ServiceAllocator>,
     seeder: Seeder,
     documents: Arc<IssuerDocument>,
@@ -154,7 +158,7 @@ pub fn assemble(
     registry: &Registry,
     tasks: &Tasks,
 ) -> Result<(Assembly, Gates), AssembleError> {
-    let authorizer = authorizer(config, registry, tasks)?;
+    let (authorizer, reload) = authorizer(config, registry, tasks)?;
     let tokens = Arc::new(issuer(config)?);
     let authenticator = Arc::new(authenticator(config, registry, &tokens, tasks)?);
     let allocator = Arc::new(ServiceAllocator::new(AllocatorConfig {
@@ -205,8 +209,18 @@ pub fn assemble(
     let availability = Availability::new(seeder.clone(), &door, Arc::clone(&config.clock));
     let trust = ExtensionTrust::of(config);
     let clock = Arc::clone(&config.clock);
-    let gates =
-        Gates { authorizer, allocator, seeder, documents, custom_kinds, availability, trust, clock, plugins };
+    let gates = Gates {
+        authorizer,
+        reload,
+        allocator,
+        seeder,
+        documents,
+        custom_kinds,
+        availability,
+        trust,
+        clock,
+        plugins,
+    };
     Ok((assembly, gates))
 }
 
@@ -258,7 +272,7 @@ impl Gates {
     }
 
     /// Starts the loops; `seeded` comes from [`Gates::seed`].
-    pub fn spawn(self, seeded: Seeded, server: SocketAddr, tasks: &Tasks) {
+    pub fn spawn(mut self, seeded: Seeded, server: SocketAddr, tasks: &Tasks) {
         let stop = tasks.token();
         let Seeded { feed, presence, unclaimed } = seeded;
         let kubernetes = self.kubernetes(server, &presence);
@@ -268,6 +282,9 @@ impl Gates {
             tasks.spawn("unclaimed", async move { allocator.drop_unclaimed(unclaimed, stop).await });
         }
         tasks.spawn("authz-policy", feed.run(stop.clone()));
+        if let Some(reload) = self.reload.take() {
+            tasks.spawn("authorization-config", reload.run(stop.clone()));
+        }
         tasks.spawn("service-claims", ClaimRelease::new(Arc::clone(&self.allocator)).run(stop.clone()));
         tasks.spawn(
             "system-namespaces",
@@ -442,34 +459,43 @@ fn issuer(config: &ServerConfig) -> Result<TokenIssuer, AssembleError> {
     })
 }
 
+/// The authorizer, and what follows the file that says of whom it is made.
 fn authorizer(
     config: &ServerConfig,
     registry: &Registry,
     tasks: &Tasks,
-) -> Result<Authorizer, AssembleError> {
+) -> Result<(Authorizer, Option<Reload>), AssembleError> {
     let failed = |error: prometheus::Error| AssembleError::Webhooks(error.to_string());
-    let mut metrics = None;
-    let mut chain = Vec::new();
-    for mode in &config.authorization.modes {
-        chain.push(match mode {
-            Mode::AlwaysAllow => Link::AlwaysAllow,
-            Mode::AlwaysDeny => Link::AlwaysDeny,
-            Mode::Node => Link::Node(NodeAuthorizer::new(registry.clone(), node_rules()?)),
-            Mode::Rbac => Link::Rbac,
-            Mode::Webhook(webhook) => {
-                let metrics = if let Some(metrics) = &metrics {
-                    AuthorizationMetrics::clone(metrics)
-                } else {
-                    let new = AuthorizationMetrics::register(&config.metrics).map_err(failed)?;
-                    metrics.insert(new).clone()
-                };
+    let chosen = &config.authorization;
+    let asks_webhook = chosen.modes.iter().any(|mode| matches!(mode, Mode::Webhook(_)));
+    let metrics = (asks_webhook || chosen.file.is_some())
+        .then(|| AuthorizationMetrics::register(&config.metrics))
+        .transpose()
+        .map_err(failed)?;
+    let node = NodeAuthorizer::new(registry.clone(), node_rules()?);
+    let (tasks, clock) = (tasks.clone(), Arc::clone(&config.clock));
+    let make = move |modes: &AuthorizationConfig| -> Result<Vec<Link>, String> {
+        let link = |mode: &Mode| match (mode, &metrics) {
+            (Mode::AlwaysAllow, _) => Ok(Link::AlwaysAllow),
+            (Mode::AlwaysDeny, _) => Ok(Link::AlwaysDeny),
+            (Mode::Node, _) => Ok(Link::Node(node.clone())),
+            (Mode::Rbac, _) => Ok(Link::Rbac),
+            (Mode::Webhook(webhook), Some(metrics)) => {
                 let caller = outbound::Caller::new(webhook.remote.clone(), tasks.clone());
-                let clock = Arc::clone(&config.clock);
-                Link::Webhook(Box::new(WebhookAuthorizer::new((**webhook).clone(), caller, clock, metrics)))
+                let (webhook, clock) = (WebhookConfig::clone(webhook), Arc::clone(&clock));
+                Ok(Link::Webhook(Arc::new(WebhookAuthorizer::new(webhook, caller, clock, metrics.clone()))))
             }
-        });
-    }
-    Ok(Authorizer::new(chain))
+            (Mode::Webhook(_), None) => Err("the metrics of webhooks are not registered".to_owned()),
+        };
+        modes.modes.iter().map(link).collect()
+    };
+    let authorizer = Authorizer::new(make(chosen).map_err(AssembleError::Webhooks)?);
+    let reload = chosen.file.as_ref().map(|file| {
+        let server = config.advertise.to_string();
+        let follows = (authorizer.clone(), Box::new(make) as Box<_>);
+        Reload::new((file, chosen), follows, (&config.metrics, &server), Arc::clone(&config.clock))
+    });
+    Ok((authorizer, reload.transpose().map_err(failed)?))
 }
 
 fn authenticator(

@@ -57,7 +57,7 @@ impl WebhookAuthorizer {
     }
 
     /// The decision, at once where the conditions or the memory give it.
-    pub(crate) fn ask<'a>(&'a self, user: &UserInfo, asked: &Attributes) -> Verdict<'a> {
+    pub(crate) fn ask(self: &Arc<Self>, user: &UserInfo, asked: &Attributes) -> Verdict<'static> {
         let spec = spec(user, asked);
         if !self.config.conditions.is_empty() {
             match self.config.conditions.met(&spec) {
@@ -76,10 +76,10 @@ impl WebhookAuthorizer {
             return Verdict::Now(said.decision());
         }
         let is_remembered = chosen_bytes(asked) < CHOSEN_BYTES_MAX;
-        Verdict::Later(self.call(text, is_remembered))
+        Verdict::Later(Arc::clone(self).call(text, is_remembered))
     }
 
-    fn call(&self, text: String, is_remembered: bool) -> BoxFuture<'_, Decision> {
+    fn call(self: Arc<Self>, text: String, is_remembered: bool) -> BoxFuture<'static, Decision> {
         Box::pin(async move {
             match self.answer(&Bytes::from(text.clone())).await {
                 Ok(said) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_apiserver_machinery::scalar::parse_duration;
@@ -80,11 +80,22 @@ pub enum Mode {
 pub struct AuthorizationConfig {
     /// The order; not empty.
     pub modes: Vec<Mode>,
+    /// The file that says so, which is read again when it changes.
+    pub file: Option<ConfigFile>,
+}
+
+/// A configuration's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it said when it was read.
+    pub text: String,
 }
 
 impl Default for AuthorizationConfig {
     fn default() -> Self {
-        Self { modes: vec![Mode::Node, Mode::Rbac] }
+        Self { modes: vec![Mode::Node, Mode::Rbac], file: None }
     }
 }
 
@@ -128,7 +139,19 @@ impl AuthorizationConfig {
                 modes.extend(mode(&path, one, read, &mut faults));
             }
         }
-        faults.into_result().map(|()| Self { modes })
+        faults.into_result().map(|()| Self { modes, file: None })
+    }
+
+    /// The types other than webhooks, by upstream's names: a file that is read again has to have them too.
+    pub(in crate::authz) fn fixed_types(&self) -> Vec<&'static str> {
+        let types = self.modes.iter().filter_map(|mode| match mode {
+            Mode::AlwaysAllow => Some("AlwaysAllow"),
+            Mode::AlwaysDeny => Some("AlwaysDeny"),
+            Mode::Node => Some("Node"),
+            Mode::Rbac => Some("RBAC"),
+            Mode::Webhook(_) => None,
+        });
+        types.collect()
     }
 }
 

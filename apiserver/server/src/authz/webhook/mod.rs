@@ -9,5 +9,5 @@ mod review;
 
 pub use authorizer::WebhookAuthorizer;
 pub use conditions::Conditions;
-pub use config::{AuthorizationConfig, ConfigError, Mode, ReviewVersion, WebhookConfig};
+pub use config::{AuthorizationConfig, ConfigError, ConfigFile, Mode, ReviewVersion, WebhookConfig};
 pub(crate) use metrics::AuthorizationMetrics;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use mainstay_apiserver_server::authz::webhook::{
-    AuthorizationConfig, Conditions, Mode, ReviewVersion, WebhookConfig,
+    AuthorizationConfig, Conditions, ConfigFile, Mode, ReviewVersion, WebhookConfig,
 };
 use serde_json::{Value, json};
 
 use super::webhook_sink::Sink;
+use crate::client::DEADLINE;
 use crate::server::TestServer;
 
 const SECRETS: &str = "/api/v1/namespaces/default/secrets";
@@ -28,7 +29,7 @@ fn webhook(sink: &Sink) -> WebhookConfig {
 async fn server(webhook: WebhookConfig) -> TestServer {
     TestServer::configured(move |config| {
         let modes = vec![Mode::Node, Mode::Rbac, Mode::Webhook(Box::new(webhook))];
-        config.authorization = AuthorizationConfig { modes };
+        config.authorization = AuthorizationConfig { modes, file: None };
     })
     .await
 }
@@ -113,5 +114,68 @@ async fn conditions_spare_the_webhook_what_is_not_its_own() {
     assert_eq!(jane.get("/metrics").await.code, 403);
     jane.get("/api/v1/namespaces/team/secrets").await.expect(200);
     assert_eq!(sink.next().await["spec"]["resourceAttributes"]["namespace"], "team");
+    server.stop().await;
+}
+
+/// Waits until the metrics have this line.
+async fn metric(server: &TestServer, line: &str) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let metrics = server.admin().get("/metrics").await;
+        let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+        if text.contains(line) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{line} in {text}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_read_again_when_its_file_changes() {
+    const RELOADS: &str = "apiserver_authorization_config_controller_automatic_reloads_total";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("authorization.yaml");
+    let text = |more: &str| {
+        format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n\
+             - {{type: Node, name: node}}\n- {{type: RBAC, name: rbac}}\n{more}"
+        )
+    };
+    let file = ConfigFile { path: path.clone(), text: text("") };
+    std::fs::write(&path, &file.text).unwrap();
+    let server = TestServer::configured(move |config| {
+        config.authorization = AuthorizationConfig { file: Some(file), ..AuthorizationConfig::default() };
+    })
+    .await;
+    let line = |status: &str, count: u32, id: &str| {
+        format!("{RELOADS}{{apiserver_id_hash=\"{id}\",status=\"{status}\"}} {count}\n")
+    };
+    let metrics = String::from_utf8_lossy(&server.admin().get("/metrics").await.bytes).into_owned();
+    let info = "apiserver_authorization_config_controller_last_config_info{apiserver_id_hash=\"";
+    let id = metrics.split_once(info).and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+    let jane = server.user("jane", &[]);
+    assert_eq!(jane.get(SECRETS).await.code, 403);
+
+    // Written beside and moved over it, as editors do.
+    let replace = |text: &str| {
+        let beside = dir.path().join("new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, &path).unwrap();
+    };
+    replace(&text("- {type: AlwaysAllow, name: alwaysallow}\n"));
+    metric(&server, &line("success", 1, id)).await;
+    jane.get(SECRETS).await.expect(200);
+
+    replace("authorizers: [");
+    metric(&server, &line("failure", 1, id)).await;
+    jane.get(SECRETS).await.expect(200);
+    std::fs::write(&path, text("").replace("- {type: RBAC, name: rbac}\n", "")).unwrap();
+    metric(&server, &format!("{RELOADS}{{apiserver_id_hash=\"{id}\",status=\"failure\"}} ")).await;
+    jane.get(SECRETS).await.expect(200);
+
+    replace(&text(""));
+    metric(&server, &line("success", 2, id)).await;
+    assert_eq!(jane.get(SECRETS).await.code, 403);
     server.stop().await;
 }
