@@ -44,8 +44,8 @@ use mainstay_store::{Config, Store};
 use tokio_util::sync::CancellationToken;
 
 /// As in the binary: it is a part of what is measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[used]
+static ALLOCATOR: &(dyn std::alloc::GlobalAlloc + Sync) = &mimalloc::MiMalloc;
 
 /// The argument that makes this the server, before its directory.
 const SERVE: &str = "serve-in";

@@ -25,8 +25,8 @@ use mainstay_store::{
 };
 
 /// As in the binary. An entry is allocated on one thread and freed on another, which costs glibc's allocator much more.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[used]
+static ALLOCATOR: &(dyn std::alloc::GlobalAlloc + Sync) = &mimalloc::MiMalloc;
 
 type Section = fn(&Path);
 

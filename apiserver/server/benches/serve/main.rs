@@ -42,8 +42,8 @@ const ROUNDS: usize = 50;
 const PODS: usize = 100_000;
 
 /// As the binary has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[used]
+static ALLOCATOR: &(dyn std::alloc::GlobalAlloc + Sync) = &mimalloc::MiMalloc;
 
 fn main() {
     let which: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
