@@ -4,11 +4,10 @@
 use super::special::{self, IntOrString};
 use super::wire::{Reader, Wire, put_bytes};
 use crate::json::{DecodeError, TREE_DEPTH_MAX, is_plain, write_float, write_int, write_plain, write_string};
-use crate::scalar::{Instant, format_duration, format_micro_time, format_time};
+use crate::scalar::{Instant, append_micro_time, append_time, format_duration};
 use crate::schema::{self, Base, Container, Field, Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use smol_str::SmolStr;
 
 /// What the stored bytes do not hold.
 #[derive(Debug, Clone, Copy, Default)]
@@ -397,8 +396,8 @@ impl Writer<'_, '_> {
             }
             Base::Str => self.text(wire)?,
             Base::Bytes => write_base64(wire.bytes()?, self.out),
-            Base::Time => self.time(wire, format_time)?,
-            Base::MicroTime => self.time(wire, format_micro_time)?,
+            Base::Time => self.time(wire, append_time)?,
+            Base::MicroTime => self.time(wire, append_micro_time)?,
             Base::Duration => write_string(&format_duration(special::inner_int(wire.bytes()?)?), self.out),
             Base::Quantity => match special::inner_text(wire.bytes()?)? {
                 "" => self.out.extend_from_slice(b"\"0\""),
@@ -424,10 +423,14 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn time(&mut self, wire: Wire<'_>, format: fn(Instant) -> SmolStr) -> Result<(), Detour> {
+    fn time(&mut self, wire: Wire<'_>, append: fn(Instant, &mut Vec<u8>)) -> Result<(), Detour> {
         match special::instant(wire.bytes()?)? {
             Instant::ZERO => self.out.extend_from_slice(b"null"),
-            instant => write_string(&format(instant), self.out),
+            instant => {
+                self.out.push(b'"');
+                append(instant, self.out);
+                self.out.push(b'"');
+            }
         }
         Ok(())
     }

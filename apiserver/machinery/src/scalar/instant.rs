@@ -203,7 +203,7 @@ pub fn parse_micro_time(text: &str) -> Result<Instant, String> {
     parse(text, MICRO_LAYOUT)
 }
 
-fn digits(out: &mut [u8], mut value: i64) {
+fn digits(out: &mut [u8], mut value: u32) {
     for slot in out.iter_mut().rev() {
         *slot = b'0' + (value % 10) as u8;
         value /= 10;
@@ -213,12 +213,12 @@ fn digits(out: &mut [u8], mut value: i64) {
 /// `2006-01-02T15:04:05` in the first 19 bytes.
 fn write(out: &mut [u8; 27], seconds: i64) {
     let (year, month, day) = date_of(seconds.div_euclid(86_400));
-    let of_day = seconds.rem_euclid(86_400);
+    let of_day = seconds.rem_euclid(86_400) as u32;
     out.copy_from_slice(b"0000-00-00T00:00:00.000000Z");
     for (at, len, value) in [
-        (0, 4, year),
-        (5, 2, month),
-        (8, 2, day),
+        (0, 4, year as u32),
+        (5, 2, month as u32),
+        (8, 2, day as u32),
         (11, 2, of_day / 3600),
         (14, 2, of_day / 60 % 60),
         (17, 2, of_day % 60),
@@ -234,20 +234,39 @@ fn text(bytes: &[u8]) -> SmolStr {
     SmolStr::new(String::from_utf8_lossy(bytes))
 }
 
+fn time_bytes(time: Instant) -> [u8; 20] {
+    let mut long = [0; 27];
+    write(&mut long, time.seconds.clamp(Instant::SECONDS_MIN, Instant::SECONDS_MAX));
+    let mut out = [b'Z'; 20];
+    out[..19].copy_from_slice(&long[..19]);
+    out
+}
+
 /// Writes a `metav1.Time`. Times beyond the years 0 to 9999 are written as the nearest one within.
 pub fn format_time(time: Instant) -> SmolStr {
-    let mut out = [0; 27];
-    write(&mut out, time.seconds.clamp(Instant::SECONDS_MIN, Instant::SECONDS_MAX));
-    out[19] = b'Z';
-    text(&out[..20])
+    text(&time_bytes(time))
+}
+
+/// As [`format_time`], appended.
+pub fn append_time(time: Instant, out: &mut Vec<u8>) {
+    out.extend_from_slice(&time_bytes(time));
 }
 
 /// Writes a `metav1.MicroTime`. Times beyond the years 0 to 9999 are written as the nearest one within.
 pub fn format_micro_time(time: Instant) -> SmolStr {
+    text(&micro_time_bytes(time))
+}
+
+/// As [`format_micro_time`], appended.
+pub fn append_micro_time(time: Instant, out: &mut Vec<u8>) {
+    out.extend_from_slice(&micro_time_bytes(time));
+}
+
+fn micro_time_bytes(time: Instant) -> [u8; 27] {
     let mut out = [0; 27];
     write(&mut out, time.seconds.clamp(Instant::SECONDS_MIN, Instant::SECONDS_MAX));
-    digits(&mut out[20..26], i64::from(time.nanos / 1000));
-    text(&out)
+    digits(&mut out[20..26], time.nanos / 1000);
+    out
 }
 
 #[cfg(test)]

@@ -19,8 +19,11 @@ use crate::selection::Selection;
 
 /// Bytes in one chunk, about.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Objects looked at for one chunk: a selective list gives way to others too.
+/// Objects taken from the source at once: finding the place to go on takes about as long as writing one object.
+const BATCH_MAX: usize = 256;
+/// Objects looked at for one batch, and batches for one chunk: a selective list gives way to others too.
 const SCAN_MAX: usize = 2000;
+const BATCHES_MAX: usize = 8;
 
 /// `metadata` of a list.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +120,8 @@ pub struct ListChunks {
     encoder: ObjectEncoder,
     media: Media,
     source: ListSource,
+    /// Taken from the source, and not written yet.
+    batch: std::vec::IntoIter<Arc<Cached>>,
     state: State,
 }
 
@@ -140,7 +145,7 @@ pub fn list_body(
         Media::Protobuf => protobuf_head(&encoder, meta, source.message_bytes(&encoder)?),
         Media::Json | Media::Yaml => json_head(&encoder, meta),
     };
-    Ok(ListChunks { encoder, media, source, state: State::Head(head) })
+    Ok(ListChunks { encoder, media, source, batch: Vec::new().into_iter(), state: State::Head(head) })
 }
 
 impl ListChunks {
@@ -154,25 +159,26 @@ impl ListChunks {
             State::Items { first } => (Vec::with_capacity(CHUNK_BYTES + 8 * 1024), first),
             State::Done => return Ok(None),
         };
-        // One look at the source per chunk at most, so that a selective scan does not hold the thread.
-        let mut batch = self.source.next_batch(16);
-        let looks_max = 8;
-        for look in 1.. {
-            let Some(objects) = batch else {
+        let mut batches = 0;
+        while out.len() < CHUNK_BYTES {
+            if let Some(object) = self.batch.next() {
+                self.item(&object, &mut first, &mut out)?;
+                continue;
+            }
+            // A selective scan does not hold the thread.
+            if batches == BATCHES_MAX {
+                break;
+            }
+            batches += 1;
+            let Some(batch) = self.source.next_batch(BATCH_MAX) else {
                 if self.media != Media::Protobuf {
                     out.extend_from_slice(b"]}");
                 }
-                break;
+                return Ok(Some(Bytes::from(out)));
             };
-            for object in &objects {
-                self.item(object, &mut first, &mut out)?;
-            }
-            if out.len() >= CHUNK_BYTES || look >= looks_max {
-                self.state = State::Items { first };
-                break;
-            }
-            batch = self.source.next_batch(16);
+            self.batch = batch.into_iter();
         }
+        self.state = State::Items { first };
         Ok(Some(Bytes::from(out)))
     }
 
