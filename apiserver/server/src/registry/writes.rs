@@ -53,7 +53,7 @@ impl Registry {
         if !response.succeeded {
             return Err(Status::already_exists(kind.group, kind.plural, name));
         }
-        self.shown(kind, encoded.stored(response.revision).map_err(failed)?).await
+        self.shown(kind, encoded.into_stored(response.revision).map_err(failed)?).await
     }
 
     /// Stores a new state of `current`, unless that has changed meanwhile. An equal state is not written again.
@@ -70,8 +70,8 @@ impl Registry {
         let key = Self::key_of(kind, current)?;
         let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(failed)?;
-        let unchanged = encoded.stored(current.header.revision).map_err(failed)?;
-        if unchanged.cached.raw == current.raw && !current.header.stale {
+        if !current.header.stale && encoded.raw(current.header.revision).map_err(failed)? == current.raw {
+            let unchanged = encoded.into_stored(current.header.revision).map_err(failed)?;
             return self.shown(kind, unchanged).await.map(Written::Stored);
         }
         let lease = self.lease_for(kind).await.map_err(failed)?;
@@ -85,7 +85,7 @@ impl Registry {
         if !response.succeeded {
             return Ok(Written::Changed(self.found(kind, response).await.map_err(failed)?));
         }
-        let stored = encoded.stored(response.revision).map_err(failed)?;
+        let stored = encoded.into_stored(response.revision).map_err(failed)?;
         self.shown(kind, stored).await.map(Written::Stored)
     }
 
@@ -152,7 +152,7 @@ impl Registry {
         let version = Meta(&object).resource_version().parse().map_or(Revision(0), Revision);
         let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(|failure| Self::failed(kind, failure))?;
-        let stored = encoded.stored(version).map_err(|failure| Self::failed(kind, failure))?;
+        let stored = encoded.into_stored(version).map_err(|failure| Self::failed(kind, failure))?;
         self.shown_preview(kind, stored, version).await
     }
 
@@ -222,23 +222,27 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn stored(&self, revision: Revision) -> Result<Stored, Failure> {
-        let mut object = self.object.clone();
+    /// What the cache keeps of it under `revision`.
+    fn raw(&self, revision: Revision) -> Result<Raw, Failure> {
         if self.kind.is_custom {
-            let cached = Arc::new(Cached::custom(self.kind, object.clone(), revision));
-            if revision != Revision(0) {
-                MetaMut(&mut object).set_resource_version(&revision.to_string());
-            }
-            return Ok(Stored { object, cached });
+            return Ok(Cached::custom(self.kind, self.object.clone(), revision).raw);
         }
         let raw = if revision == Revision(0) {
             self.message.to_vec()
         } else {
-            MetaMut(&mut object).set_resource_version(&revision.to_string());
             splice::with_resource_version(&self.message, revision)
                 .map_err(|error| Failure::Encode { kind: self.kind.kind, reason: error.to_string() })?
         };
-        let header = Header::of(self.kind, &object, revision);
-        Ok(Stored { object, cached: Arc::new(Cached { header, kind: self.kind, raw: Raw::whole(raw) }) })
+        Ok(Raw::whole(raw))
+    }
+
+    /// The object as it stands in the store under `revision`.
+    fn into_stored(mut self, revision: Revision) -> Result<Stored, Failure> {
+        let raw = self.raw(revision)?;
+        if revision != Revision(0) {
+            MetaMut(&mut self.object).set_resource_version(&revision.to_string());
+        }
+        let header = Header::of(self.kind, &self.object, revision);
+        Ok(Stored { object: self.object, cached: Arc::new(Cached { header, kind: self.kind, raw }) })
     }
 }
