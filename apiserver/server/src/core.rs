@@ -87,13 +87,13 @@ impl Core {
             authenticator: assembly.authenticator,
             authorizer: assembly.authorizer,
             auditor,
+            flow: Flow {
+                control: FlowControl::new(seats, metrics.flow.clone(), Arc::clone(&clock)),
+                long_running: Arc::new(Semaphore::new(limits.long_running_max)),
+            },
             clock,
             randomness,
             documents: Documents::new(registry.served().clone(), registry.aggregated().clone()),
-            flow: Flow {
-                control: FlowControl::new(seats, metrics.flow.clone()),
-                long_running: Arc::new(Semaphore::new(limits.long_running_max)),
-            },
             metrics,
             registry,
             limits,

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_base::lifecycle::Clock;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::lending::lend;
-use super::level::{Hold, Offer};
+use super::level::{Hold, Offer, Ticket};
 use super::metrics::FlowMetrics;
 use super::plan::{Flow, Plan};
+use super::roster::About;
 use crate::types::{Attributes, UserInfo};
 
 /// No request waits longer than this for its seats, as upstream.
@@ -22,6 +25,7 @@ pub(crate) struct FlowControl {
     pub(super) plan: Arc<ArcSwap<Plan>>,
     pub(super) metrics: FlowMetrics,
     seats: u64,
+    clock: Arc<dyn Clock>,
 }
 
 /// A request's seats, and its flow. Dropping it gives them back.
@@ -29,13 +33,15 @@ pub(crate) struct FlowControl {
 pub(crate) struct Seat {
     flow: Arc<Flow>,
     hold: Hold,
+    /// Its number among those that run on its level.
+    number: u64,
 }
 
 impl FlowControl {
     /// A control of `seats` in all that has only what is always there, until [`FlowControl::replan`].
-    pub(crate) fn new(seats: u64, metrics: FlowMetrics) -> Self {
+    pub(crate) fn new(seats: u64, metrics: FlowMetrics, clock: Arc<dyn Clock>) -> Self {
         let plan = Plan::of(&[], &[], seats, &Plan::default(), &metrics);
-        Self { plan: Arc::new(ArcSwap::from_pointee(plan)), metrics, seats }
+        Self { plan: Arc::new(ArcSwap::from_pointee(plan)), metrics, seats, clock }
     }
 
     /// Follows these objects from now on. One task calls this.
@@ -67,8 +73,17 @@ impl FlowControl {
         wait: Duration,
     ) -> Option<Seat> {
         let seats = seats.min(flow.seats_max);
-        let reason = match flow.level.ask(|| flow.schema.flow(user, asked), seats) {
-            Offer::Seats(hold) => return Some(Seat::new(flow, hold)),
+        let about = Arc::new(About {
+            schema: flow.schema.name.clone(),
+            distinguisher: flow.schema.distinguisher(user, asked),
+            user: user.name.clone(),
+            asked: asked.clone(),
+            arrived: self.clock.wall(),
+            seats,
+        });
+        let ticket = || Ticket { flow: flow.schema.flow(user, asked), about: Arc::clone(&about) };
+        let reason = match flow.level.ask(ticket, seats) {
+            Offer::Seats(hold) => return Some(Seat::new(flow, hold, (about.arrived, &about))),
             Offer::Wait(turn) => {
                 flow.waiting.inc();
                 let began = Instant::now();
@@ -82,7 +97,7 @@ impl FlowControl {
                 ];
                 self.metrics.waited.with_label_values(&labels).observe(began.elapsed().as_secs_f64());
                 match waited {
-                    Ok(Ok(hold)) => return Some(Seat::new(flow, hold)),
+                    Ok(Ok(hold)) => return Some(Seat::new(flow, hold, (self.clock.wall(), &about))),
                     Ok(Err(_level_ended)) => "cancelled",
                     Err(_elapsed) => "time-out",
                 }
@@ -97,16 +112,18 @@ impl FlowControl {
 }
 
 impl Seat {
-    fn new(flow: &Arc<Flow>, hold: Hold) -> Self {
+    fn new(flow: &Arc<Flow>, hold: Hold, (now, about): (OffsetDateTime, &Arc<About>)) -> Self {
         flow.dispatched.inc();
         flow.executing.inc();
         flow.executing_seats.add(i64::from(hold.seats()));
-        Self { flow: Arc::clone(flow), hold }
+        let number = flow.level.roster.begin(Arc::clone(about), now);
+        Self { flow: Arc::clone(flow), hold, number }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.flow.level.roster.end(self.number);
         self.flow.executing.dec();
         self.flow.executing_seats.sub(i64::from(self.hold.seats()));
     }

@@ -82,13 +82,15 @@ fn counter(metric: &Metric) -> f64 {
 }
 
 /// Rows of cells that end with a comma, as wide as the widest of their column and a space, and at least eight.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.len() + 2).max();
-    let widths: Vec<usize> = (0..N).map(|at| width(at).unwrap_or_default().max(8)).collect();
+pub(super) fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let columns = rows.first().map_or(0, |row| row.as_ref().len());
+    let width =
+        |at: usize| rows.iter().filter_map(|row| row.as_ref().get(at)).map(|cell| cell.len() + 2).max();
+    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or_default().max(8)).collect();
     let mut out = String::new();
     for row in rows {
-        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let written = if at + 1 == N {
+        for (at, (cell, width)) in row.as_ref().iter().zip(&widths).enumerate() {
+            let written = if at + 1 == columns {
                 writeln!(out, "{cell}")
             } else {
                 write!(out, "{:<width$}", format!("{cell},"))

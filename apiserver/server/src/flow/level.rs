@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::dump_requests::QueueView;
 use super::queues::{Layout, Queues};
 use super::retry_after::RetryAfter;
+use super::roster::{About, Roster};
 
 /// What a level does with a request that finds no seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,23 @@ pub(super) struct Level {
     /// What was needed of late, in seats.
     smoothed: Mutex<f64>,
     retry_after: Mutex<RetryAfter>,
-    queues: Option<Mutex<Queues<oneshot::Sender<Hold>>>>,
+    queues: Option<Mutex<Queues<Waiter>>>,
+    /// Who runs.
+    pub(super) roster: Roster,
+}
+
+/// Who asks for seats, in case it has to wait.
+pub(super) struct Ticket {
+    /// The number of its flow.
+    pub(super) flow: u64,
+    pub(super) about: Arc<About>,
+}
+
+/// Who waits.
+#[derive(Debug)]
+struct Waiter {
+    turn: oneshot::Sender<Hold>,
+    about: Arc<About>,
 }
 
 /// Seats that a request has taken. Dropping it gives them back, and wakes who is next.
@@ -72,6 +90,7 @@ impl Level {
             smoothed: Mutex::new(0.0),
             retry_after: Mutex::default(),
             queues,
+            roster: Roster::default(),
         }
     }
 
@@ -86,6 +105,17 @@ impl Level {
     /// In how many of its queues somebody waits.
     pub(super) fn active_queues(&self) -> usize {
         self.queues.as_ref().map_or(0, |queues| queues.lock().active())
+    }
+
+    /// Its queues as they are now.
+    pub(super) fn queue_views(&self) -> Vec<QueueView> {
+        let Some(queues) = &self.queues else { return Vec::new() };
+        let queues = queues.lock();
+        let views = queues.each().map(|(next, seats, waiting)| {
+            let here = waiting.filter(|waiter| !waiter.turn.is_closed());
+            QueueView { next, seats, waiting: here.map(|waiter| Arc::clone(&waiter.about)).collect() }
+        });
+        views.collect()
     }
 
     /// Seats in all, at the moment.
@@ -130,8 +160,8 @@ impl Level {
         }
     }
 
-    /// Asks for seats; `flow` is the number of the flow, asked for where the request has to wait.
-    pub(super) fn ask(self: &Arc<Self>, flow: impl FnOnce() -> u64, seats: u32) -> Offer {
+    /// Asks for seats; the ticket is asked for where the request has to wait.
+    pub(super) fn ask(self: &Arc<Self>, ticket: impl FnOnce() -> Ticket, seats: u32) -> Offer {
         if self.kind == Kind::Exempt {
             let taken = self.taken.fetch_add(u64::from(seats), Ordering::Relaxed);
             self.note_demand(taken + u64::from(seats));
@@ -145,9 +175,10 @@ impl Level {
         let Some(queues) = &self.queues else {
             return Offer::Refused;
         };
-        let (sender, receiver) = oneshot::channel();
+        let (turn, receiver) = oneshot::channel();
+        let Ticket { flow, about } = ticket();
         let mut queues = queues.lock();
-        let pushed = queues.push(flow(), seats, sender, oneshot::Sender::is_closed);
+        let pushed = queues.push(flow, seats, Waiter { turn, about }, |waiter| waiter.turn.is_closed());
         self.waiting.store(queues.waiting(), Ordering::SeqCst);
         if pushed.is_err() {
             return Offer::Full;
@@ -185,9 +216,9 @@ impl Level {
             if !self.take(seats) {
                 break;
             }
-            if let Some((seats, sender)) = queues.pop() {
+            if let Some((seats, waiter)) = queues.pop() {
                 let hold = Hold { level: Arc::clone(self), seats };
-                if let Err(mut hold) = sender.send(hold) {
+                if let Err(mut hold) = waiter.turn.send(hold) {
                     // It went away while it waited: its seats are free at once, and nothing is served from its end.
                     self.taken.fetch_sub(u64::from(hold.seats), Ordering::SeqCst);
                     hold.seats = 0;

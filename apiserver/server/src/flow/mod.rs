@@ -8,6 +8,7 @@
 
 mod control;
 mod dump;
+mod dump_requests;
 pub(crate) mod keeper;
 mod lending;
 mod level;
@@ -15,6 +16,7 @@ mod metrics;
 mod plan;
 mod queues;
 mod retry_after;
+mod roster;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,14 @@ impl<T> Queues<T> {
         self.seats
     }
 
+    /// Each queue: the virtual time at which its next request is served, the seats that those who wait in it need, and they.
+    pub(super) fn each(&self) -> impl Iterator<Item = (u64, u64, impl Iterator<Item = &T>)> {
+        self.lanes.iter().map(|queue| {
+            let next = queue.requests.front().map_or(queue.finish, |(start, _, _)| *start);
+            (next, queue.seats, queue.requests.iter().map(|(_, _, request)| request))
+        })
+    }
+
     /// Takes in a request of a flow that needs so many seats; gives it back where the shortest queue of its hand is full
     /// of requests that are not `gone`.
     pub(super) fn push(

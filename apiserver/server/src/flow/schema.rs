@@ -131,6 +131,15 @@ impl Schema {
         self.rules.iter().any(|rule| rule.matches(user, asked))
     }
 
+    /// What tells a request's flow from others of the schema.
+    pub(super) fn distinguisher(&self, user: &UserInfo, asked: &Attributes) -> SmolStr {
+        match self.by {
+            Distinguisher::Nothing => SmolStr::default(),
+            Distinguisher::User => user.name.clone(),
+            Distinguisher::Namespace => asked.namespace.clone(),
+        }
+    }
+
     /// The flow's number within the schema.
     pub(super) fn flow(&self, user: &UserInfo, asked: &Attributes) -> u64 {
         let mut hasher = std::hash::DefaultHasher::new();

@@ -7,11 +7,14 @@ use futures::FutureExt as _;
 
 use mainstay_apiserver_kinds::{bootstrap_flow_schemas, bootstrap_priority_levels};
 
+use mainstay_base::lifecycle::{Clock, ManualClock};
+
 use super::control::FlowControl;
-use super::level::{Hold, Kind, Level, Offer};
+use super::level::{Hold, Kind, Level, Offer, Ticket};
 use super::metrics::FlowMetrics;
 use super::plan::Plan;
 use super::queues::{Layout, Queues, deal};
+use super::roster::About;
 use crate::types::{Attributes, UserInfo};
 
 const LAYOUT: Layout = Layout { queues: 8, hand: 2, length_max: 3 };
@@ -116,6 +119,22 @@ fn upstreams_objects_classify_as_upstream() {
     );
 }
 
+fn ticket(flow: u64) -> Ticket {
+    let about = About {
+        schema: "schema".into(),
+        distinguisher: "jane".into(),
+        user: "jane".into(),
+        asked: resource("get", "apps", "deployments", "x"),
+        arrived: time::OffsetDateTime::UNIX_EPOCH,
+        seats: 1,
+    };
+    Ticket { flow, about: Arc::new(about) }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(ManualClock::new(time::OffsetDateTime::UNIX_EPOCH))
+}
+
 fn hold(offer: Offer) -> Hold {
     match offer {
         Offer::Seats(hold) => hold,
@@ -126,22 +145,22 @@ fn hold(offer: Offer) -> Hold {
 #[tokio::test]
 async fn seats_are_given_back_and_wake_who_waits() {
     let level = Arc::new(Level::new(Kind::Queue(LAYOUT), 2));
-    let first = hold(level.ask(|| 1, 1));
-    let second = hold(level.ask(|| 1, 1));
-    let Offer::Wait(third) = level.ask(|| 1, 1) else { panic!("it should wait") };
-    let Offer::Wait(gone) = level.ask(|| 2, 1) else { panic!("it should wait") };
+    let first = hold(level.ask(|| ticket(1), 1));
+    let second = hold(level.ask(|| ticket(1), 1));
+    let Offer::Wait(third) = level.ask(|| ticket(1), 1) else { panic!("it should wait") };
+    let Offer::Wait(gone) = level.ask(|| ticket(2), 1) else { panic!("it should wait") };
     drop(gone);
     assert_eq!(level.taken(), 2);
     drop(first);
     let third = third.await.unwrap();
     drop((second, third));
     assert_eq!(level.taken(), 0, "who went away took no seat along");
-    drop(hold(level.ask(|| 3, 5)));
+    drop(hold(level.ask(|| ticket(3), 5)));
     let reject = Arc::new(Level::new(Kind::Reject, 1));
-    let _one = hold(reject.ask(|| 1, 1));
-    assert!(matches!(reject.ask(|| 1, 1), Offer::Refused));
+    let _one = hold(reject.ask(|| ticket(1), 1));
+    assert!(matches!(reject.ask(|| ticket(1), 1), Offer::Refused));
     let exempt = Arc::new(Level::new(Kind::Exempt, 0));
-    let all: Vec<Hold> = (0..100).map(|_| hold(exempt.ask(|| 1, 1))).collect();
+    let all: Vec<Hold> = (0..100).map(|_| hold(exempt.ask(|| ticket(1), 1))).collect();
     assert_eq!(all.len(), 100);
 }
 
@@ -152,7 +171,7 @@ async fn no_seat_is_lost_under_many_requests() {
         let level = Arc::clone(&level);
         async move {
             for _ in 0..50 {
-                let _hold = match level.ask(|| flow, 1 + (flow % 2) as u32) {
+                let _hold = match level.ask(|| ticket(flow), 1 + (flow % 2) as u32) {
                     Offer::Seats(hold) => hold,
                     Offer::Wait(turn) => turn.await.unwrap(),
                     _ => panic!("there is room to wait"),
@@ -172,7 +191,7 @@ async fn no_seat_is_lost_under_many_requests() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_has_an_end_and_is_counted() {
     let registry = prometheus::Registry::new();
-    let control = FlowControl::new(245, FlowMetrics::register(&registry).unwrap());
+    let control = FlowControl::new(245, FlowMetrics::register(&registry).unwrap(), clock());
     control.replan(&bootstrap_flow_schemas(), &bootstrap_priority_levels());
     let (jane, pods) = (user("jane", &["system:authenticated"]), resource("get", "", "pods", "x"));
     let admit = async |user: &UserInfo| {
@@ -198,7 +217,7 @@ async fn a_wait_has_an_end_and_is_counted() {
 
 #[test]
 fn a_seat_that_is_free_costs_little() {
-    let control = FlowControl::new(600, metrics());
+    let control = FlowControl::new(600, metrics(), clock());
     control.replan(&bootstrap_flow_schemas(), &bootstrap_priority_levels());
     // The last schema but one: all others are looked at first.
     let (jane, pods) = (user("jane", &["dev", "system:authenticated"]), resource("get", "", "pods", "x"));
@@ -213,4 +232,41 @@ fn a_seat_that_is_free_costs_little() {
     let each = mainstay_base::lifecycle::Clock::now(&clock).saturating_duration_since(began) / rounds;
     println!("{each:?} a request, not optimised");
     assert!(each < Duration::from_micros(50), "{each:?}");
+}
+
+#[tokio::test]
+async fn who_waits_and_who_runs_is_dumped_as_upstream_does() {
+    let control = FlowControl::new(245, metrics(), clock());
+    control.replan(&bootstrap_flow_schemas(), &bootstrap_priority_levels());
+    let (jane, pods) = (user("jane", &["system:authenticated"]), resource("get", "apps", "pods", "x"));
+    let flow = control.classify(&jane, &pods).unwrap();
+    flow.level.set_limit(1);
+    let wait = Duration::from_secs(15);
+    let _runs = control.seat(&flow, (&jane, &pods), 1, wait).await.unwrap();
+    let mut waits = Box::pin(control.seat(&flow, (&jane, &pods), 1, wait));
+    assert!(waits.as_mut().now_or_never().is_none());
+
+    let rows = |text: String| -> Vec<Vec<String>> {
+        text.lines().map(|line| line.split(',').map(|cell| cell.trim().to_owned()).collect()).collect()
+    };
+    let requests = rows(control.dump_requests(true));
+    assert_eq!(requests[0].len(), 18);
+    let ours: Vec<_> = requests.iter().filter(|row| row[0] == "global-default").collect();
+    let [waiting, running] = ours.as_slice() else { panic!("{requests:?}") };
+    let details = ["jane", "get", "", "x", "", "apps/", "pods", ""];
+    assert_eq!(waiting[10..], details);
+    let epoch = "1970-01-01T00:00:00Z";
+    assert_eq!(waiting[3..10], ["0", "jane", epoch, "1", "0", "0s", "0001-01-01T00:00:00Z"]);
+    assert_eq!(running[2..10], ["-1", "-1", "jane", epoch, "1", "0", "0s", epoch]);
+
+    let queues = rows(control.dump_queues());
+    assert_eq!(queues[0][..4], ["PriorityLevelName", "Index", "PendingRequests", "ExecutingRequests"]);
+    let ours: Vec<_> = queues.iter().filter(|row| row[0] == "global-default").collect();
+    assert_eq!(ours.len(), 128, "a row for each queue of the level");
+    let filled: Vec<_> = ours.iter().filter(|row| row[2] == "1").collect();
+    assert_eq!(filled.len(), 1);
+    assert_eq!(filled[0][1], waiting[2], "both pages name the same queue");
+    assert_eq!(filled[0][6..], ["1", "1", "1.00000000ss"]);
+    drop(waits);
+    assert_eq!(rows(control.dump_requests(false)).iter().filter(|row| row[0] == "global-default").count(), 1);
 }

@@ -32,12 +32,16 @@ pub(super) async fn answer(
     }
     match path {
         "/metrics" => metrics(core, &context),
-        "/debug/api_priority_and_fairness/dump_priority_levels" => Ok(raw_response(
-            &context.headers,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-            core.flow.control.dump_levels().into(),
-            StatusCode::OK,
-        )),
+        "/debug/api_priority_and_fairness/dump_priority_levels" => {
+            Ok(plain(&context, core.flow.control.dump_levels()))
+        }
+        "/debug/api_priority_and_fairness/dump_queues" => {
+            Ok(plain(&context, core.flow.control.dump_queues()))
+        }
+        "/debug/api_priority_and_fairness/dump_requests" => {
+            let with_details = context.query.non_empty("includeRequestDetails").is_some();
+            Ok(plain(&context, core.flow.control.dump_requests(with_details)))
+        }
         "/version" => Ok(crate::discovery::version_response(&context.headers)),
         _ => match (core.documents.answer(path, &context), core.endpoint("", path, "")) {
             (Some(answer), _) => answer,
@@ -45,6 +49,11 @@ pub(super) async fn answer(
             (None, None) => Err(Status::path_not_found()),
         },
     }
+}
+
+fn plain(context: &RequestContext, text: String) -> Response {
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    raw_response(&context.headers, content_type, text.into(), StatusCode::OK)
 }
 
 fn metrics(core: &Core, context: &RequestContext) -> Result<Response, Status> {

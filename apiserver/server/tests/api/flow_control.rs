@@ -174,3 +174,31 @@ async fn priority_levels_are_dumped_as_upstream_does() {
     assert_eq!(server.anonymous().get(path).await.code, 403);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_and_requests_are_dumped_as_upstream_does() {
+    let server = TestServer::start().await;
+    let page = async |name: &str| {
+        let answer = server.admin().get(&format!("/debug/api_priority_and_fairness/{name}")).await;
+        assert_eq!(answer.code, 200);
+        String::from_utf8(answer.bytes.to_vec()).unwrap()
+    };
+    let queues = page("dump_queues").await;
+    assert!(
+        queues.starts_with("PriorityLevelName, Index,  PendingRequests, ExecutingRequests, "),
+        "{queues}"
+    );
+    assert!(queues.contains("\nworkload-low,      0,      0,"), "{queues}");
+    let requests = page("dump_requests?includeRequestDetails=1").await;
+    let row =
+        requests.lines().find(|row| row.contains("dump_requests")).unwrap_or_else(|| panic!("{requests}"));
+    let cells: Vec<&str> = row.split(',').map(str::trim).collect();
+    assert_eq!(cells[..4], ["exempt", "exempt", "-1", "-1"], "{row}");
+    assert_eq!(cells[10..13], ["admin", "get", "/debug/api_priority_and_fairness/dump_requests"], "{row}");
+    assert!(!page("dump_requests").await.contains("UserName"));
+    for name in ["dump_queues", "dump_requests"] {
+        let path = format!("/debug/api_priority_and_fairness/{name}");
+        assert_eq!(server.anonymous().get(&path).await.code, 403);
+    }
+    server.stop().await;
+}
