@@ -53,7 +53,7 @@ impl Reload {
 
     /// Follows until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::io::Error> {
-        let changes = Changes::beside(&self.path)?;
+        let folder = Changes::beside(&self.path)?;
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -61,7 +61,7 @@ impl Reload {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                changed = changes.next() => changed?,
+                changed = folder.next() => changed?,
                 _ = period.tick() => {}
             }
             self.look().await;
