@@ -214,6 +214,11 @@ pub(crate) fn certificate_lifetime(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A variable of the environment that is text and not empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+}
+
 /// A new [`Cluster::id`].
 pub(crate) fn new_id() -> String {
     format!("{:08x}", rand::random::<u32>())

@@ -15,7 +15,7 @@ use tonic::metadata::MetadataValue;
 
 use crate::cli::DATA_DIR;
 use crate::refusal::refuse;
-use crate::snapshots;
+use crate::snapshots::{self, BucketFlags, Place};
 use crate::store_command::{StatusFlags, connect, founders};
 use crate::up::print_line;
 
@@ -26,33 +26,40 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// `mainstay snapshot`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
-    /// Save a running cluster, or a store, to a file.
+    /// Save a running cluster, or a store, to a file or to an object of an S3-compatible bucket.
     ///
     /// With --data-dir the whole cluster of the server that runs there, with its keys if --passphrase-file is given; with
     /// --kubeconfig the same from anywhere, without keys. With --endpoints a store that `mainstay store` or etcd serves: all of
     /// it, or the keys with one prefix, also in etcd's format.
-    Save(SaveFlags),
+    Save(Box<SaveFlags>),
     /// Bring back a cluster on one server, or make a new data directory for `mainstay store`, of a snapshot.
     ///
     /// The file says which. A cluster is restored where --data-dir is: in the directory of one of its servers, which must be
     /// stopped, the store is replaced (the one before is kept beside it, and all else stays); an empty directory becomes that of
     /// the server that the snapshot was taken of, if the snapshot has the keys. Then start that server, and let the others join
     /// it with empty directories. Snapshots that were cut or changed, or are of a newer version, are refused and change nothing.
-    Restore(RestoreFlags),
+    Restore(Box<RestoreFlags>),
     /// List the snapshots that a server takes by itself, each checked to its last byte.
     List {
-        /// Where they are [default: DATA_DIR/snapshots].
-        #[arg(long, value_name = "DIR", conflicts_with = "data_dir")]
-        dir: Option<PathBuf>,
+        /// Where they are; of a bucket s3://BUCKET/PREFIX, with the folders of all servers [default: DATA_DIR/snapshots].
+        #[arg(long, value_name = "DIR|S3-URL", conflicts_with = "data_dir", value_parser = Place::parse)]
+        dir: Option<Place>,
+        /// Read only what each says of itself, not all of it: from a bucket that is quicker, and costs less.
+        #[arg(long)]
+        quick: bool,
         /// The server's data directory.
         #[arg(long, value_name = "DATA_DIR", default_value = DATA_DIR)]
         data_dir: PathBuf,
+        #[command(flatten)]
+        bucket: BucketFlags,
     },
     /// Check a snapshot's sums and say what it holds.
     Status {
-        /// The snapshot.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
+        /// The snapshot; of a cluster also s3://BUCKET/KEY.
+        #[arg(value_name = "FILE|S3-URL", value_parser = Place::parse)]
+        file: Place,
+        #[command(flatten)]
+        bucket: BucketFlags,
         /// Write one line of JSON.
         #[arg(long)]
         json: bool,
@@ -62,9 +69,11 @@ pub(crate) enum SnapshotCommand {
 /// What to save, from where.
 #[derive(Debug, Args)]
 pub(crate) struct SaveFlags {
-    /// The file to write; it appears once it is whole.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The file to write; it appears once it is whole. Of a cluster also s3://BUCKET/KEY.
+    #[arg(value_name = "FILE|S3-URL", value_parser = Place::parse)]
+    file: Place,
+    #[command(flatten)]
+    bucket: BucketFlags,
     /// Save the cluster of the server that runs in this data directory.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "endpoints", "prefix", "etcd_format", "user"])]
     data_dir: Option<PathBuf>,
@@ -90,9 +99,11 @@ pub(crate) struct SaveFlags {
 /// How to restore.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreFlags {
-    /// The snapshot.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The snapshot; of a cluster also s3://BUCKET/KEY.
+    #[arg(value_name = "FILE|S3-URL", value_parser = Place::parse)]
+    file: Place,
+    #[command(flatten)]
+    bucket: BucketFlags,
     /// The server's data directory; for a store a new one, empty or absent.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -137,38 +148,42 @@ pub(crate) fn run(command: &SnapshotCommand) -> anyhow::Result<()> {
     match command {
         SnapshotCommand::Save(flags) => {
             if let Some(from) = cluster_to_save(flags) {
-                return snapshots::save(&flags.file, from);
+                return snapshots::save(&flags.file, &flags.bucket, from);
             }
             save(flags)
         }
-        SnapshotCommand::List { dir, data_dir } => {
-            snapshots::print_list(&dir.clone().unwrap_or_else(|| data_dir.join("snapshots")))
+        SnapshotCommand::List { dir, quick, data_dir, bucket } => {
+            let default = || Place::Path(data_dir.join("snapshots"));
+            snapshots::print_list(&dir.clone().unwrap_or_else(default), bucket, *quick)
         }
-        SnapshotCommand::Restore(flags) if is_clusters(&flags.file)? => {
-            let RestoreFlags { file, data_dir, revision, yes, .. } = flags;
-            let passphrase_file = flags.passphrase_file.as_deref();
-            snapshots::restore(&snapshots::RestoreRequest {
-                file,
-                data_dir,
-                revision: *revision,
-                passphrase_file,
-                yes: *yes,
-            })
-        }
-        SnapshotCommand::Restore(flags) => {
-            let options = RestoreOptions {
-                revision: flags.revision.map(Revision),
-                bump_revision: flags.bump_revision,
-                mark_compacted: flags.mark_compacted,
-                skip_hash_check: flags.skip_hash_check,
-                place: place(flags)?,
-                ..RestoreOptions::default()
-            };
-            restore(&flags.file, &flags.data_dir, &options)
-        }
-        SnapshotCommand::Status { file, json } if is_clusters(file)? => snapshots::print_status(file, *json),
-        SnapshotCommand::Status { file, json } => status(file, *json),
+        SnapshotCommand::Restore(flags) => match store_file(&flags.file)? {
+            Some(file) => restore_store(flags, file),
+            None => snapshots::restore(&snapshots::RestoreRequest {
+                from: &flags.file,
+                bucket: &flags.bucket,
+                data_dir: &flags.data_dir,
+                revision: flags.revision,
+                passphrase_file: flags.passphrase_file.as_deref(),
+                yes: flags.yes,
+            }),
+        },
+        SnapshotCommand::Status { file, bucket, json } => match store_file(file)? {
+            Some(file) => status(file, *json),
+            None => snapshots::print_status(file, bucket, *json),
+        },
     }
+}
+
+fn restore_store(flags: &RestoreFlags, file: &Path) -> anyhow::Result<()> {
+    let options = RestoreOptions {
+        revision: flags.revision.map(Revision),
+        bump_revision: flags.bump_revision,
+        mark_compacted: flags.mark_compacted,
+        skip_hash_check: flags.skip_hash_check,
+        place: place(flags)?,
+        ..RestoreOptions::default()
+    };
+    restore(file, &flags.data_dir, &options)
 }
 
 /// The cluster that the flags name, if they name one.
@@ -180,10 +195,13 @@ fn cluster_to_save(flags: &SaveFlags) -> Option<snapshots::SaveFrom<'_>> {
     }
 }
 
-/// Whether a file is the snapshot of a cluster.
-fn is_clusters(file: &Path) -> anyhow::Result<bool> {
+/// The file, if it is the snapshot of a store alone. Buckets hold those of clusters.
+fn store_file(at: &Place) -> anyhow::Result<Option<&Path>> {
+    let Place::Path(file) = at else { return Ok(None) };
     let mut open = File::open(file).map_err(|error| refuse(format!("{}: {error}", file.display())))?;
-    snapshots::is_bundle(&mut open).with_context(|| format!("reading {}", file.display()))
+    let is_clusters =
+        snapshots::is_bundle(&mut open).with_context(|| format!("reading {}", file.display()))?;
+    Ok((!is_clusters).then_some(file))
 }
 
 /// The place in a cluster that the flags give, if any is about one.
@@ -202,6 +220,11 @@ fn place(flags: &RestoreFlags) -> anyhow::Result<Option<RestoredPlace>> {
 
 fn save(flags: &SaveFlags) -> anyhow::Result<()> {
     let Some(url) = flags.server.endpoints.first() else { bail!("no endpoint") };
+    let Place::Path(file) = &flags.file else {
+        return Err(refuse(
+            "the snapshot of a store goes to a file; that of a cluster (--data-dir, --kubeconfig) also to a bucket",
+        ));
+    };
     let mut request = tonic::Request::new(pb::SnapshotRequest {});
     if !flags.etcd_format {
         request.metadata_mut().insert("mainstay-snapshot", MetadataValue::from_static("rows"));
@@ -213,8 +236,8 @@ fn save(flags: &SaveFlags) -> anyhow::Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
-    runtime.block_on(fetch(url, &flags.server, flags.user.as_deref(), request, &flags.file))?;
-    status(&flags.file, false)
+    runtime.block_on(fetch(url, &flags.server, flags.user.as_deref(), request, file))?;
+    status(file, false)
 }
 
 /// Saves what a server sends, under its name once it is whole and its sums are right.

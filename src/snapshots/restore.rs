@@ -14,7 +14,10 @@ use mainstay_store::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest as _, Sha256};
 
+use super::bucket::BucketFlags;
 use super::bundle::{Manifest, read_head};
+use super::download::Held;
+use super::place::Place;
 use super::{keys, shelf, take};
 use crate::config::{Cluster, FORMAT_VERSION, new_id};
 use crate::data_dir::{DataDir, write_atomically};
@@ -32,7 +35,8 @@ const REPLACED: &str = "store.replaced";
 
 /// What is restored, where, and how.
 pub(crate) struct RestoreRequest<'a> {
-    pub(crate) file: &'a Path,
+    pub(crate) from: &'a Place,
+    pub(crate) bucket: &'a BucketFlags,
     pub(crate) data_dir: &'a Path,
     pub(crate) revision: Option<i64>,
     pub(crate) passphrase_file: Option<&'a Path>,
@@ -44,9 +48,11 @@ pub(crate) struct RestoreRequest<'a> {
 /// # Errors
 /// A refusal that says why, with nothing changed; or the disk's.
 pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
-    let shown = request.file.display();
-    let mut file = File::open(request.file).map_err(|error| refuse(format!("{shown}: {error}")))?;
-    let manifest = read_head(&mut file).with_context(|| shown.to_string())?;
+    let shown = request.from.to_string();
+    let path = std::path::absolute(request.data_dir).context("finding the data directory")?;
+    let held = Held::of(request.from, request.bucket, &path)?;
+    let mut file = File::open(held.path()).map_err(|error| refuse(format!("{shown}: {error}")))?;
+    let manifest = read_head(&mut file).with_context(|| shown.clone())?;
     let status = snapshot_status(&mut file)
         .map_err(|error| refuse(format!("{shown}: {:#}", anyhow::Error::new(error))))?;
     let keys = match (&manifest.keys, request.passphrase_file) {
@@ -54,9 +60,9 @@ pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
         (None, Some(_)) => return Err(refuse(format!("{shown} has no keys: leave --passphrase-file out"))),
         (Some(sealed), Some(file)) => Some(keys::open(sealed, &keys::passphrase(file)?)?),
     };
-    let path = std::path::absolute(request.data_dir).context("finding the data directory")?;
     let (from, newest) = (status.cluster_id, status.revision);
-    let source = Source { file: request.file, manifest, keys, from, newest, revision: request.revision };
+    let source =
+        Source { file: held.path(), shown: &shown, manifest, keys, from, newest, revision: request.revision };
     let restored = match DataDir::cluster(&path)? {
         Some(cluster) => in_place(&source, &path, &cluster, request.yes)?,
         None => in_empty(&source, &path)?,
@@ -81,6 +87,8 @@ pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
 /// What is restored.
 struct Source<'a> {
     file: &'a Path,
+    /// What people call it.
+    shown: &'a str,
     manifest: Manifest,
     keys: Option<std::collections::BTreeMap<String, String>>,
     /// The store's cluster that the snapshot is of.
@@ -100,7 +108,7 @@ impl Source<'_> {
         peer_url: Option<&str>,
         before: Option<u64>,
     ) -> anyhow::Result<Restored> {
-        let mut file = File::open(self.file).with_context(|| format!("opening {}", self.file.display()))?;
+        let mut file = File::open(self.file).with_context(|| format!("opening {}", self.shown))?;
         read_head(&mut file)?;
         let place = peer_url.map(|url| RestoredPlace {
             name: name.to_owned(),
@@ -117,7 +125,7 @@ impl Source<'_> {
             ..RestoreOptions::default()
         };
         restore_file(&mut file, to, &options)
-            .map_err(|error| refuse(format!("{}: {:#}", self.file.display(), anyhow::Error::new(error))))
+            .map_err(|error| refuse(format!("{}: {:#}", self.shown, anyhow::Error::new(error))))
     }
 }
 
@@ -162,7 +170,7 @@ fn in_place(source: &Source<'_>, path: &Path, cluster: &Cluster, yes: bool) -> a
 
 /// Whether the snapshot is of this cluster, and its Secrets can be read here.
 fn check_fits(source: &Source<'_>, path: &Path, cluster: &Cluster) -> anyhow::Result<()> {
-    let (file, shown) = (source.file.display(), path.display());
+    let (file, shown) = (source.shown, path.display());
     let own = take::manifest(path, cluster, time::OffsetDateTime::UNIX_EPOCH)?;
     if own.authority != source.manifest.authority {
         return Err(refuse(format!(
@@ -198,7 +206,7 @@ fn in_empty(source: &Source<'_>, path: &Path) -> anyhow::Result<Restored> {
     if manifest.encryption.as_deref()
         != keys.get(encryption::FILE).map(|text| take::hex(&Sha256::digest(text))).as_deref()
     {
-        return Err(refuse(format!("{}: its keys are not those of its manifest", source.file.display())));
+        return Err(refuse(format!("{}: its keys are not those of its manifest", source.shown)));
     }
     let cluster = Cluster {
         format_version: FORMAT_VERSION,

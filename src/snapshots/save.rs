@@ -11,9 +11,13 @@ use http_body_util::{BodyExt as _, BodyStream};
 use kube::client::Body;
 use tokio_util::bytes::Bytes;
 
+use super::bucket::BucketFlags;
 use super::bundle::Manifest;
 use super::endpoint::{MANIFEST, SNAPSHOT};
-use super::{keys, shelf, take};
+use super::list::print_status;
+use super::place::Place;
+use super::shelf::Shelf;
+use super::{keys, take};
 use crate::refusal::refuse;
 use crate::token::ClusterFlags;
 use crate::up::{install_crypto, runtime};
@@ -30,12 +34,14 @@ pub(crate) enum SaveFrom<'a> {
     Kubeconfig(PathBuf),
 }
 
-/// Saves a snapshot to `file`, which appears once it is whole.
+/// Saves a snapshot to a file or an object, which appears once it is whole.
 ///
 /// # Errors
-/// A server that does not run or refuses, a disk that is full; `file` is as it was then.
-pub(crate) fn save(file: &Path, from: SaveFrom<'_>) -> anyhow::Result<()> {
+/// A server that does not run or refuses, a disk that is full, a bucket that cannot be used; `to` is as it was then.
+pub(crate) fn save(to: &Place, bucket: &BucketFlags, from: SaveFrom<'_>) -> anyhow::Result<()> {
     install_crypto()?;
+    let (folder, name) = to.split()?;
+    let shelf = Shelf::open(&folder, bucket)?;
     let (kubeconfig, sealed) = match from {
         SaveFrom::Dir(dir, passphrase_file) => {
             let (dir, _cluster) = running(dir)?;
@@ -51,9 +57,9 @@ pub(crate) fn save(file: &Path, from: SaveFrom<'_>) -> anyhow::Result<()> {
         let (client, _ca) = ClusterFlags { kubeconfig: Some(kubeconfig) }.connect().await?;
         let (mut manifest, pieces) = fetch(&client).await?;
         manifest.keys = sealed;
-        take::write(file, &manifest, pieces).await.map(drop)
+        shelf.keep(&name, &manifest, pieces).await.map(drop)
     })?;
-    shelf::print_status(file, false)
+    print_status(to, bucket, false)
 }
 
 /// The data directory of a server that runs.

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::bucket::BucketFlags;
 use super::journal::{ScheduleState, Taken};
-use super::shelf::{due_in, name, names, newest, pruned};
+use super::place::Place;
+use super::shelf::{Entry, Shelf, due_in, name, newest, pruned};
 use super::{keys, take};
 use crate::config::Cluster;
 use crate::store_command::parse_duration;
@@ -34,13 +36,16 @@ pub(crate) struct SnapshotFlags {
     /// How many of them to keep.
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Snapshots")]
     pub(crate) snapshot_keep: u16,
-    /// Where they go: another disk is better [default: DIR/snapshots].
-    #[arg(long, value_name = "DIR", help_heading = "Snapshots")]
-    pub(crate) snapshot_dir: Option<PathBuf>,
+    /// Where they go: another disk is better, or s3://BUCKET/PREFIX, where each server has a folder of its own under PREFIX
+    /// [default: DIR/snapshots].
+    #[arg(long, value_name = "DIR|S3-URL", value_parser = Place::parse, help_heading = "Snapshots")]
+    pub(crate) snapshot_dir: Option<Place>,
     /// Seal the cluster's keys into them, under the passphrase in this file. Without it they bring back the objects of a
     /// cluster, but not on a machine that has none of its keys.
     #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
     pub(crate) snapshot_passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) bucket: BucketFlags,
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
@@ -55,7 +60,8 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 pub(crate) struct SnapshotSettings {
     interval: Duration,
     keep: usize,
-    dir: PathBuf,
+    place: Place,
+    bucket: BucketFlags,
     passphrase: Option<String>,
 }
 
@@ -69,10 +75,19 @@ impl SnapshotFlags {
             return Ok(None);
         }
         let passphrase = self.snapshot_passphrase_file.as_deref().map(keys::passphrase).transpose()?;
-        let dir = self.snapshot_dir.clone().unwrap_or_else(|| data_dir.join("snapshots"));
-        let dir = std::path::absolute(dir).context("finding the directory of snapshots")?;
+        let place = match &self.snapshot_dir {
+            Some(place @ Place::Bucket(_)) => {
+                Shelf::open(place, &self.bucket)?; // what it lacks is said now
+                place.clone()
+            }
+            given => {
+                let default = || Place::Path(data_dir.join("snapshots"));
+                let Place::Path(dir) = given.clone().unwrap_or_else(default) else { return Ok(None) };
+                Place::Path(std::path::absolute(dir).context("finding the directory of snapshots")?)
+            }
+        };
         let (interval, keep) = (self.snapshot_interval, usize::from(self.snapshot_keep));
-        Ok(Some(SnapshotSettings { interval, keep, dir, passphrase }))
+        Ok(Some(SnapshotSettings { interval, keep, place, bucket: self.bucket.clone(), passphrase }))
     }
 }
 
@@ -98,7 +113,7 @@ pub(crate) fn run_schedule(
     let stop = tasks.token();
     tasks.spawn("snapshots", async move {
         let mut state = schedule.state();
-        let mut pause = schedule.due_in(&mut state);
+        let mut pause = schedule.due_in(&mut state).await;
         loop {
             state.next_at = schedule.now().saturating_add(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
             told.send_replace(Some(state.clone()));
@@ -110,7 +125,7 @@ pub(crate) fn run_schedule(
             pause = match schedule.take().await {
                 Ok(taken) => {
                     state.succeeded(taken);
-                    schedule.due_in(&mut state).max(INTERVAL_MIN)
+                    schedule.due_in(&mut state).await.max(INTERVAL_MIN)
                 }
                 Err(error) => {
                     let why = format!("{error:#}");
@@ -131,7 +146,7 @@ impl Schedule {
     /// What is known before anything was looked at.
     fn state(&self) -> ScheduleState {
         ScheduleState {
-            place: self.settings.dir.display().to_string(),
+            place: self.place().to_string(),
             interval_seconds: self.settings.interval.as_secs(),
             last: None,
             failure: None,
@@ -139,22 +154,37 @@ impl Schedule {
         }
     }
 
+    /// Where this server's snapshots are: in a bucket it has a folder of its own, on a disk it is alone.
+    fn place(&self) -> Place {
+        match &self.settings.place {
+            place @ Place::Bucket(_) => place.join(&self.cluster.node_name),
+            place @ Place::Path(_) => place.clone(),
+        }
+    }
+
+    /// The credentials are read anew: they may have been exchanged.
+    fn shelf(&self) -> anyhow::Result<Shelf> {
+        Shelf::open(&self.place(), &self.settings.bucket)
+    }
+
+    async fn entries(&self) -> anyhow::Result<Vec<Entry>> {
+        self.shelf()?.entries().await
+    }
+
     /// How long until the next one; the newest that is there is noted.
-    fn due_in(&self, state: &mut ScheduleState) -> Duration {
-        let dir = &self.settings.dir;
-        match names(dir) {
-            Ok(names) => {
-                state.last = newest(&names).map(|(name, taken)| Taken {
-                    name: name.to_owned(),
+    async fn due_in(&self, state: &mut ScheduleState) -> Duration {
+        match self.entries().await {
+            Ok(entries) => {
+                state.last = newest(&entries).map(|(entry, taken)| Taken {
+                    name: entry.name.clone(),
                     at: taken.unix_timestamp(),
-                    // One that another process removed meanwhile has no size any more.
-                    bytes: std::fs::metadata(dir.join(name)).map_or(0, |file| file.len()),
+                    bytes: entry.bytes,
                 });
-                due_in(&names, self.clock.wall(), self.settings.interval, SETTLE)
+                due_in(&entries, self.clock.wall(), self.settings.interval, SETTLE)
             }
             Err(error) => {
                 let why = format!("{error:#}");
-                warn!(error = why, "the directory of snapshots cannot be read");
+                warn!(error = why, "the place of snapshots cannot be read");
                 state.failed(self.now(), why);
                 AGAIN.min(self.settings.interval)
             }
@@ -173,8 +203,10 @@ impl Schedule {
     }
 
     async fn write(&self) -> anyhow::Result<Taken> {
-        let dir = &self.settings.dir;
-        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        if let Place::Path(dir) = &self.settings.place {
+            std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        }
+        let kept_on = self.shelf()?;
         let now = self.clock.wall();
         let mut manifest = take::manifest(&self.data_dir, &self.cluster, now)?;
         if let Some(passphrase) = &self.settings.passphrase {
@@ -182,11 +214,10 @@ impl Schedule {
         }
         let name = name(now)?;
         let pieces = self.store.snapshot(SnapshotRequest::default());
-        let status = take::write(&dir.join(&name), &manifest, pieces).await?;
+        let status = kept_on.keep(&name, &manifest, pieces).await?;
         info!(name, revision = status.revision.0, bytes = status.size_bytes, "a snapshot was taken");
-        for old in pruned(&names(dir)?, self.settings.keep) {
-            std::fs::remove_file(dir.join(old))
-                .with_context(|| format!("removing the old snapshot {old}"))?;
+        for old in pruned(&kept_on.entries().await?, self.settings.keep) {
+            kept_on.remove(old).await?;
         }
         Ok(Taken { name, at: now.unix_timestamp(), bytes: status.size_bytes })
     }

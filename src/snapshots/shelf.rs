@@ -1,21 +1,27 @@
-//! A directory of snapshots: the names in it, which are pruned, and what a look at each tells.
+//! Where a server's snapshots are kept, a directory or a bucket: what is there, what is due, what is pruned, what a look at each tells.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mainstay_store::{SnapshotStatus, snapshot_status};
+use futures::{Stream, StreamExt as _};
+use mainstay_store::{SnapshotStatus, snapshot_status_of_stream};
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio_util::bytes::Bytes;
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::bundle::{Manifest, read_head};
+use super::bucket::{Bucket, BucketFlags};
+use super::bundle::{Manifest, read_head, write_head};
+use super::place::Place;
+use super::take;
 use crate::refusal::refuse;
-use crate::up::print_line;
 
 /// How the names of those begin that were taken by the clock; others are never pruned.
 const PREFIX: &str = "scheduled-";
-const END: &str = ".snapshot";
+pub(super) const END: &str = ".snapshot";
 const PART: &str = ".part";
 
 /// The name of a snapshot that is taken by the clock. Names sort as times do.
@@ -35,19 +41,19 @@ fn taken(name: &str) -> Option<OffsetDateTime> {
     time::PrimitiveDateTime::parse(text, &form).ok().map(time::PrimitiveDateTime::assume_utc)
 }
 
-/// The newest of the snapshots that were taken by the clock: its name, and when it was taken.
-pub(super) fn newest(names: &[String]) -> Option<(&str, OffsetDateTime)> {
-    names.iter().filter_map(|name| Some((name.as_str(), taken(name)?))).max_by_key(|(_, taken)| *taken)
+/// The newest of the snapshots that were taken by the clock, and when it was taken.
+pub(super) fn newest(entries: &[Entry]) -> Option<(&Entry, OffsetDateTime)> {
+    entries.iter().filter_map(|entry| Some((entry, taken(&entry.name)?))).max_by_key(|(_, taken)| *taken)
 }
 
 /// How long until the next snapshot is due. The first one of a server waits until it has settled.
 pub(super) fn due_in(
-    names: &[String],
+    entries: &[Entry],
     now: OffsetDateTime,
     interval: Duration,
     settle: Duration,
 ) -> Duration {
-    let Some((_, newest)) = newest(names) else { return settle.min(interval) };
+    let Some((_, newest)) = newest(entries) else { return settle.min(interval) };
     let age = now - newest;
     if age.is_negative() {
         return interval; // the clock was set back
@@ -56,32 +62,155 @@ pub(super) fn due_in(
 }
 
 /// What is to be removed so that the newest `keep` stay, and what a crash left unfinished. Other files are nobody's business.
-pub(super) fn pruned(names: &[String], keep: usize) -> Vec<&str> {
-    let mut whole: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| taken(name).is_some()).collect();
+pub(super) fn pruned(entries: &[Entry], keep: usize) -> Vec<&str> {
+    let names = || entries.iter().map(|entry| entry.name.as_str());
+    let mut whole: Vec<&str> = names().filter(|name| taken(name).is_some()).collect();
     whole.sort_unstable();
     let old = whole.len().saturating_sub(keep);
-    let unfinished = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| name.strip_suffix(PART).is_some_and(|whole| taken(whole).is_some()));
+    let unfinished =
+        names().filter(|name| name.strip_suffix(PART).is_some_and(|whole| taken(whole).is_some()));
     whole.into_iter().take(old).chain(unfinished).collect()
 }
 
-/// The names in a directory; none where it is missing.
-pub(super) fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
+/// Something that is kept, snapshot or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    /// Its name on the shelf.
+    pub(super) name: String,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
+/// Where snapshots are kept.
+pub(super) enum Shelf {
+    /// A directory.
+    Dir(PathBuf),
+    /// A bucket, under a prefix.
+    Bucket(Box<Bucket>),
+}
+
+impl Shelf {
+    /// The shelf at a place; nothing is looked at yet.
+    ///
+    /// # Errors
+    /// A refusal: no such bucket can be asked for with these flags.
+    pub(super) fn open(place: &Place, flags: &BucketFlags) -> anyhow::Result<Self> {
+        Ok(match place {
+            Place::Path(dir) => Self::Dir(dir.clone()),
+            Place::Bucket(place) => Self::Bucket(Box::new(Bucket::new(place, flags)?)),
+        })
+    }
+
+    /// What is there, by name; nothing where a directory is missing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) async fn entries(&self) -> anyhow::Result<Vec<Entry>> {
+        match self {
+            Self::Dir(dir) => entries(dir),
+            Self::Bucket(bucket) => bucket.entries().await,
+        }
+    }
+
+    /// Keeps a snapshot under a name, where it appears once it is whole; it was read again then. Blocks for a directory.
+    ///
+    /// # Errors
+    /// Whoever takes or gives it; there is no such snapshot then.
+    pub(super) async fn keep<E>(
+        &self,
+        name: &str,
+        manifest: &Manifest,
+        pieces: impl Stream<Item = Result<Bytes, E>>,
+    ) -> anyhow::Result<SnapshotStatus>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let bucket = match self {
+            Self::Dir(dir) => return take::write(&dir.join(name), manifest, pieces).await,
+            Self::Bucket(bucket) => bucket,
+        };
+        let mut head = Vec::new();
+        write_head(&mut head, manifest)?;
+        let rows = pieces.map(|piece| piece.context("taking the snapshot"));
+        bucket.put(name, futures::stream::iter([Ok(Bytes::from(head))]).chain(rows)).await?;
+        match self.look(name).await {
+            Ok((_, status)) => Ok(status),
+            Err(error) => {
+                if let Err(error) = bucket.remove(name).await {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "a snapshot that could not be read again was left behind"
+                    );
+                }
+                Err(error.context("reading the snapshot again"))
+            }
+        }
+    }
+
+    /// Removes what has a name.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub(super) async fn remove(&self, name: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Dir(dir) => std::fs::remove_file(dir.join(name))
+                .with_context(|| format!("removing the old snapshot {name}")),
+            Self::Bucket(bucket) => bucket.remove(name).await,
+        }
+    }
+
+    /// Reads all of a snapshot and checks every sum.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) async fn look(&self, name: &str) -> anyhow::Result<(Manifest, SnapshotStatus)> {
+        self.read(name, look_at).await
+    }
+
+    /// Reads what comes before the rows only.
+    ///
+    /// # Errors
+    /// What is wrong with that.
+    pub(super) async fn look_at_head(&self, name: &str) -> anyhow::Result<Manifest> {
+        self.read(name, |mut from| read_head(&mut from)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        name: &str,
+        read: impl FnOnce(Box<dyn Read + Send>) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let from: Box<dyn Read + Send> = match self {
+            Self::Dir(dir) => Box::new(open(&dir.join(name))?),
+            Self::Bucket(bucket) => {
+                Box::new(SyncIoBridge::new(StreamReader::new(Box::pin(bucket.get(name).await?))))
+            }
+        };
+        tokio::task::spawn_blocking(move || read(from)).await.context("reading the snapshot")?
+    }
+}
+
+fn open(file: &Path) -> anyhow::Result<File> {
+    File::open(file).map_err(|error| refuse(format!("{}: {error}", file.display())))
+}
+
+/// What is in a directory; nothing where it is missing.
+fn entries(dir: &Path) -> anyhow::Result<Vec<Entry>> {
     let reading = || format!("reading {}", dir.display());
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
+    let found = match std::fs::read_dir(dir) {
+        Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(reading),
     };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.with_context(reading)?.file_name().to_string_lossy().into_owned());
+    let mut entries = Vec::new();
+    for entry in found {
+        let entry = entry.with_context(reading)?;
+        // One that another process removed meanwhile has no size any more.
+        let bytes = entry.metadata().map_or(0, |file| file.len());
+        entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), bytes });
     }
-    names.sort();
-    Ok(names)
+    entries.sort();
+    Ok(entries)
 }
 
 /// Reads all of a snapshot and checks every sum.
@@ -89,75 +218,14 @@ pub(super) fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn look(file: &Path) -> anyhow::Result<(Manifest, SnapshotStatus)> {
-    let mut open = File::open(file).map_err(|error| refuse(format!("{}: {error}", file.display())))?;
-    let manifest = read_head(&mut open)?;
-    let status =
-        snapshot_status(&mut open).map_err(|error| refuse(format!("{:#}", anyhow::Error::new(error))))?;
+    look_at(open(file)?)
+}
+
+fn look_at(mut from: impl Read) -> anyhow::Result<(Manifest, SnapshotStatus)> {
+    let manifest = read_head(&mut from)?;
+    let status = snapshot_status_of_stream(from)
+        .map_err(|error| refuse(format!("{:#}", anyhow::Error::new(error))))?;
     Ok((manifest, status))
-}
-
-/// One snapshot in words.
-///
-/// # Errors
-/// It is damaged, or of another version.
-pub(crate) fn print_status(file: &Path, as_json: bool) -> anyhow::Result<()> {
-    let (manifest, status) = look(file).with_context(|| file.display().to_string())?;
-    let keys = if manifest.keys.is_some() { "with sealed keys" } else { "without keys" };
-    if as_json {
-        let line = serde_json::json!({
-            "revision": status.revision.0, "totalKey": status.keys, "totalSize": status.size_bytes, "format": "cluster",
-            "takenAt": manifest.taken_at, "server": manifest.server, "keys": manifest.keys.is_some(),
-        });
-        return print_line(&line.to_string());
-    }
-    print_line(&format!(
-        "{}: snapshot of a cluster, taken {} on server {}, revision {}, {} rows, {} bytes, {keys}",
-        file.display(),
-        shown(manifest.taken_at),
-        manifest.server,
-        status.revision,
-        status.keys,
-        status.size_bytes
-    ))
-}
-
-/// All snapshots of a directory, each checked.
-///
-/// # Errors
-/// One of them is damaged; or the directory cannot be read.
-pub(crate) fn print_list(dir: &Path) -> anyhow::Result<()> {
-    let files: Vec<PathBuf> =
-        names(dir)?.iter().filter(|name| name.ends_with(END)).map(|name| dir.join(name)).collect();
-    if files.is_empty() {
-        return print_line(&format!("no snapshots in {}", dir.display()));
-    }
-    print_line(&row(["NAME", "TAKEN", "REVISION", "BYTES", "KEYS", "OK"]))?;
-    let mut bad = 0;
-    for file in &files {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let line = match look(file) {
-            Ok((manifest, status)) => {
-                let keys = if manifest.keys.is_some() { "sealed" } else { "no" };
-                let (revision, bytes) = (status.revision.to_string(), status.size_bytes.to_string());
-                row([&name, &shown(manifest.taken_at), &revision, &bytes, keys, "yes"])
-            }
-            Err(_gone) if !file.exists() => continue, // pruned meanwhile
-            Err(error) => {
-                bad += 1;
-                row([&name, "-", "-", "-", "-", &format!("no: {error:#}")])
-            }
-        };
-        print_line(&line)?;
-    }
-    if bad > 0 {
-        anyhow::bail!("{bad} of {} snapshots cannot be used: remove them", files.len());
-    }
-    Ok(())
-}
-
-fn row(cells: [&str; 6]) -> String {
-    let [name, taken, revision, bytes, keys, ok] = cells;
-    format!("{name:<36} {taken:<20} {revision:>12} {bytes:>12}  {keys:<6} {ok}")
 }
 
 /// Unix seconds as people read them.
@@ -177,8 +245,12 @@ mod tests {
         OffsetDateTime::from_unix_timestamp(1_764_000_000 + seconds).unwrap()
     }
 
-    fn taken_at(seconds: &[i64]) -> Vec<String> {
-        seconds.iter().map(|seconds| name(at(*seconds)).unwrap()).collect()
+    fn entry(name: &str) -> Entry {
+        Entry { name: name.to_owned(), bytes: 1 }
+    }
+
+    fn taken_at(seconds: &[i64]) -> Vec<Entry> {
+        seconds.iter().map(|seconds| entry(&name(at(*seconds)).unwrap())).collect()
     }
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -198,11 +270,11 @@ mod tests {
 
     #[test]
     fn the_next_one_is_due_an_interval_after_the_newest() {
-        let due = |names: &[String], now| due_in(names, at(now), HOUR, SETTLE);
+        let due = |names: &[Entry], now| due_in(names, at(now), HOUR, SETTLE);
         assert_eq!(due(&taken_at(&[0, 100]), 700), Duration::from_secs(3_000));
         assert_eq!(due(&taken_at(&[0]), 9000), Duration::ZERO, "it was missed");
         assert_eq!(due(&[], 0), SETTLE);
-        assert_eq!(due(&["by-hand.snapshot".to_owned()], 0), SETTLE);
+        assert_eq!(due(&[entry("by-hand.snapshot")], 0), SETTLE);
         assert_eq!(due(&taken_at(&[500]), 0), HOUR, "the clock was set back");
         assert_eq!(due_in(&[], at(0), Duration::from_secs(2), SETTLE), Duration::from_secs(2));
     }
@@ -210,11 +282,11 @@ mod tests {
     #[test]
     fn the_newest_are_kept_and_only_our_own_are_pruned() {
         let mut names = taken_at(&[300, 100, 200, 400]);
-        names.extend(["by-hand.snapshot", "notes.txt", "by-hand.snapshot.part"].map(str::to_owned));
-        names.push(format!("{}.part", taken_at(&[50])[0]));
+        names.extend(["by-hand.snapshot", "notes.txt", "by-hand.snapshot.part"].map(entry));
+        names.push(entry(&format!("{}.part", taken_at(&[50])[0].name)));
         let gone = pruned(&names, 2);
         let old = taken_at(&[100, 200]);
-        assert_eq!(gone, [old[0].as_str(), old[1].as_str(), names.last().unwrap().as_str()]);
+        assert_eq!(gone, [&old[0].name, &old[1].name, &names.last().unwrap().name]);
         assert_eq!(pruned(&names, 9).len(), 1);
     }
 }

@@ -1,13 +1,14 @@
 //! Clusters of several machines, each a network namespace with the real binary: joining, and what may go wrong then.
 //!
 //! Needs root, ip, nft, nsenter, mkfs.ext4, fsfreeze, perl, cc, umoci and busybox-static (`scripts/setup test` installs them), and kubectl 1.34 or later, whose
-//! path `MAINSTAY_TEST_KUBECTL` gives (`scripts/test` sets it). Each test has machines of its own on a network of its own, and
+//! path `MAINSTAY_TEST_KUBECTL` gives, and an S3 server at `MAINSTAY_TEST_S3` (`scripts/test` sets both). Each test has machines of its own on a network of its own, and
 //! takes them down again, also when it fails.
 
 #![allow(clippy::disallowed_methods, reason = "what other processes do is measured by this machine's clock")]
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod bucket;
 mod certificates;
 mod clients;
 mod clock;

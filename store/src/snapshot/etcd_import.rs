@@ -182,5 +182,5 @@ pub(super) fn status(file: &File) -> Result<SnapshotStatus, RestoreError> {
         })?;
     }
     let (format, size_bytes) = (SnapshotFormat::Etcd, bolt.size_bytes());
-    Ok(SnapshotStatus { format, hash, revision, keys, size_bytes, cluster_id: None })
+    Ok(SnapshotStatus { format, hash, revision, oldest: None, keys, size_bytes, cluster_id: None })
 }

@@ -1,7 +1,7 @@
 //! What a snapshot holds, without restoring it.
 use std::io::{BufReader, Read};
 
-use super::format::{Frame, MAGIC, Source, each_row};
+use super::format::{FormatError, Frame, MAGIC, Source, each_row};
 use super::restore::{RestoreError, Snapshot, sniff};
 use crate::api::Revision;
 use crate::mvcc::DecodeError;
@@ -24,6 +24,8 @@ pub struct SnapshotStatus {
     pub hash: u32,
     /// The store's revision when it was taken; for etcd's format the last one that was written.
     pub revision: Revision,
+    /// The oldest revision that it can be restored at; etcd's format does not tell before it is restored.
+    pub oldest: Option<Revision>,
     /// The rows; in etcd's format of all buckets, as `etcdctl snapshot status` counts.
     pub keys: u64,
     /// Its size in bytes.
@@ -62,6 +64,23 @@ pub fn snapshot_status(file: &mut std::fs::File) -> Result<SnapshotStatus, Resto
     }
 }
 
+/// As [`snapshot_status`], of a stream, such as an object that comes over the network. Only for this store's own format: etcd's
+/// cannot be read in order. Blocks. What comes after the snapshot is not read.
+///
+/// # Errors
+/// As [`restore`](crate::restore)'s.
+pub fn snapshot_status_of_stream(mut from: impl Read) -> Result<SnapshotStatus, RestoreError> {
+    let mut magic = [0; MAGIC.len()];
+    match from.read_exact(&mut magic) {
+        Ok(()) if magic == MAGIC => {}
+        Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            return Err(RestoreError::Read(error));
+        }
+        _ => return Err(FormatError::Magic.into()),
+    }
+    own_status(&mut Counted { reader: BufReader::with_capacity(1 << 20, from), bytes: MAGIC.len() as u64 })
+}
+
 fn own_status<R: Read>(counted: &mut Counted<R>) -> Result<SnapshotStatus, RestoreError> {
     let (mut source, header) = Source::open(&mut *counted)?;
     let (mut hash, mut keys) = (0, 0);
@@ -82,6 +101,7 @@ fn own_status<R: Read>(counted: &mut Counted<R>) -> Result<SnapshotStatus, Resto
         format: SnapshotFormat::Mainstay,
         hash,
         revision: header.revision,
+        oldest: Some(header.floor),
         keys,
         size_bytes,
         cluster_id: Some(header.cluster_id),
