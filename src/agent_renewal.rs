@@ -17,7 +17,7 @@ use crate::clients::{ApiEndpoint, settings};
 use crate::data_dir::DataDir;
 use crate::identities::Renew;
 use crate::join;
-use crate::renewal::next_look;
+use crate::renewal::{next_look, wanted};
 
 /// How long the servers may take to answer one request for a certificate.
 const ANSWER_MAX: Duration = Duration::from_secs(40);
@@ -116,16 +116,7 @@ impl AgentRenewal {
         let mut pause = self.step(&client, &*clock, Renew::Due, AGAIN_FIRST).await;
         let stop = tasks.token();
         tasks.spawn("certificates", async move {
-            loop {
-                let renew = tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    signal = asked.recv() => match signal {
-                        Some(()) => Renew::All,
-                        None => Renew::Due,
-                    },
-                    () = tokio::time::sleep(pause) => Renew::Due,
-                };
+            while let Some(renew) = wanted(&stop, &mut asked, pause).await {
                 pause = self.step(&client, &*clock, renew, (pause * 2).clamp(AGAIN_FIRST, AGAIN_MAX)).await;
             }
         });

@@ -1,6 +1,5 @@
 //! The one place that chooses what runs in this process and joins the parts over their seams.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -28,7 +27,7 @@ use tracing::warn;
 use crate::cluster_objects;
 use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
-use crate::identities::{Identities, SHARED};
+use crate::identities::{Identities, shared_keys};
 use crate::join::Desk;
 use crate::renewal::{Shown, run_renewal};
 use crate::snapshots::{ScheduleState, SnapshotDesk, run_schedule};
@@ -241,14 +240,8 @@ async fn open_store(config: &Config, dir: &DataDir) -> anyhow::Result<Store> {
 /// What this server answers machines that join.
 fn desk(config: &Config, dir: &DataDir, store: &Store) -> anyhow::Result<Desk> {
     let keys = if config.member.is_some() {
-        let mut keys = BTreeMap::new();
         let own = config.api_server.encryption.is_none().then_some(encryption::FILE);
-        for name in SHARED.iter().copied().chain(own) {
-            let file = dir.join(name);
-            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-            keys.insert(name.to_owned(), text);
-        }
-        Ok(keys)
+        Ok(shared_keys(dir.path(), own)?)
     } else {
         Err("this server runs by `mainstay up`, alone: stop it and start it again with `mainstay server`"
             .to_owned())

@@ -1,5 +1,6 @@
 //! The cluster's certificate authority, and a certificate for each part: made at the first start, renewed in time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -59,7 +60,7 @@ pub(crate) struct Identities {
 
 /// What every server of a cluster must have the same, below the data directory. The authority of the store's members is one
 /// of its own: a node's certificate must not open the store.
-pub(crate) const SHARED: [&str; 7] = [
+const SHARED: [&str; 7] = [
     "pki/ca.crt",
     "pki/ca.key",
     "pki/front-proxy-ca.crt",
@@ -68,6 +69,14 @@ pub(crate) const SHARED: [&str; 7] = [
     "pki/peer-ca.key",
     "pki/sa.key",
 ];
+
+/// The files of the data directory `dir` that every server of the cluster must have the same, by name; `own` is one more of them.
+///
+/// # Errors
+/// One that cannot be read.
+pub(crate) fn shared_keys(dir: &Path, own: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
+    SHARED.iter().copied().chain(own).map(|name| Ok((name.to_owned(), read(&dir.join(name))?))).collect()
+}
 
 impl Identities {
     /// Reads what is in the data directory `dir`, makes what is missing, and renews what ends soon or lacks a name, or all.

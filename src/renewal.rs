@@ -10,8 +10,9 @@ use mainstay_apiserver_server::config::PemPair;
 use mainstay_base::lifecycle::{Clock, Tasks};
 use mainstay_base::pki::{Leaf, facts};
 use time::OffsetDateTime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clients::{API_HOST, ApiEndpoint, settings};
@@ -146,15 +147,7 @@ pub(crate) fn run_renewal(
     tasks.spawn("certificates", async move {
         let mut pause = next_look(&shown.identities.leaves(), clock.wall());
         loop {
-            let renew = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                signal = asked.recv() => match signal {
-                    Some(()) => Renew::All,
-                    None => Renew::Due,
-                },
-                () = tokio::time::sleep(pause) => Renew::Due,
-            };
+            let Some(renew) = wanted(&stop, &mut asked, pause).await else { return };
             let renewed = Identities::ensure(&dir, &config, clock.wall(), renew);
             let told = match renewed {
                 Ok(identities) => shown.tell(&config, identities).await,
@@ -174,6 +167,16 @@ pub(crate) fn run_renewal(
         }
     });
     Ok(())
+}
+
+/// What to renew next: what is due after `pause`, everything when SIGHUP comes before that; none once `stop` is.
+pub(crate) async fn wanted(stop: &CancellationToken, asked: &mut Signal, pause: Duration) -> Option<Renew> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        signal = asked.recv() => Some(signal.map_or(Renew::Due, |()| Renew::All)),
+        () = tokio::time::sleep(pause) => Some(Renew::Due),
+    }
 }
 
 /// How long until the first of these certificates is due.

@@ -20,7 +20,7 @@ use super::shelf;
 use crate::config::Cluster;
 use crate::data_dir::DataDir;
 use crate::encryption;
-use crate::identities::SHARED;
+use crate::identities::shared_keys;
 use crate::membership::MemberFile;
 
 /// What a snapshot that is taken now tells of this server; without keys.
@@ -59,14 +59,8 @@ pub(super) fn authority(ca_pem: &str) -> anyhow::Result<String> {
 /// # Errors
 /// One that cannot be read.
 pub(super) fn keys(data_dir: &Path) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
-    let mut keys = std::collections::BTreeMap::new();
     let own = data_dir.join(encryption::FILE).exists().then_some(encryption::FILE);
-    for name in SHARED.iter().copied().chain(own) {
-        let file = data_dir.join(name);
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        keys.insert(name.to_owned(), text);
-    }
-    Ok(keys)
+    shared_keys(data_dir, own)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -4,10 +4,12 @@ use serde_json::Value;
 
 /// What stands in the place of what was taken out.
 const LEFT_OUT: &str = "(left out)";
-/// Fields whose strings may be anything, passwords too: what a container is started with.
-const FREE_TEXT: [&str; 2] = ["args", "command"];
-/// Fields that hold data, or say all over again what an object is.
-const DATA: [&str; 5] = ["data", "binaryData", "stringData", "annotations", "managedFields"];
+/// Fields whose strings may be anything, passwords too: what a container is started with, data, and what says all over again what
+/// an object is.
+const SECRET: [&str; 7] =
+    ["args", "command", "data", "binaryData", "stringData", "annotations", "managedFields"];
+/// Lists whose items keep their names, and where their values are from, but not the values.
+const NAMED: [&str; 2] = ["env", "httpHeaders"];
 
 /// The list without what may be secret.
 pub(super) fn scrub(value: &mut Value) {
@@ -16,19 +18,8 @@ pub(super) fn scrub(value: &mut Value) {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
-                    name if DATA.contains(&name) => leave_out(field),
-                    name if FREE_TEXT.contains(&name) => leave_out(field),
-                    // Of a variable the name stays, and where its value is from.
-                    "env" => each_object(field, |variable| {
-                        if let Some(value) = variable.get_mut("value") {
-                            leave_out(value);
-                        }
-                    }),
-                    "httpHeaders" => each_object(field, |header| {
-                        if let Some(value) = header.get_mut("value") {
-                            leave_out(value);
-                        }
-                    }),
+                    name if SECRET.contains(&name) => leave_out(field),
+                    name if NAMED.contains(&name) => leave_out_values(field),
                     _ => scrub(field),
                 }
             }
@@ -65,8 +56,9 @@ fn leave_out(value: &mut Value) {
     }
 }
 
-fn each_object(value: &mut Value, change: impl Fn(&mut serde_json::Map<String, Value>)) {
-    value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(change);
+fn leave_out_values(items: &mut Value) {
+    let items = items.as_array_mut().into_iter().flatten();
+    items.filter_map(|item| item.get_mut("value")).for_each(leave_out);
 }
 
 #[cfg(test)]
