@@ -75,8 +75,8 @@ impl Plane {
             lifetime: Duration::from_secs(365 * 86_400),
         };
         let config = mainstay_agents_controllers::Config {
-            signing: Some(signing),
-            ..mainstay_agents_controllers::Config::new(self.ca.certificate_pem().to_owned())
+            signing: Some(watch::channel(signing).1),
+            ..mainstay_agents_controllers::Config::new(watch::channel(self.ca.certificate_pem().to_owned()).1)
         };
         mainstay_agents_controllers::run(config, controllers, &self.agent_tasks);
         for name in nodes {
@@ -145,13 +145,12 @@ where
 
 /// The configuration of an API server on any port of 127.0.0.1.
 pub(crate) fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig {
-    let ca_pem = ca.certificate_pem().as_bytes().to_vec();
+    let authorities = watch::channel(ca.certificate_pem().to_owned()).1;
     ServerConfig {
         bind: (LOCALHOST, 0).into(),
         advertise: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), // loopback is refused as an endpoint
         serving,
-        client_ca_pem: ca_pem.clone(),
-        server_ca_pem: ca_pem.clone(),
+        client_ca_pem: authorities.clone(),
         service_account: ServiceAccountKeys {
             signing_key_pem: generate_key_pem().unwrap().into_bytes(),
             verification_keys_pem: Vec::new(),
@@ -162,7 +161,7 @@ pub(crate) fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig
         front_proxy: None,
         kubelet: KubeletClient {
             identity: watch::channel(pair(&leaf(ca, "kubelet-client", None, Usage::Client))).1,
-            ca_pem,
+            ca_pem: authorities,
         },
         service_cidr: "10.96.0.0/16".parse().unwrap(),
         cluster_cidr: None,

@@ -9,6 +9,7 @@ use mainstay_agents_kit::informer::Informers;
 use mainstay_agents_kit::reconcile::{Drive, drive};
 use mainstay_agents_kit::step::Actor;
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
+use tokio::sync::watch;
 
 use crate::bootstrap_token::TokenCleaner;
 use crate::certificates::{Approver, Authority, Cleaner, ServingApprover, Signer};
@@ -31,10 +32,10 @@ use crate::taint_eviction::TaintEviction;
 /// Settings of the controllers; the default is upstream's, with an empty CA bundle.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The certificate authority that pods verify the API server with, in PEM.
-    pub root_ca_pem: String,
-    /// What signs requests for certificates; without it they are approved only.
-    pub signing: Option<Authority>,
+    /// The certificate authorities that pods verify the API server with, in PEM; they may change.
+    pub root_ca_pem: watch::Receiver<String>,
+    /// What signs requests for certificates, and may change; without it they are approved only.
+    pub signing: Option<watch::Receiver<Authority>>,
     /// Addresses of all pods, of which each node gets a part; without it nodes get none. The nodes' DNS servers are found by it.
     pub cluster_cidr: Option<Ipv4Net>,
     /// Deployments, replica sets and services that are worked on at the same time, each.
@@ -52,7 +53,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            root_ca_pem: String::new(),
+            root_ca_pem: watch::channel(String::new()).1,
             signing: None,
             cluster_cidr: None,
             concurrency: 5,
@@ -66,7 +67,7 @@ impl Default for Config {
 
 impl Config {
     /// Upstream's settings with this CA bundle for pods.
-    pub fn new(root_ca_pem: String) -> Self {
+    pub fn new(root_ca_pem: watch::Receiver<String>) -> Self {
         Self { root_ca_pem, ..Self::default() }
     }
 }

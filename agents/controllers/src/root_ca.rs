@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::stream;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
@@ -11,6 +12,7 @@ use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_agents_kit::reconcile::{Next, ObserveError, Reconciler, Watch};
 use mainstay_agents_kit::step::Step;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::service_account::is_terminating;
 
@@ -25,7 +27,7 @@ const DESCRIPTION_TEXT: &str = "Contains a CA bundle that can be used to verify 
 pub(crate) struct RootCaPublisher {
     namespaces: Reader<Namespace>,
     config_maps: Reader<ConfigMap>,
-    pem: String,
+    pem: watch::Receiver<String>,
 }
 
 pub(crate) struct World {
@@ -35,7 +37,7 @@ pub(crate) struct World {
 }
 
 impl RootCaPublisher {
-    pub(crate) fn new(informers: &Informers, pem: String) -> Self {
+    pub(crate) fn new(informers: &Informers, pem: watch::Receiver<String>) -> Self {
         let only_ours = Filter::fields(format!("metadata.name={NAME}"));
         Self { namespaces: informers.reader(), config_maps: informers.filtered(only_ours), pem }
     }
@@ -52,13 +54,20 @@ impl Reconciler for RootCaPublisher {
         let namespace_of = |config_map: &ConfigMap| {
             config_map.metadata.namespace.clone().map(ObjectKey::cluster).into_iter().collect()
         };
-        vec![Watch::of(&self.namespaces), Watch::map(&self.config_maps, namespace_of)]
+        let news = (self.pem.clone(), self.namespaces.clone());
+        // Another bundle concerns all namespaces.
+        let others = stream::unfold(news, |(mut pem, namespaces)| async move {
+            pem.changed().await.ok()?;
+            let all = namespaces.list().iter().map(|one| ObjectKey::of(one.as_ref())).collect();
+            Some((all, (pem, namespaces)))
+        });
+        vec![Watch::of(&self.namespaces), Watch::map(&self.config_maps, namespace_of), Watch::keys(others)]
     }
 
     async fn observe(&self, key: &ObjectKey, _now: Timestamp) -> Result<Option<World>, ObserveError> {
         let Some(namespace) = self.namespaces.get(key) else { return Ok(None) };
         let present = self.config_maps.get_named(&key.name, NAME);
-        Ok(Some(World { namespace, present, pem: self.pem.clone() }))
+        Ok(Some(World { namespace, present, pem: self.pem.borrow().clone() }))
     }
 
     fn plan(&self, world: &World) -> (Vec<Step>, Next) {

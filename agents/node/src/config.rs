@@ -23,7 +23,7 @@ pub struct Config {
     /// The kubelet API's certificate chain and key; a new one is shown from the next connection on.
     pub serving: watch::Receiver<Leaf>,
     /// Clients of the kubelet API must show a certificate of this authority, PEM.
-    pub client_ca_pem: String,
+    pub client_ca_pem: watch::Receiver<String>,
     /// Common names that may use the kubelet API.
     pub allowed_clients: Vec<String>,
     /// Name servers of `dnsPolicy: ClusterFirst`.
@@ -59,7 +59,7 @@ impl Config {
             state_dir: state_dir.into(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             serving: watch::channel(Leaf { certificate_pem: String::new(), key_pem: String::new() }).1,
-            client_ca_pem: String::new(),
+            client_ca_pem: watch::channel(String::new()).1,
             allowed_clients: vec!["kube-apiserver-kubelet-client".to_owned()],
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),

@@ -60,8 +60,8 @@ impl std::fmt::Debug for ServiceAccountKeys {
 pub struct KubeletClient {
     /// The client certificate shown to node agents; a new one from the next connection on.
     pub identity: watch::Receiver<PemPair>,
-    /// The CA that signs node agents' serving certificates, PEM.
-    pub ca_pem: Vec<u8>,
+    /// The CAs that sign node agents' serving certificates, PEM; others from the next connection on.
+    pub ca_pem: watch::Receiver<String>,
 }
 
 /// How the server speaks to extension servers: in the name of its users, whom they believe by this certificate.
@@ -186,10 +186,8 @@ pub struct ServerConfig {
     pub advertise: IpAddr,
     /// Serving certificate; a new value is used for new connections.
     pub serving: watch::Receiver<PemPair>,
-    /// CA of client certificates, PEM.
-    pub client_ca_pem: Vec<u8>,
-    /// CA bundle published to pods (`kube-root-ca.crt` holds the same), PEM.
-    pub server_ca_pem: Vec<u8>,
+    /// CAs of client certificates, PEM; others from the next request on.
+    pub client_ca_pem: watch::Receiver<String>,
     /// ServiceAccount tokens.
     pub service_account: ServiceAccountKeys,
     /// Access to node agents.

@@ -174,10 +174,10 @@ impl Base {
         listener: Listener,
         tasks: &Tasks,
     ) -> Result<ApiServer, StartError> {
-        let proxies = config.authentication.front_proxy.as_ref().map(|proxy| proxy.ca_pem.as_slice());
-        let client_authorities =
-            [&config.client_ca_pem, b"\n".as_slice(), proxies.unwrap_or_default()].concat();
-        let (acceptor, reload) = http_face::acceptor(config.serving, &client_authorities, tasks.token())?;
+        let proxies = config.authentication.front_proxy.as_ref().map(|proxy| proxy.ca_pem.clone());
+        let (serving, clients) = (config.serving, config.client_ca_pem);
+        let shown = http_face::Shown { serving, clients, proxies: proxies.unwrap_or_default() };
+        let (acceptor, reload) = http_face::acceptor(shown, tasks.token())?;
         let addr = listener.local_addr();
         let kinds = self.registry.served().clone();
         let (clock, audit) = (Arc::clone(&config.clock), self.metrics.audit.clone());

@@ -13,6 +13,7 @@ use mainstay_agents_kit::reconcile::{Next, ObserveError, Reconciler, Watch};
 use mainstay_agents_kit::step::{Step, Target};
 use mainstay_agents_kit::time::time;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::authority::Authority;
 use super::profile::Profile;
@@ -30,7 +31,7 @@ const REPEATED: &str = "the subject names a kind of attribute more than once, wh
 /// Signs requests.
 pub(crate) struct Signer {
     requests: Reader<CertificateSigningRequest>,
-    authority: Authority,
+    authority: watch::Receiver<Authority>,
 }
 
 pub(crate) struct World {
@@ -80,20 +81,21 @@ pub(super) fn wanted(request: &CertificateSigningRequest) -> Wanted {
 }
 
 impl Signer {
-    pub(crate) fn new(informers: &Informers, authority: Authority) -> Self {
+    pub(crate) fn new(informers: &Informers, authority: watch::Receiver<Authority>) -> Self {
         Self { requests: informers.reader(), authority }
     }
 
     fn sign(&self, request: &CertificateSigningRequest, now: Timestamp) -> Result<Signed, String> {
+        let authority = self.authority.borrow().clone();
         let lifetime = match wanted(request) {
             Wanted::Nothing => return Ok(Signed::No),
             Wanted::Refuse(why) => return Ok(Signed::Refused(why)),
-            Wanted::Sign(lifetime) => lifetime.min(self.authority.lifetime),
+            Wanted::Sign(lifetime) => lifetime.min(authority.lifetime),
         };
         let now = OffsetDateTime::from_unix_timestamp(now.as_second()).map_err(|error| error.to_string())?;
         let pem = String::from_utf8_lossy(&request.spec.request.0);
         let usages = request.spec.usages.as_deref().unwrap_or_default();
-        self.authority.sign(&pem, usages, now, now + lifetime).map(Signed::Certificate)
+        authority.sign(&pem, usages, now, now + lifetime).map(Signed::Certificate)
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     tasks: &Tasks,
     desired: watch::Receiver<Option<Desired>>,
 ) -> Result<SocketAddr, String> {
-    let acceptor = TlsAcceptor::from(Arc::new(tls(&agent.config)?));
+    let mut acceptor = Acceptor::new(&agent.config)?;
     let running =
         RunningMetrics::new(&agent.config.registry).map_err(|e| format!("registering metrics: {e}"))?;
     let listener = TcpListener::bind(agent.config.bind).await.map_err(|e| e.to_string())?;
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
                     continue;
                 }
             };
-            let (acceptor, routes, stop) = (acceptor.clone(), Arc::clone(&routes), stop.clone());
+            let (acceptor, routes, stop) = (acceptor.newest(), Arc::clone(&routes), stop.clone());
             group.spawn("kubelet API connection", async move {
                 tokio::select! {
                     biased;
@@ -145,17 +145,43 @@ impl ResolvesServerCert for Newest {
     }
 }
 
-fn tls(config: &Config) -> Result<ServerConfig, String> {
+/// Shakes hands with clients of those authorities that count now.
+struct Acceptor {
+    authorities: watch::Receiver<String>,
+    serving: watch::Receiver<Leaf>,
+    made: TlsAcceptor,
+}
+
+impl Acceptor {
+    fn new(config: &Config) -> Result<Self, String> {
+        let (mut authorities, serving) = (config.client_ca_pem.clone(), config.serving.clone());
+        let made = tls(&authorities.borrow_and_update(), &serving)?;
+        Ok(Self { authorities, serving, made: TlsAcceptor::from(Arc::new(made)) })
+    }
+
+    fn newest(&mut self) -> TlsAcceptor {
+        // An error means that they never change any more.
+        if self.authorities.has_changed().unwrap_or(false) {
+            match tls(&self.authorities.borrow_and_update(), &self.serving) {
+                Ok(made) => self.made = TlsAcceptor::from(Arc::new(made)),
+                Err(error) => warn!(%error, "new authorities cannot be used; those before stay"),
+            }
+        }
+        self.made.clone()
+    }
+}
+
+fn tls(authorities: &str, serving: &watch::Receiver<Leaf>) -> Result<ServerConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(config.client_ca_pem.as_bytes()) {
+    for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
         let certificate = certificate.map_err(|e| format!("reading the client authority: {e}"))?;
         roots.add(certificate).map_err(|e| format!("taking the client authority: {e}"))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|e| format!("preparing client verification: {e}"))?;
-    let newest = Newest { serving: config.serving.clone(), provider: Arc::clone(&provider) };
+    let newest = Newest { serving: serving.clone(), provider: Arc::clone(&provider) };
     newest.key()?; // a certificate that cannot be used is told at the start
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -52,7 +52,7 @@ impl Rig {
         let mut config = Config::new("n1", dir.path());
         config.node_ips = vec!["127.0.0.1".parse().unwrap()];
         config.serving = tokio::sync::watch::channel(serving).1;
-        config.client_ca_pem = ca.certificate_pem().to_owned();
+        config.client_ca_pem = tokio::sync::watch::channel(ca.certificate_pem().to_owned()).1;
         let tasks = Tasks::new("test", CancellationToken::new());
         let agent = run(config, api.client(), cri.clone(), cri.clone(), cri.clone(), &tasks).await.unwrap();
         (agent, tasks)

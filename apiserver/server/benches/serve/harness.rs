@@ -74,14 +74,14 @@ impl Server {
         let store = Store::open(Config { dir: dir.join("store"), ..Config::default() }).await.unwrap();
         let ca = Ca::generate("bench", OffsetDateTime::now_utc(), HOUR).unwrap();
         let ca_pem = ca.certificate_pem().as_bytes().to_vec();
+        let authorities = watch::channel(ca.certificate_pem().to_owned()).1;
         let tasks = Tasks::new("bench", CancellationToken::new());
         let issuer = "https://kubernetes.default.svc".to_owned();
         let config = ServerConfig {
             bind: (LOCALHOST, 0).into(),
             advertise: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             serving: watch::channel(leaf(&ca, "server", &[], Usage::Server)).1,
-            client_ca_pem: ca_pem.clone(),
-            server_ca_pem: ca_pem.clone(),
+            client_ca_pem: authorities.clone(),
             service_account: ServiceAccountKeys {
                 signing_key_pem: generate_key_pem().unwrap().into_bytes(),
                 verification_keys_pem: Vec::new(),
@@ -92,7 +92,7 @@ impl Server {
             front_proxy: None,
             kubelet: KubeletClient {
                 identity: watch::channel(leaf(&ca, "kubelet-client", &[], Usage::Client)).1,
-                ca_pem: ca_pem.clone(),
+                ca_pem: authorities,
             },
             service_cidr: "10.96.0.0/16".parse().unwrap(),
             cluster_cidr: None,

@@ -10,12 +10,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 use smol_str::{SmolStr, format_smolstr};
+use tokio::sync::watch;
+use tracing::error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::user::EXTRA_CREDENTIAL_ID;
@@ -42,15 +45,28 @@ pub enum CertificateError {
     Parse(String),
 }
 
-/// A setting of the certificate authenticator that cannot be used.
+/// Authorities that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("building the verifier of client certificates")]
-pub struct VerifierError(#[source] rustls::server::VerifierBuilderError);
+pub enum VerifierError {
+    /// They are no certificates.
+    #[error("reading the CA of client certificates: {0}")]
+    Read(String),
+    /// There is none.
+    #[error("building the verifier of client certificates")]
+    Build(#[source] rustls::server::VerifierBuilderError),
+}
 
 /// Maps verified client certificates to users: common name to name, organisations to groups.
 pub struct CertificateAuthenticator {
+    provider: Arc<CryptoProvider>,
+    believed: Mutex<Believed>,
+}
+
+/// Who is believed now, and who was verified under that.
+struct Believed {
+    authorities: watch::Receiver<String>,
     verifier: Arc<dyn ClientCertVerifier>,
-    verified: Mutex<HashMap<[u8; 32], (UnixTime, UserInfo)>>,
+    verified: HashMap<[u8; 32], (UnixTime, UserInfo)>,
 }
 
 impl std::fmt::Debug for CertificateAuthenticator {
@@ -60,12 +76,17 @@ impl std::fmt::Debug for CertificateAuthenticator {
 }
 
 impl CertificateAuthenticator {
-    /// Trusts certificates issued below `roots`.
-    pub fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, VerifierError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(VerifierError)?;
-        Ok(Self { verifier, verified: Mutex::new(HashMap::new()) })
+    /// Trusts certificates issued below `authorities`, PEM; below others as soon as they change.
+    ///
+    /// # Errors
+    /// [`VerifierError`] for those that are there now. Later ones that cannot be used leave things as they are.
+    pub fn new(
+        mut authorities: watch::Receiver<String>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, VerifierError> {
+        let verifier = verifier(&authorities.borrow_and_update(), &provider)?;
+        let believed = Believed { authorities, verifier, verified: HashMap::new() };
+        Ok(Self { provider, believed: Mutex::new(believed) })
     }
 
     /// The user that the chain names; none when there is no certificate.
@@ -79,29 +100,67 @@ impl CertificateAuthenticator {
             return Err(CertificateError::ChainTooLong(chain.len()));
         }
         let key = fingerprint(chain);
-        if let Some(user) = self.recall(&key, now) {
-            return Ok(Some(user));
-        }
-        self.verifier.verify_client_cert(leaf, intermediates, now).map_err(CertificateError::Verify)?;
+        let verifier = match self.recall(&key, now) {
+            Ok(user) => return Ok(Some(user)),
+            Err(verifier) => verifier,
+        };
+        verifier.verify_client_cert(leaf, intermediates, now).map_err(CertificateError::Verify)?;
         // As upstream: a subject without a common name names nobody, so other credentials decide.
         let Some((user, expires)) = user_of(leaf)? else { return Ok(None) };
-        self.remember(key, now, expires, &user);
+        self.remember(&verifier, key, (now, expires), &user);
         Ok(Some(user))
     }
 
-    fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<UserInfo> {
-        let verified = self.verified.lock();
-        verified.get(key).filter(|(until, _)| now.as_secs() < until.as_secs()).map(|(_, user)| user.clone())
+    /// Who was verified before, or who verifies.
+    fn recall(&self, key: &[u8; 32], now: UnixTime) -> Result<UserInfo, Arc<dyn ClientCertVerifier>> {
+        let mut believed = self.believed.lock();
+        // An error means that they never change any more.
+        if believed.authorities.has_changed().unwrap_or(false) {
+            let pem = believed.authorities.borrow_and_update().clone();
+            match verifier(&pem, &self.provider) {
+                Ok(verifier) => {
+                    believed.verifier = verifier;
+                    believed.verified.clear();
+                }
+                Err(error) => error!(%error, "the new authorities cannot be used; those before stay"),
+            }
+        }
+        let found = believed.verified.get(key).filter(|(until, _)| now.as_secs() < until.as_secs());
+        found.map(|(_, user)| user.clone()).ok_or_else(|| Arc::clone(&believed.verifier))
     }
 
-    fn remember(&self, key: [u8; 32], now: UnixTime, expires: u64, user: &UserInfo) {
+    /// Notes what `by` has verified, unless others are believed by now.
+    fn remember(
+        &self,
+        by: &Arc<dyn ClientCertVerifier>,
+        key: [u8; 32],
+        (now, expires): (UnixTime, u64),
+        user: &UserInfo,
+    ) {
         let until = (now.as_secs() + VERIFIED_FOR.as_secs()).min(expires);
-        let mut verified = self.verified.lock();
-        if verified.len() >= VERIFIED_MAX {
-            verified.clear();
+        let mut believed = self.believed.lock();
+        if !Arc::ptr_eq(&believed.verifier, by) {
+            return;
         }
-        verified.insert(key, (UnixTime::since_unix_epoch(Duration::from_secs(until)), user.clone()));
+        if believed.verified.len() >= VERIFIED_MAX {
+            believed.verified.clear();
+        }
+        let until = UnixTime::since_unix_epoch(Duration::from_secs(until));
+        believed.verified.insert(key, (until, user.clone()));
     }
+}
+
+fn verifier(
+    authorities_pem: &str,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities_pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| VerifierError::Read(error.to_string()))?;
+        roots.add(certificate).map_err(|error| VerifierError::Read(error.to_string()))?;
+    }
+    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    Ok(built.map_err(VerifierError::Build)?)
 }
 
 /// The user in a certificate's subject, if it names one, and the time (Unix seconds) at which it ends.
@@ -247,10 +306,13 @@ mod tests {
         params.signed_by(&KeyPair::generate().unwrap(), &authority.issuer).unwrap().der().clone()
     }
 
+    fn following(authorities: watch::Receiver<String>) -> CertificateAuthenticator {
+        CertificateAuthenticator::new(authorities, Arc::new(rustls::crypto::ring::default_provider()))
+            .unwrap()
+    }
+
     fn authenticator(authority: &Authority) -> CertificateAuthenticator {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.issuer.der().clone()).unwrap();
-        CertificateAuthenticator::new(roots, Arc::new(rustls::crypto::ring::default_provider())).unwrap()
+        following(watch::channel(authority.issuer.pem()).1)
     }
 
     fn at(secs: u64) -> UnixTime {
@@ -265,6 +327,26 @@ mod tests {
         assert_eq!(user.name, "admin");
         assert_eq!(user.groups, ["system:masters"]);
         assert!(user.extra[EXTRA_CREDENTIAL_ID][0].starts_with("X509SHA256="));
+    }
+
+    #[test]
+    fn authorities_may_change_and_what_was_verified_under_others_counts_no_more() {
+        let (old, new) = (authority("old"), authority("new"));
+        let of = |authority: &Authority| leaf(authority, ExtendedKeyUsagePurpose::ClientAuth, "admin");
+        let (before, after) = (of(&old), of(&new));
+        let told = watch::Sender::new(old.issuer.pem());
+        let authenticator = following(told.subscribe());
+        let knows =
+            |cert: &CertificateDer<'_>| authenticator.authenticate(&[cert.clone()], at(1_500_000)).is_ok();
+        assert_eq!([knows(&before), knows(&after)], [true, false]);
+        told.send_replace(format!("{}{}", old.issuer.pem(), new.issuer.pem()));
+        assert_eq!([knows(&before), knows(&after)], [true, true]);
+        told.send_replace("nonsense".to_owned());
+        assert_eq!([knows(&before), knows(&after)], [true, true], "those before stay");
+        told.send_replace(new.issuer.pem());
+        assert_eq!([knows(&before), knows(&after)], [false, true]);
+        drop(told);
+        assert!(knows(&after));
     }
 
     #[test]

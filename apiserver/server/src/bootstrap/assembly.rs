@@ -8,9 +8,7 @@ use mainstay_apiserver_kinds::{
 };
 use mainstay_base::lifecycle::{Clock, Tasks};
 use mainstay_proto_api::Status;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::extension_trust::ExtensionTrust;
@@ -82,9 +80,6 @@ const AGGREGATION_PASSES: usize = 4;
 /// A configuration that the gates cannot be made of.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    /// The client CA.
-    #[error("reading the CA of client certificates: {0}")]
-    ClientCa(String),
     /// The verifier of client certificates.
     #[error("preparing client certificates")]
     Verifier(#[from] VerifierError),
@@ -297,6 +292,8 @@ impl Gates {
         );
         tasks.spawn("custom-resources", self.custom_kinds.run(stop.clone()));
         tasks.spawn("api-services", logged(stop.clone(), self.availability.run(stop.clone())));
+        let trust = self.trust.keep(self.seeder.clone(), stop.clone());
+        tasks.spawn("extension-trust", logged(stop.clone(), trust));
         tasks.spawn("kubernetes-service", logged(stop.clone(), kubernetes.keep(self.seeder, stop)));
     }
 }
@@ -504,14 +501,15 @@ fn authenticator(
     tokens: &Arc<TokenIssuer>,
     tasks: &Tasks,
 ) -> Result<Authenticator, AssembleError> {
-    let signed_below = |ca_pem: &[u8]| -> Result<CertificateAuthenticator, AssembleError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(CertificateAuthenticator::new(client_roots(ca_pem)?, provider)?)
-    };
-    let certificates = signed_below(&config.client_ca_pem)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let signed_below = |authorities| CertificateAuthenticator::new(authorities, Arc::clone(&provider));
+    let certificates = signed_below(config.client_ca_pem.clone())?;
     let settings = &config.authentication;
     let front_proxy = match &settings.front_proxy {
-        Some(proxy) => Some(FrontProxy::new(signed_below(&proxy.ca_pem)?, proxy.clone())),
+        Some(proxy) => {
+            let authorities = String::from_utf8_lossy(&proxy.ca_pem).into_owned();
+            Some(FrontProxy::new(signed_below(watch::channel(authorities).1)?, proxy.clone()))
+        }
         None => None,
     };
     let webhook = settings.webhook.clone();
@@ -530,20 +528,4 @@ fn authenticator(
         anonymous: settings.configuration.anonymous.clone().unwrap_or(anonymous),
         clock: Arc::clone(&config.clock),
     }))
-}
-
-/// The roots that client certificates are issued below.
-///
-/// # Errors
-/// [`AssembleError::ClientCa`] for text without a certificate.
-pub fn client_roots(pem: &[u8]) -> Result<RootCertStore, AssembleError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| AssembleError::ClientCa(error.to_string()))?;
-        roots.add(certificate).map_err(|error| AssembleError::ClientCa(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(AssembleError::ClientCa("there is no certificate in it".to_owned()));
-    }
-    Ok(roots)
 }

@@ -1,21 +1,29 @@
 //! What extension servers need to believe this server: the ConfigMap `kube-system/extension-apiserver-authentication`.
 
+use std::time::Duration;
+
 use mainstay_apiserver_kinds::CONFIG_MAP;
 use mainstay_apiserver_machinery::json;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::seed::Seeder;
 use crate::config::ServerConfig;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
+/// After an attempt that failed.
+const RETRY: Duration = Duration::from_secs(1);
 /// The name in the front proxy's certificate, which extension servers ask for.
 pub const FRONT_PROXY_NAME: &str = "front-proxy-client";
 
 /// The data of the ConfigMap.
 pub(super) struct ExtensionTrust {
+    clients: watch::Receiver<String>,
     data: Vec<(&'static str, String)>,
 }
 
@@ -23,7 +31,7 @@ impl ExtensionTrust {
     pub(super) fn of(config: &ServerConfig) -> Self {
         let text = |pem: &[u8]| String::from_utf8_lossy(pem).into_owned();
         let list = |names: &[&str]| json::to_string(&Value::from(names.to_vec()));
-        let mut data = vec![("client-ca-file", text(&config.client_ca_pem))];
+        let mut data = Vec::new();
         if let Some(front_proxy) = &config.front_proxy {
             data.push(("requestheader-client-ca-file", text(&front_proxy.ca_pem)));
             data.push(("requestheader-allowed-names", list(&[FRONT_PROXY_NAME])));
@@ -32,12 +40,13 @@ impl ExtensionTrust {
             data.push(("requestheader-group-headers", list(&["X-Remote-Group"])));
             data.push(("requestheader-extra-headers-prefix", list(&["X-Remote-Extra-"])));
         }
-        Self { data }
+        Self { clients: config.client_ca_pem.clone(), data }
     }
 
     /// Makes the ConfigMap, or brings it up to date.
     pub(super) async fn publish(&self, seeder: &Seeder) -> Result<(), Status> {
         let mut data = Value::map();
+        data.set_path(&["client-ca-file"], self.clients.borrow().as_str());
         for (key, text) in &self.data {
             data.set_path(&[key], text.as_str());
         }
@@ -54,5 +63,29 @@ impl ExtensionTrust {
             Ok(Some(present))
         };
         seeder.registry().update_with(&CONFIG_MAP, NAMESPACE, NAME, change).await.map(drop)
+    }
+
+    /// Publishes again whenever the authorities of clients have changed, until `stop` or until nobody changes them any more.
+    pub(super) async fn keep(mut self, seeder: Seeder, stop: CancellationToken) -> Result<(), Status> {
+        let mut pause = None;
+        loop {
+            let again = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                changed = self.clients.changed() => if changed.is_err() { return Ok(()) },
+                () = again => {}
+            }
+            let published = self.publish(&seeder).await;
+            pause = published.is_err().then_some(RETRY);
+            if let Err(error) = published {
+                warn!(error = %error.message, "extension servers are not told of the authorities; it is tried again");
+            }
+        }
     }
 }

@@ -10,11 +10,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::stall_guard::StallGuard;
+use super::tls::Acceptor;
 use crate::core::Core;
 use crate::front;
 use crate::request::Peer;
@@ -34,7 +34,7 @@ const H2_SEND_BUFFER: usize = 64 * 1024;
 const H1_HEADERS_MAX: usize = 200;
 
 /// Serves one connection until it ends or the server stops.
-pub(super) async fn serve(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream, addr: SocketAddr) {
+pub(super) async fn serve(core: Arc<Core>, acceptor: Acceptor, stream: TcpStream, addr: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "setting TCP_NODELAY");
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::connection;
+use super::tls::Acceptor;
 use crate::core::Core;
 
 /// The address could not be taken.
@@ -47,7 +47,7 @@ impl Listener {
     }
 
     /// Serves until the server stops, then gives connections the grace period to end.
-    pub async fn run(self, core: Arc<Core>, acceptor: TlsAcceptor) {
+    pub async fn run(self, core: Arc<Core>, acceptor: Acceptor) {
         let mut connections: JoinSet<()> = JoinSet::new();
         loop {
             tokio::select! {

@@ -7,4 +7,4 @@ mod tls;
 
 pub use listener::{BindError, Listener};
 pub(crate) use tls::certified_key;
-pub use tls::{TlsError, acceptor};
+pub use tls::{Acceptor, Shown, TlsError, acceptor};

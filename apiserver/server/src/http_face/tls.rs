@@ -1,14 +1,14 @@
-//! TLS settings: the serving certificate can change while the server runs; client certificates are optional.
+//! TLS settings: the serving certificate and the authorities can change while the server runs; client certificates are optional.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -43,54 +43,77 @@ pub enum TlsError {
     },
 }
 
-/// Hands out the newest certificate.
-#[derive(Debug)]
-struct Newest(ArcSwap<CertifiedKey>);
+/// Shakes hands with what is newest. Clones share it.
+#[derive(Clone)]
+pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
 
-impl ResolvesServerCert for Newest {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+impl Acceptor {
+    /// Shakes hands on a connection.
+    pub(super) fn accept(&self, stream: TcpStream) -> tokio_rustls::Accept<TcpStream> {
+        TlsAcceptor::from(self.0.load_full()).accept(stream)
     }
 }
 
-/// An acceptor, and the task that follows changes of the serving certificate.
+/// What a server shows, and whose certificates it tells clients to show.
+pub struct Shown {
+    /// The serving certificate.
+    pub serving: watch::Receiver<PemPair>,
+    /// The authorities of client certificates, PEM.
+    pub clients: watch::Receiver<String>,
+    /// The authorities of proxies' certificates, PEM; empty where there are none.
+    pub proxies: Vec<u8>,
+}
+
+impl Shown {
+    fn newest(&mut self, provider: &Arc<CryptoProvider>) -> Result<ServerConfig, TlsError> {
+        let (pair, clients) =
+            (self.serving.borrow_and_update().clone(), self.clients.borrow_and_update().clone());
+        let authorities = roots(&[clients.as_bytes(), b"\n", &self.proxies].concat())?;
+        let key = certified_key(provider, &pair)?;
+        // Whether a client's certificate is trusted is authentication's question: a bad one is 401, not a broken handshake.
+        let verifier = Arc::new(RequestClientCertificate::new(&authorities, Arc::clone(provider)));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|source| TlsError::Rejected { what: "TLS versions", source })?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// An acceptor, and the task that follows changes of what is shown.
 ///
 /// # Errors
 /// [`TlsError`] for unusable certificates or keys.
 pub fn acceptor(
-    mut serving: watch::Receiver<PemPair>,
-    client_ca_pem: &[u8],
+    mut shown: Shown,
     stop: CancellationToken,
-) -> Result<(TlsAcceptor, impl Future<Output = ()> + Send + 'static), TlsError> {
+) -> Result<(Acceptor, impl Future<Output = ()> + Send + 'static), TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let first = certified_key(&provider, &serving.borrow_and_update())?;
-    let newest = Arc::new(Newest(ArcSwap::from_pointee(first)));
-    // Whether a client's certificate is trusted is authentication's question: a bad one is 401, not a broken handshake.
-    let verifier = Arc::new(RequestClientCertificate::new(&roots(client_ca_pem)?, Arc::clone(&provider)));
-    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Rejected { what: "TLS versions", source })?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::clone(&newest) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(shown.newest(&provider)?)));
+    let newest = acceptor.clone();
     let follow = async move {
         loop {
+            // One whose other end is gone never changes any more.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                changed = serving.changed() => if changed.is_err() { return },
+                Ok(()) = shown.serving.changed() => {}
+                Ok(()) = shown.clients.changed() => {}
             }
-            let pair = serving.borrow_and_update().clone();
-            match certified_key(&provider, &pair) {
-                Ok(key) => {
-                    newest.0.store(Arc::new(key));
-                    info!("serving certificate reloaded");
+            match shown.newest(&provider) {
+                Ok(config) => {
+                    newest.0.store(Arc::new(config));
+                    info!("serving certificate and authorities reloaded");
                 }
-                Err(error) => error!(%error, "the new serving certificate is unusable; the old one stays"),
+                Err(error) => {
+                    error!(%error, "the new certificate or authority is unusable; those before stay");
+                }
             }
         }
     };
-    Ok((TlsAcceptor::from(Arc::new(config)), follow))
+    Ok((acceptor, follow))
 }
 
 /// What a certificate and its key are shown by.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use mainstay_base::lifecycle::Tasks;
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
@@ -125,10 +126,57 @@ impl ResolvesClientCert for NewestClient {
     }
 }
 
+/// The way to node agents: with the newest certificate, and with those authorities that count now.
+struct NodeAgents {
+    newest: Arc<NewestClient>,
+    made: Mutex<(watch::Receiver<String>, TlsConnector)>,
+}
+
+impl NodeAgents {
+    fn new(kubelet: &KubeletClient, provider: Arc<CryptoProvider>) -> Result<Self, BackendError> {
+        let newest = Arc::new(NewestClient { pair: kubelet.identity.clone(), provider });
+        // One that cannot be used is told at the start.
+        newest.key().map_err(|error| BackendError::Identity(error.to_string()))?;
+        let mut authorities = kubelet.ca_pem.clone();
+        let connector = below(&authorities.borrow_and_update(), &newest)?;
+        Ok(Self { newest, made: Mutex::new((authorities, connector)) })
+    }
+
+    fn connector(&self) -> TlsConnector {
+        let mut made = self.made.lock();
+        // An error means that they never change any more.
+        if made.0.has_changed().unwrap_or(false) {
+            let pem = made.0.borrow_and_update().clone();
+            match below(&pem, &self.newest) {
+                Ok(connector) => made.1 = connector,
+                Err(error) => warn!(%error, "new authorities cannot be used; those before stay"),
+            }
+        }
+        made.1.clone()
+    }
+}
+
+/// Connections to node agents whose certificates are issued below `authorities`, PEM.
+fn below(authorities: &str, newest: &Arc<NewestClient>) -> Result<TlsConnector, BackendError> {
+    let failed = |error: &dyn std::fmt::Display| BackendError::Identity(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+        roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&newest.provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::clone(newest) as Arc<dyn ResolvesClientCert>);
+    // A session that is resumed is the one of the certificate before.
+    config.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
 /// Opens connections.
 #[derive(Clone)]
 pub struct Backend {
-    node_agents: TlsConnector,
+    node_agents: Arc<NodeAgents>,
     anybody: TlsConnector,
     tasks: Tasks,
 }
@@ -136,30 +184,15 @@ pub struct Backend {
 impl Backend {
     /// Connections with the identity of `kubelet`; their drivers run in `tasks`.
     pub fn new(kubelet: &KubeletClient, tasks: Tasks) -> Result<Self, BackendError> {
-        let failed = |error: &dyn std::fmt::Display| BackendError::Identity(error.to_string());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&kubelet.ca_pem) {
-            roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
-        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = || {
-            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()
-        };
-        let newest = NewestClient { pair: kubelet.identity.clone(), provider: Arc::clone(&provider) };
-        newest.key().map_err(|error| failed(&error))?; // one that cannot be used is told at the start
-        let mut node_agents = builder()
-            .map_err(|error| failed(&error))?
-            .with_root_certificates(roots)
-            .with_client_cert_resolver(Arc::new(newest));
-        // A session that is resumed is the one of the certificate before.
-        node_agents.resumption = Resumption::disabled();
-        let anybody = builder()
-            .map_err(|error| failed(&error))?
+        let anybody = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| BackendError::Identity(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyServer { provider: Arc::clone(&provider) }))
             .with_no_client_auth();
         Ok(Self {
-            node_agents: TlsConnector::from(Arc::new(node_agents)),
+            node_agents: Arc::new(NodeAgents::new(kubelet, Arc::clone(&provider))?),
             anybody: TlsConnector::from(Arc::new(anybody)),
             tasks,
         })
@@ -208,8 +241,8 @@ impl Backend {
         tcp.set_nodelay(true).map_err(dial)?;
         let connector = match target.trust {
             Trust::Plain => return self.speak(tcp, &address).await,
-            Trust::NodeAgent => &self.node_agents,
-            Trust::Anybody => &self.anybody,
+            Trust::NodeAgent => self.node_agents.connector(),
+            Trust::Anybody => self.anybody.clone(),
         };
         let name = ServerName::try_from(target.host.clone())
             .map_err(|_name| BackendError::Host(target.host.clone()))?;

@@ -123,13 +123,13 @@ impl TestServer {
         let ca = Ca::generate("test", OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
         let tasks = Tasks::new("test", CancellationToken::new());
         let ca_pem = ca.certificate_pem().as_bytes().to_vec();
+        let authorities = watch::channel(ca.certificate_pem().to_owned()).1;
         let (_keep, serving) = watch::channel(leaf(&ca, "server", &[], Usage::Server));
         let config = ServerConfig {
             bind: (LOCALHOST, 0).into(),
             advertise: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             serving,
-            client_ca_pem: ca_pem.clone(),
-            server_ca_pem: ca_pem.clone(),
+            client_ca_pem: authorities.clone(),
             service_account: ServiceAccountKeys {
                 signing_key_pem: mainstay_base::pki::generate_key_pem().unwrap().into_bytes(),
                 verification_keys_pem: Vec::new(),
@@ -143,7 +143,7 @@ impl TestServer {
             }),
             kubelet: KubeletClient {
                 identity: watch::channel(leaf(&ca, "kubelet-client", &[], Usage::Client)).1,
-                ca_pem,
+                ca_pem: authorities,
             },
             service_cidr: "10.96.0.0/16".parse().unwrap(),
             cluster_cidr: None,
