@@ -9,17 +9,18 @@ use anyhow::Context;
 use clap::Args;
 use mainstay_agents_kit::servers::Servers;
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
+use mainstay_base::pki::not_after;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::agent_files::{AgentFile, CA};
+use crate::agent_files::{AgentFile, CA, NODE};
 use crate::agent_renewal::AgentRenewal;
 use crate::assemble::{NodeParts, end, open_runtime, start_node};
 use crate::cli::DATA_DIR;
 use crate::clients::API_HOST;
 use crate::config::is_dns_name;
 use crate::data_dir::DataDir;
-use crate::join::{Invitation, join_as_agent};
+use crate::join::{Invitation, join_as_agent, rejoin_as_agent};
 use crate::membership::MemberFile;
 use crate::node_address::reachable;
 use crate::refusal::refuse;
@@ -35,7 +36,8 @@ pub(crate) struct AgentFlags {
     /// Directory for the node's state; made at the first start.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,
-    /// Join the cluster of this server, such as https://192.0.2.1:6443; only looked at with an empty data directory.
+    /// Join the cluster of this server, such as https://192.0.2.1:6443; only looked at with an empty data directory, or when the
+    /// node's certificate has ended while it was off.
     #[arg(long, value_name = "URL")]
     pub(crate) join: Option<String>,
     /// The token to join with, of `mainstay token create`.
@@ -74,6 +76,8 @@ pub(crate) fn run(flags: &AgentFlags) -> anyhow::Result<()> {
         return Err(refuse(format!(
             "{dir} is that of a server: start it with `mainstay server` or `mainstay up`"
         )));
+    } else {
+        tokio.block_on(rejoin_if_ended(flags))?;
     }
     tokio.block_on(async {
         let worker = Box::pin(Worker::start(flags)).await?;
@@ -116,6 +120,32 @@ async fn join(flags: &AgentFlags) -> anyhow::Result<()> {
     join_as_agent(&invitation, &flags.data_dir, &node_name, flags.node_ip).await
 }
 
+/// A node whose certificate has ended is believed by nobody: a token gives it another one.
+async fn rejoin_if_ended(flags: &AgentFlags) -> anyhow::Result<()> {
+    let cluster = DataDir::existing(&flags.data_dir)?;
+    let file = flags.data_dir.join(format!("{NODE}.crt"));
+    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let ended = not_after(&text).with_context(|| format!("reading {}", file.display()))?;
+    if SystemClock.wall() < ended {
+        return Ok(());
+    }
+    let Some(url) = &flags.join else {
+        return Err(refuse(format!(
+            "the certificate of node {} ended on {}, by this machine's clock: give --join https://IP:6443 and --token, of `mainstay \
+             token create` on a server, for a new one; the node and its data stay",
+            cluster.node_name,
+            ended.date()
+        )));
+    };
+    let invitation = Invitation::parse(url, flags.token.as_deref())?;
+    let node_ip =
+        flags.node_ip.map_or_else(|| anyhow::Ok(AgentFile::read_at(&flags.data_dir)?.node_ip), Ok)?;
+    let path = std::path::absolute(&flags.data_dir).context("finding the data directory")?;
+    rejoin_as_agent(&invitation, &path, &cluster, node_ip).await?;
+    info!(node = cluster.node_name, "the certificate of this node had ended; it has another one now");
+    Ok(())
+}
+
 /// A running worker.
 struct Worker {
     node: crate::assemble::RunningNode,
@@ -142,8 +172,8 @@ impl Worker {
         let servers = Servers::new(file.servers.clone()).context("choosing an API server")?;
         let ca_pem = std::fs::read_to_string(dir.join(CA)).context("reading the cluster's authority")?;
         let node = (cluster.node_name.clone(), file.node_ip);
-        let renewal = AgentRenewal::new(Arc::clone(&dir), node, (API_HOST, ca_pem.clone())).await?;
-        let (settings, serving) = (renewal.settings(), renewal.serving());
+        let renewal = AgentRenewal::new(Arc::clone(&dir), node, (API_HOST, ca_pem)).await?;
+        let (settings, serving, trusted) = (renewal.settings(), renewal.serving(), renewal.trusted());
         let client = servers.renewing_client(&settings).context("making the API client of the node")?;
         servers.watch_over(&settings, Arc::clone(&clock), &tasks).context("following the API servers")?;
         renewal.run(client.clone(), Arc::clone(&clock), &tasks).await?;
@@ -152,7 +182,7 @@ impl Worker {
             cluster: &cluster,
             node_ip: file.node_ip,
             dir: &dir,
-            ca_pem: &ca_pem,
+            trusted,
             serving,
             node_client: client.clone(),
             proxy_client: client,

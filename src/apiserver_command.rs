@@ -12,6 +12,7 @@ use mainstay_apiserver_server::config::PemPair;
 use mainstay_apiserver_server::{EtcdClient, EtcdConfig, EtcdTls};
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::telemetry::{LogFormat, init_tracing};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -104,7 +105,8 @@ pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
         let tasks = Tasks::new("apiserver", CancellationToken::new());
         let shown = Shown::new(&config, &identities).await?;
         let server_config = server_config(&config, &identities, &dir, &shown)?;
-        run_renewal(shown, config.clone(), config.data_dir.clone(), Arc::new(SystemClock), &tasks)?;
+        let no_news = watch::Sender::new(()).subscribe();
+        run_renewal(shown, config.clone(), no_news, Arc::new(SystemClock), &tasks)?;
         let server = mainstay_apiserver_server::start(server_config, client, tasks.clone())
             .await
             .context("starting the API server")?;

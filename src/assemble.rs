@@ -24,17 +24,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::authority::{AuthorityDesk, Followed, follow};
 use crate::cluster_objects;
 use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
-use crate::identities::{Identities, shared_keys};
+use crate::identities::Identities;
 use crate::join::Desk;
 use crate::renewal::{Shown, run_renewal};
 use crate::snapshots::{ScheduleState, SnapshotDesk, run_schedule};
 use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
-use crate::{encryption, membership, notices, stale_reads, store_metrics};
+use crate::{encryption, membership, notices, stale_reads, store_metrics, versions};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
@@ -177,18 +178,24 @@ impl Parts<'_> {
         let (store, runtime) = tokio::try_join!(open_store(config, dir), runtime)?;
         let shown = Shown::new(config, identities).await?;
         let mut server_config = server_config(config, identities, dir, &shown)?;
-        server_config.endpoints = desk(config, dir, &store)?.endpoints();
+        server_config.endpoints = desk(config, &store).endpoints();
         server_config.endpoints.push(store_metrics::endpoint(store.clone()));
         server_config.endpoints.push(snapshot_desk(config, &store).endpoint());
         server_config.endpoints.push(stale_reads::endpoint());
         let schedule = watch::Sender::new(None);
         server_config.endpoints.push(status_desk(config, &store, schedule.subscribe()).endpoint());
+        let (data_dir, name) = (config.data_dir.clone(), config.cluster.node_name.clone());
+        let desk = AuthorityDesk { store: store.clone(), data_dir: data_dir.clone(), name: name.clone() };
+        server_config.endpoints.extend(desk.endpoints());
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
         let (admin, pods) = start_agents(self, &shown, runtime).await?;
-        let (own, clock) = (config.data_dir.clone(), Arc::new(SystemClock));
-        run_renewal(shown, (*config).clone(), own, clock, agent_tasks)?;
+        let (news, standing) = (watch::Sender::new(()), shown.standing());
+        run_renewal(shown, (*config).clone(), news.subscribe(), Arc::new(SystemClock), agent_tasks)?;
+        let (store_here, client, stage) = (store.clone(), admin.clone(), String::new());
+        let followed = Followed { store: store_here, data_dir, name, standing, client, news, stage };
+        follow(followed, agent_tasks);
         if let Some(settings) = config.member.as_ref().and_then(|member| member.snapshots.clone()) {
             let of = (config.data_dir.clone(), config.cluster.clone());
             run_schedule(settings, store.clone(), of, Arc::new(SystemClock), schedule, agent_tasks);
@@ -232,22 +239,22 @@ async fn open_store(config: &Config, dir: &DataDir) -> anyhow::Result<Store> {
             }
         }
         let url = membership::peer_url(config.node_ip, member.peer_bind.port());
+        versions::check(&store, &config.cluster.node_name).await?;
         membership::publish_address(&store, &url).await?;
     }
     Ok(store)
 }
 
 /// What this server answers machines that join.
-fn desk(config: &Config, dir: &DataDir, store: &Store) -> anyhow::Result<Desk> {
-    let keys = if config.member.is_some() {
-        let own = config.api_server.encryption.is_none().then_some(encryption::FILE);
-        Ok(shared_keys(dir.path(), own)?)
-    } else {
-        Err("this server runs by `mainstay up`, alone: stop it and start it again with `mainstay server`"
-            .to_owned())
-    };
+fn desk(config: &Config, store: &Store) -> Desk {
+    let own = config.api_server.encryption.is_none().then_some(encryption::FILE);
+    let closed = config.member.is_none().then(|| {
+        "this server runs by `mainstay up`, alone: stop it and start it again with `mainstay server`"
+            .to_owned()
+    });
     let server = SocketAddr::new(config.node_ip, config.bind.port());
-    Ok(Desk { store: store.clone(), cluster: config.cluster.clone(), server, keys })
+    let (cluster, data_dir) = (config.cluster.clone(), config.data_dir.clone());
+    Desk { store: store.clone(), cluster, server, data_dir, own, closed }
 }
 
 /// What this server answers administrators who save a snapshot.
@@ -300,8 +307,7 @@ pub(crate) fn server_config(
         bind: config.bind,
         advertise: config.node_ip,
         serving: shown.serving(),
-        client_ca_pem: identities.ca_pem.clone().into_bytes(),
-        server_ca_pem: identities.ca_pem.clone().into_bytes(),
+        client_ca_pem: shown.trusted(),
         service_account: ServiceAccountKeys {
             signing_key_pem: identities.service_account_key_pem.clone().into_bytes(),
             verification_keys_pem: Vec::new(),
@@ -309,10 +315,7 @@ pub(crate) fn server_config(
             audiences: vec![ISSUER.to_owned()],
             expiration_max: TOKEN_LIFETIME_MAX,
         },
-        kubelet: KubeletClient {
-            identity: shown.kubelet_client(),
-            ca_pem: identities.ca_pem.clone().into_bytes(),
-        },
+        kubelet: KubeletClient { identity: shown.kubelet_client(), ca_pem: shown.trusted() },
         front_proxy: Some(FrontProxy {
             identity: shown.front_proxy(),
             ca_pem: identities.front_proxy_ca_pem.clone().into_bytes(),
@@ -341,7 +344,7 @@ async fn start_agents(
     shown: &Shown,
     runtime: Option<Arc<Runtime>>,
 ) -> anyhow::Result<(kube::Client, Option<RunningNode>)> {
-    let Parts { config, identities, dir, agent_tasks: tasks, .. } = parts;
+    let Parts { config, dir, agent_tasks: tasks, .. } = parts;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scheduler = shown.client("kube-scheduler")?;
     let controllers = shown.client("kube-controller-manager")?;
@@ -349,7 +352,7 @@ async fn start_agents(
     start_loops("kube-scheduler", scheduler, one_of_several, config, tasks, |client, tasks| {
         mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), client, tasks);
     });
-    let settings = controllers_config(config, identities);
+    let settings = controllers_config(config, shown);
     start_loops(
         "kube-controller-manager",
         controllers,
@@ -373,7 +376,7 @@ async fn start_agents(
         cluster: &config.cluster,
         node_ip: config.node_ip,
         dir,
-        ca_pem: &identities.ca_pem,
+        trusted: shown.trusted(),
         serving: shown.kubelet(),
         node_client: node,
         proxy_client: proxy,
@@ -423,14 +426,10 @@ fn start_loops(
     election.run(tasks, Arc::new(move |term: &Tasks| run(client.clone(), term)));
 }
 
-fn controllers_config(config: &Config, identities: &Identities) -> mainstay_agents_controllers::Config {
-    let usual = mainstay_agents_controllers::Config::new(identities.ca_pem.clone());
+fn controllers_config(config: &Config, shown: &Shown) -> mainstay_agents_controllers::Config {
+    let usual = mainstay_agents_controllers::Config::new(shown.trusted());
     mainstay_agents_controllers::Config {
-        signing: Some(mainstay_agents_controllers::Authority {
-            certificate_pem: identities.ca_pem.clone(),
-            key_pem: identities.ca_key_pem.clone(),
-            lifetime: config.certificate_lifetime,
-        }),
+        signing: Some(shown.signing()),
         cluster_cidr: Some(config.cluster.cluster_cidr),
         node_grace: config.member.as_ref().map_or(usual.node_grace, |member| member.node_grace),
         ..usual
@@ -445,8 +444,8 @@ pub(crate) struct NodeParts<'a> {
     pub(crate) node_ip: IpAddr,
     /// The data directory.
     pub(crate) dir: &'a DataDir,
-    /// The cluster's authority.
-    pub(crate) ca_pem: &'a str,
+    /// The cluster's authorities, PEM.
+    pub(crate) trusted: watch::Receiver<String>,
     /// What the node's own server shows.
     pub(crate) serving: watch::Receiver<Leaf>,
     /// As the node itself.
@@ -490,7 +489,7 @@ fn node_config(parts: &NodeParts<'_>) -> mainstay_agents_node::Config {
     node.node_ips = vec![parts.node_ip];
     node.bind = SocketAddr::new(parts.node_ip, 0);
     node.serving = parts.serving.clone();
-    parts.ca_pem.clone_into(&mut node.client_ca_pem);
+    node.client_ca_pem = parts.trusted.clone();
     node.cluster_dns = vec![IpAddr::V4(cluster.dns_service_ip())];
     CLUSTER_DOMAIN.clone_into(&mut node.cluster_domain);
     node.cgroup_root = format!("/mainstay-{}/kubepods", cluster.id);

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::agent_files::AgentFile;
+use crate::authority::{self, RotateAuthority};
 use crate::cli::DATA_DIR;
 use crate::data_dir::DataDir;
 use crate::refusal::refuse;
@@ -41,11 +42,26 @@ pub(crate) enum CertsCommand {
     },
     /// Have the server or worker that runs on this machine renew all its certificates now, without a restart.
     ///
-    /// No connection is dropped: what is under way ends with the certificates that it began with. The authorities stay: they
-    /// are good for ten years, and cannot be replaced in a running cluster yet.
+    /// No connection is dropped: what is under way ends with the certificates that it began with.
+    ///
+    /// With --authority the whole cluster exchanges the authority that these certificates are of for a new one, stage by stage; no
+    /// stage begins before all servers and workers have done the one before. It stops half-way, where everything of before still
+    /// works, and says what is to be fetched anew; --finish then ends the old one. Interrupted, it is run again and goes on.
     Rotate {
         #[command(flatten)]
         at: CertsFlags,
+        /// Exchange the cluster's authority (ca.crt) for a new one, up to where both count.
+        #[arg(long)]
+        authority: bool,
+        /// Drop the old authority: kubeconfigs and join tokens of before the exchange end.
+        #[arg(long, requires = "authority")]
+        finish: bool,
+        /// An administrator's kubeconfig [default: that of the data directory].
+        #[arg(long, value_name = "FILE", requires = "authority")]
+        kubeconfig: Option<PathBuf>,
+        /// How long machines are waited for that lack something.
+        #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration, requires = "authority")]
+        timeout: Duration,
     },
 }
 
@@ -72,7 +88,12 @@ pub(crate) struct Held {
 pub(crate) fn run(command: &CertsCommand) -> anyhow::Result<()> {
     match command {
         CertsCommand::Status { at, within } => status(&at.data_dir, *within),
-        CertsCommand::Rotate { at } => rotate(&at.data_dir),
+        CertsCommand::Rotate { at, authority: true, finish, kubeconfig, timeout } => {
+            let own = at.data_dir.join("admin.kubeconfig");
+            let kubeconfig = kubeconfig.as_ref().unwrap_or(&own);
+            authority::rotate(&RotateAuthority { kubeconfig, finish: *finish, timeout: *timeout })
+        }
+        CertsCommand::Rotate { at, .. } => rotate(&at.data_dir),
     }
 }
 
@@ -82,6 +103,7 @@ fn status(data_dir: &Path, within: Duration) -> anyhow::Result<()> {
     let is_worker = AgentFile::exists(data_dir);
     print_line(&row(["FILE", "SUBJECT", "ENDS", "LEFT", "RENEWED BY"]))?;
     let mut soon = Vec::new();
+    let exchange = authority::stage_held(&data_dir.join("pki"))?;
     for held in held(data_dir)? {
         let by = renewed_by(&held, is_worker);
         let ends = shown(held.facts.not_after);
@@ -89,6 +111,9 @@ fn status(data_dir: &Path, within: Duration) -> anyhow::Result<()> {
         if held.facts.not_after <= now + within {
             soon.push(held.name);
         }
+    }
+    if exchange.is_some() {
+        print_line(&authority::told(exchange))?;
     }
     if soon.is_empty() {
         return Ok(());
@@ -183,7 +208,8 @@ fn look(data_dir: &Path) -> anyhow::Result<Vec<Held>> {
 /// What renews a certificate, and when.
 fn renewed_by(held: &Held, is_worker: bool) -> String {
     if held.facts.is_authority {
-        return "nothing yet".to_owned();
+        let is_exchanged = held.name == "ca.crt";
+        return if is_exchanged { "mainstay certs rotate --authority" } else { "nothing yet" }.to_owned();
     }
     let who = if is_worker { "this worker, by a request to the servers" } else { "this server" };
     format!("{who}, from {}", shown(held.facts.renewed_at()))

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mainstay_apiserver_server::bootstrap::extension_trust::FRONT_PROXY_NAME;
-use mainstay_base::pki::{Ca, Leaf, LeafRequest, SubjectName, Usage, covers, facts, generate_key_pem};
+use mainstay_base::pki::{
+    Ca, Leaf, LeafRequest, SubjectName, Usage, covers, facts, generate_key_pem, issuer, pins,
+};
 use time::OffsetDateTime;
 
+use crate::authority::{Authorities, OPTIONAL, Standing};
 use crate::config::Config;
 use crate::data_dir::{write_atomically, write_pair};
 
-const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long an authority is good for.
+pub(crate) const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Which certificates are made anew. Those that are missing, or lack a name, are in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +32,10 @@ pub(crate) enum Renew {
 /// Every key and certificate that one node's parts need.
 #[derive(Clone)]
 pub(crate) struct Identities {
-    /// The certificate authority's certificate, PEM.
+    /// The certificate authority's certificate, PEM: two while it is exchanged, the one that API servers show first.
     pub(crate) ca_pem: String,
-    /// Its key, PEM: for signing requests for certificates.
-    pub(crate) ca_key_pem: String,
+    /// The authority that signs requests for certificates.
+    pub(crate) signing: Ca,
     /// The key that ServiceAccount tokens are signed with, PEM.
     pub(crate) service_account_key_pem: String,
     /// The API server's serving certificate.
@@ -75,7 +79,9 @@ const SHARED: [&str; 7] = [
 /// # Errors
 /// One that cannot be read.
 pub(crate) fn shared_keys(dir: &Path, own: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
-    SHARED.iter().copied().chain(own).map(|name| Ok((name.to_owned(), read(&dir.join(name))?))).collect()
+    let exchange = OPTIONAL.into_iter().filter(|name| dir.join(name).exists());
+    let names = SHARED.iter().copied().chain(own).chain(exchange);
+    names.map(|name| Ok((name.to_owned(), read(&dir.join(name))?))).collect()
 }
 
 impl Identities {
@@ -89,7 +95,7 @@ impl Identities {
         let folder = dir.join("pki");
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let node_name = &config.cluster.node_name;
-        let ca = ensure_ca(&folder, "ca", now)?;
+        let authorities = authorities(&folder, now)?;
         let front_proxy_ca = ensure_ca(&folder, "front-proxy-ca", now)?;
         let peer_ca = ensure_ca(&folder, "peer-ca", now)?;
         let lifetime = config.certificate_lifetime;
@@ -103,13 +109,12 @@ impl Identities {
             peer = Some(maker_of(&peer_ca).ensure("peer", &request)?);
         }
         let front_proxy = maker_of(&front_proxy_ca);
-        let maker = maker_of(&ca);
+        let maker = maker_of(&authorities.signing);
         let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
         Ok(Self {
-            ca_pem: ca.certificate_pem().to_owned(),
-            ca_key_pem: ca.key_pem().to_owned(),
             service_account_key_pem: ensure_key(&folder.join("sa.key"))?,
-            apiserver: maker.ensure("apiserver", &server("kube-apiserver", api_names(config)))?,
+            apiserver: maker_of(&authorities.serving)
+                .ensure("apiserver", &server("kube-apiserver", api_names(config)))?,
             kubelet_client: maker
                 .ensure("apiserver-kubelet-client", &client("kube-apiserver-kubelet-client", None))?,
             front_proxy: front_proxy.ensure("front-proxy-client", &client(FRONT_PROXY_NAME, None))?,
@@ -123,7 +128,28 @@ impl Identities {
             proxy: maker.ensure("proxy", &client("system:kube-proxy", None))?,
             node: maker.ensure("node", &client(&format!("system:node:{node_name}"), Some("system:nodes")))?,
             peer,
+            ca_pem: authorities.trusted_pem,
+            signing: authorities.signing,
         })
+    }
+
+    /// What this server's parts trust and show.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read.
+    pub(crate) fn standing(&self) -> anyhow::Result<Standing> {
+        let of = |leaf: &Leaf| issuer(&leaf.certificate_pem, &self.ca_pem);
+        let own = [
+            &self.kubelet_client,
+            &self.kubelet_server,
+            &self.admin,
+            &self.scheduler,
+            &self.controllers,
+            &self.proxy,
+            &self.node,
+        ];
+        let shows: Vec<_> = own.into_iter().map(of).collect::<Result<_, _>>()?;
+        Ok(Standing::new(pins(&self.ca_pem)?, shows, Some(of(&self.apiserver)?.unwrap_or_default())))
     }
 
     /// All certificates that end before the authorities do.
@@ -190,6 +216,14 @@ fn server(name: &str, names: Vec<SubjectName>) -> LeafRequest {
     }
 }
 
+/// The authorities in the folder of keys; the first one is made where none is.
+///
+/// # Errors
+/// Files that cannot be read or written.
+pub(crate) fn authorities(folder: &Path, now: OffsetDateTime) -> anyhow::Result<Authorities> {
+    Authorities::ensure(folder, || ensure_ca(folder, "ca", now))
+}
+
 fn ensure_ca(folder: &Path, name: &str, now: OffsetDateTime) -> anyhow::Result<Ca> {
     let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
     if certificate.exists() {
@@ -244,7 +278,8 @@ impl Maker<'_> {
 
     fn usable(&self, leaf: &Leaf, request: &LeafRequest) -> anyhow::Result<bool> {
         let is_due = self.renew == Renew::All || facts(&leaf.certificate_pem)?.is_due(self.now);
-        Ok(!is_due && covers(&leaf.certificate_pem, &request.names)?)
+        let is_ours = issuer(&leaf.certificate_pem, self.ca.certificate_pem())?.is_some();
+        Ok(is_ours && !is_due && covers(&leaf.certificate_pem, &request.names)?)
     }
 }
 

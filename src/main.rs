@@ -6,6 +6,7 @@ mod agent_renewal;
 mod api_server;
 mod apiserver_command;
 mod assemble;
+mod authority;
 mod certs_command;
 mod check_command;
 mod cli;
@@ -38,6 +39,7 @@ mod support;
 mod token;
 mod unit;
 mod up;
+mod versions;
 
 use std::process::ExitCode;
 

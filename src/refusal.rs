@@ -12,10 +12,15 @@ pub(crate) fn refuse(text: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Refusal(text.into()))
 }
 
+/// Whether nothing was changed, and trying again is of no use.
+pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
+    error.is::<Refusal>()
+}
+
 /// Prints the error as one line and gives the process's exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("mainstay: {}", one_line(error));
-    if error.is::<Refusal>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if is_refusal(error) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 fn one_line(error: &anyhow::Error) -> String {

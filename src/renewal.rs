@@ -1,10 +1,10 @@
 //! The certificates of a running server: renewed before they end, and handed to those who show them. No connection is dropped for it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mainstay_agents_controllers::Authority;
 use mainstay_agents_kit::servers::{ServersError, renewing};
 use mainstay_apiserver_server::config::PemPair;
 use mainstay_base::lifecycle::{Clock, Tasks};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::authority::Standing;
 use crate::clients::{API_HOST, ApiEndpoint, settings};
 use crate::config::Config;
 use crate::identities::{Identities, Renew};
@@ -40,6 +41,9 @@ pub(crate) struct Shown {
     kubelet_client: watch::Sender<PemPair>,
     front_proxy: watch::Sender<PemPair>,
     kubelet: watch::Sender<Leaf>,
+    trusted: watch::Sender<String>,
+    signing: watch::Sender<Authority>,
+    standing: watch::Sender<Standing>,
     clients: Vec<(&'static str, watch::Sender<kube::Config>)>,
 }
 
@@ -60,6 +64,9 @@ impl Shown {
             kubelet_client: watch::Sender::new(pem_pair(&identities.kubelet_client)),
             front_proxy: watch::Sender::new(pem_pair(&identities.front_proxy)),
             kubelet: watch::Sender::new(identities.kubelet_server.clone()),
+            trusted: watch::Sender::new(identities.ca_pem.clone()),
+            signing: watch::Sender::new(authority(config, identities)),
+            standing: watch::Sender::new(identities.standing()?),
             clients,
         })
     }
@@ -82,6 +89,21 @@ impl Shown {
     /// What the node agent's own server shows.
     pub(crate) fn kubelet(&self) -> watch::Receiver<Leaf> {
         self.kubelet.subscribe()
+    }
+
+    /// The authorities that are trusted, PEM.
+    pub(crate) fn trusted(&self) -> watch::Receiver<String> {
+        self.trusted.subscribe()
+    }
+
+    /// What signs requests for certificates.
+    pub(crate) fn signing(&self) -> watch::Receiver<Authority> {
+        self.signing.subscribe()
+    }
+
+    /// What all parts trust and show by now.
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
     }
 
     /// A client with the certificate of one of the parts, whichever it is now.
@@ -116,6 +138,13 @@ impl Shown {
                 changed
             })
         };
+        let trusts_others = before.ca_pem != now.ca_pem;
+        if trusts_others {
+            self.trusted.send_replace(now.ca_pem.clone()); // before anything of theirs is shown
+        }
+        if before.signing.certificate_pem() != now.signing.certificate_pem() {
+            self.signing.send_replace(authority(config, now));
+        }
         tell(&self.serving, serving_pair(now));
         tell(&self.kubelet_client, pem_pair(&now.kubelet_client));
         tell(&self.front_proxy, pem_pair(&now.front_proxy));
@@ -123,22 +152,30 @@ impl Shown {
             self.kubelet.send_replace(now.kubelet_server.clone());
         }
         for (component, settings) in &self.clients {
-            if leaf(&before, component).certificate_pem != leaf(now, component).certificate_pem {
+            let is_new = leaf(&before, component).certificate_pem != leaf(now, component).certificate_pem;
+            if is_new || trusts_others {
                 settings.send_replace(client_settings(config, now, component).await?);
             }
         }
-        write_admin_kubeconfig(config, now)
+        write_admin_kubeconfig(config, now)?;
+        let standing = now.standing()?;
+        self.standing.send_if_modified(|told| {
+            let changed = *told != standing;
+            *told = standing;
+            changed
+        });
+        Ok(())
     }
 }
 
-/// Renews what is due, and everything when SIGHUP comes, until `tasks` ends.
+/// Renews what is due, everything when SIGHUP comes, and what `news` in the directory ask for, until `tasks` ends.
 ///
 /// # Errors
 /// The signal cannot be listened for.
 pub(crate) fn run_renewal(
     mut shown: Shown,
     config: Config,
-    dir: PathBuf,
+    mut news: watch::Receiver<()>,
     clock: Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
@@ -147,8 +184,8 @@ pub(crate) fn run_renewal(
     tasks.spawn("certificates", async move {
         let mut pause = next_look(&shown.identities.leaves(), clock.wall());
         loop {
-            let Some(renew) = wanted(&stop, &mut asked, pause).await else { return };
-            let renewed = Identities::ensure(&dir, &config, clock.wall(), renew);
+            let Some(renew) = wanted(&stop, &mut asked, changed(&mut news), pause).await else { return };
+            let renewed = Identities::ensure(&config.data_dir, &config, clock.wall(), renew);
             let told = match renewed {
                 Ok(identities) => shown.tell(&config, identities).await,
                 Err(error) => Err(error),
@@ -169,13 +206,26 @@ pub(crate) fn run_renewal(
     Ok(())
 }
 
-/// What to renew next: what is due after `pause`, everything when SIGHUP comes before that; none once `stop` is.
-pub(crate) async fn wanted(stop: &CancellationToken, asked: &mut Signal, pause: Duration) -> Option<Renew> {
+/// What to renew next: what is due after `pause` or at `news`, everything when SIGHUP comes before that; none once `stop` is.
+pub(crate) async fn wanted(
+    stop: &CancellationToken,
+    asked: &mut Signal,
+    news: impl Future<Output = ()>,
+    pause: Duration,
+) -> Option<Renew> {
     tokio::select! {
         biased;
         () = stop.cancelled() => None,
         signal = asked.recv() => Some(signal.map_or(Renew::Due, |()| Renew::All)),
+        () = news => Some(Renew::Due),
         () = tokio::time::sleep(pause) => Some(Renew::Due),
+    }
+}
+
+/// Resolves at the next change; never if nobody tells any more.
+pub(crate) async fn changed<T>(news: &mut watch::Receiver<T>) {
+    if news.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -206,6 +256,14 @@ async fn client_settings(
     let url = if goes_to_any { API_HOST.to_owned() } else { config.api_url() };
     let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
     settings(&endpoint, component, leaf(identities, component)).await
+}
+
+fn authority(config: &Config, identities: &Identities) -> Authority {
+    Authority {
+        certificate_pem: identities.signing.certificate_pem().to_owned(),
+        key_pem: identities.signing.key_pem().to_owned(),
+        lifetime: config.certificate_lifetime,
+    }
 }
 
 /// A certificate and its key as the API server takes them.

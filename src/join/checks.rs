@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::wire::Facts;
+use crate::versions::fit;
 
 /// Certificates are dated back five minutes, and leases compare no clocks; beyond this people are misled by timestamps.
 const CLOCK_MAX: Duration = Duration::from_secs(60);
@@ -28,15 +29,7 @@ pub(super) fn problem(facts: &Facts, own_version: &str, now_millis: i64, name: &
 
 /// Versions may be one minor apart.
 pub(super) fn version_problem(own: &str, server: &str) -> Option<String> {
-    let numbers = |text: &str| -> Option<(u64, u64)> {
-        let mut parts = text.split('.');
-        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-    };
-    let fits = match (numbers(own), numbers(server)) {
-        (Some(own), Some(server)) => own.0 == server.0 && own.1.abs_diff(server.1) <= 1,
-        _ => false,
-    };
-    (!fits).then(|| {
+    (!fit(own, server)).then(|| {
         format!("mainstay {own} cannot join servers of {server}: they may be one minor version apart at most")
     })
 }
@@ -54,6 +47,7 @@ mod tests {
             servers: vec![],
             node_is_alive: false,
             closed_to_servers: None,
+            authorities: String::new(),
         }
     }
 

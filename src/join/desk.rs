@@ -1,7 +1,7 @@
 //! The server's side: tells joining machines what they may know, and makes some of them members.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use tracing::info;
 
 use super::wire::{Facts, MemberList, MemberState, Peer, ServerAnswer, ServerRequest, seal};
 use crate::config::{Cluster, is_dns_name};
+use crate::identities::{authorities, shared_keys};
+use crate::versions;
 
 /// Where joining machines ask for what they may know.
 pub(crate) const FACTS: &str = "/mainstay/v1/cluster";
@@ -44,8 +46,12 @@ pub(crate) struct Desk {
     pub(crate) cluster: Cluster,
     /// Where this API server is reached.
     pub(crate) server: SocketAddr,
-    /// The cluster's keys by file name; none where no other server can join, with the reason.
-    pub(crate) keys: Result<BTreeMap<String, String>, String>,
+    /// The data directory, with the cluster's keys.
+    pub(crate) data_dir: PathBuf,
+    /// One more file of that kind.
+    pub(crate) own: Option<&'static str>,
+    /// Why no other server can join; none where one can.
+    pub(crate) closed: Option<String>,
 }
 
 impl Desk {
@@ -59,7 +65,7 @@ impl Desk {
     async fn answer(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
         let path = request.uri().path().trim_end_matches('/').to_owned();
         match (path.as_str(), request.method()) {
-            (FACTS, &Method::GET) => json(&self.facts(&context)),
+            (FACTS, &Method::GET) => json(&self.facts(&context)?),
             (SERVERS, &Method::GET) => json(&self.members().await?),
             (SERVERS, &Method::POST) => {
                 let (parts, body) = request.into_parts();
@@ -78,18 +84,21 @@ impl Desk {
         }
     }
 
-    fn facts(&self, context: &RequestContext) -> Facts {
+    fn facts(&self, context: &RequestContext) -> Result<Facts, Status> {
         let now = SystemClock.wall();
+        let trusted = authorities(&self.data_dir.join("pki"), now);
+        let trusted = trusted.map_err(|error| Status::internal(format!("{error:#}")))?;
         let query = context.query.get("node").map(ToString::to_string).unwrap_or_default();
-        Facts {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+        Ok(Facts {
+            version: versions::own().to_owned(),
             unix_millis: i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
             cluster_cidr: self.cluster.cluster_cidr,
             service_cidr: self.cluster.service_cidr,
             servers: self.servers(context),
             node_is_alive: node_is_alive(context, &query, now),
-            closed_to_servers: self.keys.as_ref().err().cloned(),
-        }
+            closed_to_servers: self.closed.clone(),
+            authorities: trusted.trusted_pem,
+        })
     }
 
     /// The API servers that the cluster lists, this one in any case.
@@ -130,9 +139,9 @@ impl Desk {
     }
 
     async fn add(&self, context: &RequestContext, asked: &ServerRequest) -> Result<ServerAnswer, Status> {
-        let keys = self.keys.as_ref().map_err(|why| refused(why.clone()))?;
+        self.closed.clone().map_or(Ok(()), |why| Err(refused(why)))?;
         let secret = token_secret(context)?;
-        if let Some(why) = super::checks::version_problem(&asked.version, env!("CARGO_PKG_VERSION")) {
+        if let Some(why) = super::checks::version_problem(&asked.version, versions::own()) {
             return Err(refused(why));
         }
         if !is_dns_name(&asked.name) {
@@ -161,7 +170,10 @@ impl Desk {
         }
         let others = members.into_iter().filter(|member| !member.peer_urls.contains(&asked.peer_url));
         let others = others.filter(|member| !member.name.is_empty());
-        let sealed = seal(keys, &secret).map_err(|error| Status::internal(format!("{error:#}")))?;
+        let keys = shared_keys(&self.data_dir, self.own);
+        let sealed = keys
+            .and_then(|keys| seal(&keys, &secret))
+            .map_err(|error| Status::internal(format!("{error:#}")))?;
         Ok(ServerAnswer {
             members: others.map(|member| Peer { name: member.name, peer_urls: member.peer_urls }).collect(),
             sealed,
@@ -320,7 +332,8 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn json(value: &impl Serialize) -> Result<Response, Status> {
+/// An answer in JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<Response, Status> {
     let body = serde_json::to_vec(value).map_err(|error| Status::internal(error.to_string()))?;
     let mut response = Response::new(full_body(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

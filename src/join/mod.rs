@@ -13,11 +13,11 @@ mod pinned;
 mod server;
 mod wire;
 
-pub(crate) use agent::join_as_agent;
-pub(crate) use desk::{Desk, SERVERS, require_master};
+pub(crate) use agent::{join_as_agent, rejoin_as_agent};
+pub(crate) use desk::{Desk, SERVERS, json, require_master};
 pub(crate) use files::pem;
 pub(crate) use invitation::Invitation;
 pub(crate) use node::renew;
 pub(crate) use server::Joiner;
 pub(crate) use server::join_as_server;
-pub(crate) use wire::{MemberList, MemberState, Peer};
+pub(crate) use wire::{MemberList, MemberState, Peer, open, seal};

@@ -7,13 +7,14 @@ use std::path::Path;
 use anyhow::Context;
 use http::Method;
 use mainstay_base::lifecycle::{Clock as _, SystemClock};
-use mainstay_base::pki::{Ca, LeafRequest, Usage};
+use mainstay_base::pki::{Ca, LeafRequest, Usage, pins};
 use tracing::warn;
 
 use super::agent::{ask_facts, client, identify, short};
 use super::pinned::Pinned;
 use super::wire::{ServerAnswer, ServerRequest, open};
 use super::{Invitation, files, node};
+use crate::authority::NEW_AUTHORITY;
 use crate::config::{Cluster, FORMAT_VERSION, new_id};
 use crate::data_dir::DataDir;
 use crate::encryption;
@@ -64,7 +65,7 @@ pub(crate) async fn join_as_server(invitation: &Invitation, joiner: &Joiner<'_>)
         let request = ServerRequest {
             name: joiner.node_name.to_owned(),
             peer_url: url.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::versions::own().to_owned(),
             api_port: joiner.api_port,
         };
         let body = serde_json::to_vec(&request).context("asking to join")?;
@@ -90,7 +91,7 @@ async fn finish(
     answer: ServerAnswer,
 ) -> anyhow::Result<()> {
     let keys = open(&answer.sealed, &invitation.token.secret)?;
-    if keys.get("pki/ca.crt").map(String::as_str).map(str::trim) != Some(ca_pem.trim()) {
+    if !is_authority(&keys, ca_pem)? {
         return Err(refuse("the server sent another authority than it has: this is not a cluster to join"));
     }
     if !keys.contains_key(encryption::FILE) && !joiner.has_encryption {
@@ -108,6 +109,21 @@ async fn finish(
     dir.finish_joining(&cluster)
 }
 
+/// Whether `ca_pem`, which the token is of, is the authority that the keys are of; while that is exchanged there are two.
+fn is_authority(keys: &BTreeMap<String, String>, ca_pem: &str) -> anyhow::Result<bool> {
+    let own = keys.get("pki/ca.crt").context("the server sent no authority")?;
+    let new = keys.get(NEW_AUTHORITY).map(|text| serde_json::from_str::<serde_json::Value>(text));
+    let new = new.transpose().context("reading the new authority")?;
+    let new = new.as_ref().and_then(|new| new.get("certificatePem")).and_then(serde_json::Value::as_str);
+    let pinned = pins(ca_pem)?;
+    for held in std::iter::once(own.as_str()).chain(new) {
+        if pins(held)? == pinned {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The node's range of pod addresses, asked for in its own name: a server has the cluster's authority.
 async fn register(
     server: SocketAddr,
@@ -116,7 +132,8 @@ async fn register(
     keys: &BTreeMap<String, String>,
 ) -> anyhow::Result<ipnet::Ipv4Net> {
     let key = keys.get("pki/ca.key").context("the server sent no key of the authority")?;
-    let ca = Ca::from_pem(ca_pem.to_owned(), key.clone()).context("using the cluster's authority")?;
+    let certificate = keys.get("pki/ca.crt").context("the server sent no authority")?;
+    let ca = Ca::from_pem(certificate.clone(), key.clone()).context("using the cluster's authority")?;
     let request = LeafRequest {
         common_name: format!("system:node:{}", joiner.node_name),
         organization: Some("system:nodes".to_owned()),

@@ -30,6 +30,9 @@ pub(crate) struct Facts {
     pub(crate) node_is_alive: bool,
     /// Whether another machine can become a server here; the reason why not.
     pub(crate) closed_to_servers: Option<String>,
+    /// All authorities that are to be trusted, PEM; older servers do not say.
+    #[serde(default)]
+    pub(crate) authorities: String,
 }
 
 /// A machine that wants to be a server.

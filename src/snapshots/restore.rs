@@ -19,6 +19,7 @@ use super::bundle::{Manifest, read_head};
 use super::download::Held;
 use super::place::Place;
 use super::{keys, shelf, take};
+use crate::authority::{OPTIONAL, former};
 use crate::config::{Cluster, FORMAT_VERSION, new_id};
 use crate::data_dir::{DataDir, write_atomically};
 use crate::encryption;
@@ -162,6 +163,14 @@ fn in_place(source: &Source<'_>, path: &Path, cluster: &Cluster, yes: bool) -> a
     for (name, text) in source.keys.iter().flatten() {
         write_key(&dir.join(name), text)?;
     }
+    if let Some(keys) = &source.keys {
+        // What the snapshot's keys lack is of another time.
+        for file in OPTIONAL.into_iter().filter(|name| !keys.contains_key(*name)).map(|name| dir.join(name)) {
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
+            }
+        }
+    }
     if let Some(member) = member.filter(|member| member.joined || !member.others.is_empty()) {
         MemberFile { joined: false, others: Vec::new(), ..member }.write(&dir)?;
     }
@@ -172,7 +181,9 @@ fn in_place(source: &Source<'_>, path: &Path, cluster: &Cluster, yes: bool) -> a
 fn check_fits(source: &Source<'_>, path: &Path, cluster: &Cluster) -> anyhow::Result<()> {
     let (file, shown) = (source.shown, path.display());
     let own = take::manifest(path, cluster, time::OffsetDateTime::UNIX_EPOCH)?;
-    if own.authority != source.manifest.authority {
+    let is_ours = own.authority == source.manifest.authority
+        || former(&path.join("pki"))?.contains(&source.manifest.authority);
+    if !is_ours {
         return Err(refuse(format!(
             "{file} is of another cluster than {shown} (its authority has another key): restore it to an empty --data-dir"
         )));
@@ -220,6 +231,14 @@ fn in_empty(source: &Source<'_>, path: &Path) -> anyhow::Result<Restored> {
     let restored = source.store(&dir.join(STORE), &cluster.node_name, manifest.peer_url.as_deref(), None)?;
     for (name, text) in keys {
         write_key(&dir.join(name), text)?;
+    }
+    if let Some(keys) = &source.keys {
+        // What the snapshot's keys lack is of another time.
+        for file in OPTIONAL.into_iter().filter(|name| !keys.contains_key(*name)).map(|name| dir.join(name)) {
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
+            }
+        }
     }
     if let Some(url) = &manifest.peer_url {
         MemberFile { peer_url: url.clone(), joined: false, others: Vec::new() }.write(&dir)?;

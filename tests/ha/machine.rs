@@ -45,7 +45,8 @@ impl Switch {
         let namespace = format!("{}-{number}", self.name);
         ip(&["netns", "add", &namespace]);
         let dir = tempfile::Builder::new().prefix("mainstay-ha-").tempdir_in("/var/tmp").unwrap();
-        let machine = Machine { namespace, switch: self.name.clone(), number, disk: None, dir, daemon: None };
+        let switch = self.name.clone();
+        let machine = Machine { namespace, switch, number, disk: None, dir, daemon: None, version: None };
         let (here, port) = ("eth0", machine.port());
         ip(&[
             "-n",
@@ -85,6 +86,8 @@ pub(crate) struct Machine {
     disk: Option<Disk>,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
+    /// What its programs say that their version is, where that is not the true one.
+    pub(crate) version: Option<&'static str>,
 }
 
 impl Machine {
@@ -138,6 +141,9 @@ impl Machine {
         // nsenter and not `ip netns exec`: that would hide the cgroups.
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.namespace)).arg(program);
+        if let Some(version) = self.version {
+            command.env("MAINSTAY_CLAIMED_VERSION", version);
+        }
         command
     }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod authority;
 mod bucket;
 mod certificates;
 mod clients;
@@ -25,4 +26,5 @@ mod recovery;
 mod servers;
 mod snapshots;
 mod status;
+mod versions;
 mod workers;

@@ -1,0 +1,171 @@
+//! What the store holds of an exchange: the record of its stage with the new authority, and the standing of each machine.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mainstay_store::{Compare, PutRequest, RangeRequest, Revision, Store, Txn};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio_util::bytes::Bytes;
+
+use super::decide::Rotation;
+use super::standing::Standing;
+use crate::join::{open, seal};
+
+/// Where the record is.
+pub(super) const RECORD: &str = "/mainstay/authority/rotation";
+/// Where the standings are, each under the name of its machine.
+const STANDINGS: &str = "/mainstay/authority/standings/";
+/// The form of the record. One of another form was written by a newer version.
+const FORMAT_VERSION: u32 = 1;
+const CERTIFICATE: &str = "ca.crt";
+const KEY: &str = "ca.key";
+
+/// The record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    format_version: u32,
+    /// How far it is.
+    #[serde(flatten)]
+    pub(super) rotation: Rotation,
+    /// The new authority, sealed.
+    sealed: String,
+}
+
+impl Record {
+    /// A record of a new authority, PEM. `secret` is one that every server has, and nobody else.
+    pub(super) fn new(
+        rotation: Rotation,
+        certificate_pem: &str,
+        key_pem: &str,
+        secret: &str,
+    ) -> anyhow::Result<Self> {
+        let files = BTreeMap::from([
+            (CERTIFICATE.to_owned(), certificate_pem.to_owned()),
+            (KEY.to_owned(), key_pem.to_owned()),
+        ]);
+        let sealed = seal(&files, &own_secret(secret))?;
+        Ok(Self { format_version: FORMAT_VERSION, rotation, sealed })
+    }
+
+    /// The new authority: its certificate and its key, PEM.
+    ///
+    /// # Errors
+    /// It was sealed with another secret.
+    pub(super) fn authority(&self, secret: &str) -> anyhow::Result<(String, String)> {
+        let mut files = open(&self.sealed, &own_secret(secret)).context("opening the new authority")?;
+        files.remove(CERTIFICATE).zip(files.remove(KEY)).context("the record lacks the new authority")
+    }
+
+    fn parse(value: &[u8]) -> anyhow::Result<Self> {
+        let record: Self = serde_json::from_slice(value).context("reading the exchange of the authority")?;
+        anyhow::ensure!(
+            record.format_version == FORMAT_VERSION,
+            "the exchange of the authority was begun by a newer mainstay (form {}, this one knows {FORMAT_VERSION}): use that on this server too",
+            record.format_version
+        );
+        Ok(record)
+    }
+}
+
+/// A key for this purpose alone.
+fn own_secret(secret: &str) -> String {
+    let hash =
+        Sha256::new().chain_update(b"mainstay authority rotation v1\0").chain_update(secret).finalize();
+    STANDARD.encode(hash)
+}
+
+/// The record, if there is one, with the revision that it was written at (0 for none) and the one of this reading. `fresh` asks
+/// the other servers; otherwise it is as this one has it.
+pub(super) async fn load(store: &Store, fresh: bool) -> anyhow::Result<(Option<Record>, Revision, Revision)> {
+    let request =
+        RangeRequest { serializable: !fresh, ..RangeRequest::key(Bytes::from_static(RECORD.as_bytes())) };
+    let found = store.range(request).await.context("reading how far the exchange of the authority is")?;
+    match found.kvs.first() {
+        None => Ok((None, Revision(0), found.revision)),
+        Some(kv) => Ok((Some(Record::parse(&kv.value)?), kv.mod_revision, found.revision)),
+    }
+}
+
+/// Writes the record where it is still what was read; false where it is not.
+pub(super) async fn store_if(store: &Store, record: &Record, read_at: Revision) -> anyhow::Result<bool> {
+    let key = Bytes::from_static(RECORD.as_bytes());
+    let value = serde_json::to_vec(record).context("writing the exchange of the authority")?;
+    let txn = Txn::when([Compare::unchanged(key.clone(), read_at)]).then([PutRequest::new(key, value)]);
+    Ok(store.txn(txn).await.context("writing the exchange of the authority")?.succeeded)
+}
+
+/// Notes what a machine has done.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn note(store: &Store, name: &str, standing: &Standing) -> anyhow::Result<()> {
+    let (key, value) = (Bytes::from(format!("{STANDINGS}{name}")), serde_json::to_vec(standing));
+    let value = Bytes::from(value.context("writing what this machine trusts")?);
+    // Machines say the same again at every start: that writes nothing.
+    let present = RangeRequest { serializable: true, ..RangeRequest::key(key.clone()) };
+    let present = store.range(present).await.context("reading what this machine trusts")?;
+    if present.kvs.first().is_some_and(|kv| kv.value == value) {
+        return Ok(());
+    }
+    let put = PutRequest::new(key, value);
+    store.put_with(put).await.context("writing what this machine trusts")?;
+    Ok(())
+}
+
+/// What all machines have done, by their names. `fresh` as in [`load`].
+///
+/// # Errors
+/// The store's. A standing that cannot be read counts as none.
+pub(super) async fn standings(store: &Store, fresh: bool) -> anyhow::Result<BTreeMap<String, Standing>> {
+    let all = RangeRequest::prefix(Bytes::from_static(STANDINGS.as_bytes()));
+    let request = RangeRequest { serializable: !fresh, ..all };
+    let found = store.range(request).await.context("reading what the machines trust")?;
+    let standing = |key: &[u8], value: &[u8]| {
+        let name = std::str::from_utf8(key.get(STANDINGS.len()..)?).ok()?.to_owned();
+        Some((name, serde_json::from_slice(value).ok()?))
+    };
+    Ok(found.kvs.iter().filter_map(|kv| standing(&kv.key, &kv.value)).collect())
+}
+
+/// The versions that machines said they are of, by their names, as this server has it.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn versions_said(store: &Store) -> anyhow::Result<BTreeMap<String, String>> {
+    let said = standings(store, false).await?;
+    Ok(said.into_iter().map(|(name, standing)| (name, standing.version)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::standing::Stage;
+
+    fn record() -> Record {
+        let rotation = Rotation { stage: Stage::Trusted, old: "a".to_owned(), new: "b".to_owned() };
+        Record::new(rotation, "certificate", "key", "the peers' key").unwrap()
+    }
+
+    #[test]
+    fn the_new_authority_is_for_servers_only() {
+        let text = serde_json::to_vec(&record()).unwrap();
+        let read = Record::parse(&text).unwrap();
+        let opened = read.authority("the peers' key").unwrap();
+        assert_eq!(opened, ("certificate".to_owned(), "key".to_owned()));
+        assert!(read.authority("another").is_err());
+        assert!(!String::from_utf8_lossy(&text).contains("certificate"));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_form_is_refused() {
+        let mut value = serde_json::to_value(record()).unwrap();
+        value["formatVersion"] = 2.into();
+        let error = Record::parse(value.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("newer mainstay"), "{error}");
+        assert!(Record::parse(b"{").is_err());
+    }
+}
