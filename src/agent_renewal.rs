@@ -153,6 +153,13 @@ impl AgentRenewal {
         if signer.is_some() && self.told != Some(self.standing()?) {
             self.trust(client).await?;
         }
+        for leaf in [&self.identity, &self.serving].into_iter().filter(|_| signer.is_some()) {
+            let is_of_signer = issuer(&leaf.certificate_pem, &trusted)? == signer;
+            anyhow::ensure!(
+                is_of_signer,
+                "the controllers sign with another authority than the servers tell"
+            );
+        }
         let behind = trust.is_some_and(|trust| !self.stage.is_empty() && trust.stage != self.stage);
         anyhow::ensure!(
             !behind,

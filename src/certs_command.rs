@@ -221,9 +221,11 @@ fn row(cells: [&str; 5]) -> String {
 }
 
 fn left(time: time::Duration) -> String {
+    if time <= time::Duration::ZERO {
+        return "ENDED".to_owned();
+    }
     match time.whole_seconds() {
-        ..=0 => "ENDED".to_owned(),
-        seconds @ 1..=599 => format!("{seconds} s"),
+        seconds @ ..=599 => format!("{seconds} s"),
         seconds @ 600..=172_799 => format!("{} min", seconds / 60),
         seconds => format!("{} d", seconds / 86_400),
     }

@@ -67,10 +67,8 @@ impl Followed {
                     () = stop.cancelled() => return Ok(()),
                     Ok(()) = self.standing.changed() => is_noted = false,
                     next = changes.next() => match next {
-                        Ok(_batch) => {
-                            self.take_in(load(&self.store, false).await?.0);
-                            is_noted = false;
-                        }
+                        // The others are told when this server's parts have taken it, which changes its standing.
+                        Ok(_batch) => self.take_in(load(&self.store, false).await?.0),
                         Err(WatchError::Compacted { .. }) => break,
                         Err(_closed) if stop.is_cancelled() => return Ok(()),
                         Err(error) => return Err(error).context("following the exchange of the authority"),
