@@ -225,7 +225,7 @@ pub(crate) async fn wanted(
 /// Resolves at the next change; never if nobody tells any more.
 pub(crate) async fn changed<T>(news: &mut watch::Receiver<T>) {
     if news.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

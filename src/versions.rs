@@ -16,6 +16,7 @@ use crate::refusal::refuse;
 const CLAIMED: &str = "MAINSTAY_CLAIMED_VERSION";
 
 /// The version that this process says it is of.
+#[allow(clippy::disallowed_methods, reason = "no setting: tests of several versions have one binary")]
 pub(crate) fn own() -> &'static str {
     static OWN: OnceLock<String> = OnceLock::new();
     OWN.get_or_init(|| {
@@ -43,10 +44,10 @@ pub(crate) const AUTHORITY_EXCHANGE: Feature = Feature { name: "exchanging the a
 /// Who is too old, with what to do.
 pub(crate) fn gate(feature: Feature, machines: &[(&str, Option<&str>)]) -> Result<(), String> {
     let (major, minor) = feature.since;
-    let is_old = |version: &Option<&str>| version.and_then(numbers).is_none_or(|has| has < feature.since);
+    let is_old = |version: Option<&str>| version.and_then(numbers).is_none_or(|has| has < feature.since);
     let old: Vec<String> = machines
         .iter()
-        .filter(|(_, version)| is_old(version))
+        .filter(|(_, version)| is_old(*version))
         .map(|(name, version)| format!("{name} ({})", version.unwrap_or("no version said")))
         .collect();
     if old.is_empty() {
@@ -94,6 +95,8 @@ fn numbers(text: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// What is asked, and what comes of it, line by line.
@@ -117,7 +120,7 @@ feature of 1.5 with a 2.0.0: on
             let asked = line.split_once(": ").unwrap().0;
             let said = if let Some((own, others)) = asked.split_once(" beside ") {
                 let others = others.split(", ").filter_map(|one| one.split_once(' '));
-                let why = misfit(own, others).map_or("runs".to_owned(), |why| why);
+                let why = misfit(own, others).unwrap_or_else(|| "runs".to_owned());
                 why.split(": ").next().unwrap().to_owned()
             } else {
                 let (_, machines) = asked.split_once(" with ").unwrap();
@@ -128,7 +131,7 @@ feature of 1.5 with a 2.0.0: on
                 let feature = Feature { name: "f", since: (1, 5) };
                 gate(feature, &machines).map_or_else(|why| why, |()| "on".to_owned())
             };
-            text += &format!("{asked}: {said}\n");
+            writeln!(text, "{asked}: {said}").unwrap();
         }
         assert_eq!(text, GOLDEN);
     }

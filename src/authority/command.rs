@@ -1,9 +1,10 @@
 //! `mainstay certs rotate --authority`: has the cluster exchange its authority, stage by stage, and says what it waits for.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use mainstay_base::lifecycle::{Clock as _, SystemClock};
 
 use super::decide::Wish;
 use super::desk::{Asked, ROTATION, State};
@@ -49,12 +50,13 @@ pub(crate) fn rotate(wanted: &RotateAuthority<'_>) -> anyhow::Result<()> {
 }
 
 async fn go_on(wanted: &RotateAuthority<'_>, wish: Wish) -> anyhow::Result<State> {
-    let began = Instant::now();
-    let (mut told, mut well_at) = (None, Instant::now());
+    let clock = SystemClock;
+    let began = clock.now();
+    let (mut told, mut well_at) = (None, began);
     loop {
-        let state = match ask(wanted.kubeconfig, wish).await {
-            Ok(state) => state,
-            Err(error) if crate::refusal::is_refusal(&error) || well_at.elapsed() > TROUBLE_MAX => {
+        let said = match ask(wanted.kubeconfig, wish).await {
+            Ok(said) => said,
+            Err(error) if crate::refusal::is_refusal(&error) || clock.now() - well_at > TROUBLE_MAX => {
                 return Err(error);
             }
             Err(_passes) => {
@@ -62,17 +64,17 @@ async fn go_on(wanted: &RotateAuthority<'_>, wish: Wish) -> anyhow::Result<State
                 continue;
             }
         };
-        well_at = Instant::now();
-        let stage = state.rotation.as_ref().map(|rotation| rotation.stage);
+        well_at = clock.now();
+        let stage = said.rotation.as_ref().map(|rotation| rotation.stage);
         if told != stage {
             told = stage;
             print_line(&crate::authority::told(stage))?;
         }
-        if state.is_done {
-            return Ok(state);
+        if said.is_done {
+            return Ok(said);
         }
-        if began.elapsed() > wanted.timeout {
-            let waits = state.waits.join("\n  ");
+        if clock.now() - began > wanted.timeout {
+            let waits = said.waits.join("\n  ");
             anyhow::bail!("it waits for machines; run this again when they are well:\n  {waits}");
         }
         tokio::time::sleep(LOOK_AGAIN).await;

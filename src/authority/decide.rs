@@ -141,14 +141,14 @@ mod tests {
 
     use super::*;
 
-    fn standing(trusts: &[&str], shows: &[&str], serves: Option<&str>) -> Option<Standing> {
+    fn standing(trusts: &[&str], shows: &[&str], serves: Option<&str>) -> Standing {
         let owned = |pins: &[&str]| pins.iter().map(|pin| (*pin).to_owned()).collect();
-        Some(Standing {
+        Standing {
             version: "1.2.3".to_owned(),
             trusts: owned(trusts),
             shows: owned(shows),
             serves: serves.map(str::to_owned),
-        })
+        }
     }
 
     fn machine(name: &str, is_server: bool, standing: Option<Standing>) -> Machine {
@@ -161,10 +161,11 @@ mod tests {
         let before = standing(&["old"], &["old"], Some("old"));
         let trusting = standing(&["old", "new"], &["old"], Some("old"));
         let issued = standing(&["old", "new"], &["new"], Some("old"));
-        let served = standing(&["new", "old"], &["new"], Some("new"));
+        let both_new = standing(&["new", "old"], &["new"], Some("new"));
         let ended = standing(&["new"], &["new"], Some("new"));
-        let worker = |trusts: &[&str], shows: &[&str]| machine("w", false, standing(trusts, shows, None));
-        let server = |standing: &Option<Standing>| machine("s", true, standing.clone());
+        let worker =
+            |trusts: &[&str], shows: &[&str]| machine("w", false, Some(standing(trusts, shows, None)));
+        let server = |said: &Standing| machine("s", true, Some(said.clone()));
         let all = [
             ("none", None, vec![server(&before), worker(&["old"], &["old"])]),
             ("none, a silent worker", None, vec![server(&before), machine("w", false, None)]),
@@ -191,8 +192,12 @@ mod tests {
                 vec![server(&issued), machine("t", true, None)],
             ),
             ("served, begun", Some(Stage::Served), vec![server(&issued), worker(&["new", "old"], &["new"])]),
-            ("served, by all", Some(Stage::Served), vec![server(&served), worker(&["new", "old"], &["new"])]),
-            ("dropped, begun", Some(Stage::Dropped), vec![server(&served), worker(&["new"], &["new"])]),
+            (
+                "served, by all",
+                Some(Stage::Served),
+                vec![server(&both_new), worker(&["new", "old"], &["new"])],
+            ),
+            ("dropped, begun", Some(Stage::Dropped), vec![server(&both_new), worker(&["new"], &["new"])]),
             ("dropped, by all", Some(Stage::Dropped), vec![server(&ended), worker(&["new"], &["new"])]),
         ];
         let mut text = String::new();

@@ -138,11 +138,17 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     let ready = ["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s"];
     assert_eq!(servers[2].kubectl(&ready).ok().lines().count(), 3);
 
-    // All of them start with what they have.
-    for server in &mut servers {
+    start_again(&mut servers);
+}
+
+/// All servers start with what they have.
+#[track_caller]
+fn start_again(servers: &mut [Machine]) {
+    for server in &mut *servers {
         server.kill();
         server.spawn(&["server", "--agent=false"]);
     }
+    let ready = ["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s"];
     let back = eventually(START * 2, || (servers[0].kubectl(&ready).code == 0).then_some(()));
     assert!(back.is_some(), "{:?}", servers[0].kubectl(&ready));
     assert!(servers[0].kubectl(&["logs", "web"]).ok().contains("it logs"));

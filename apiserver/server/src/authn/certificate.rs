@@ -160,7 +160,7 @@ fn verifier(
         roots.add(certificate).map_err(|error| VerifierError::Read(error.to_string()))?;
     }
     let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-    Ok(built.map_err(VerifierError::Build)?)
+    built.map_err(VerifierError::Build)
 }
 
 /// The user in a certificate's subject, if it names one, and the time (Unix seconds) at which it ends.
@@ -336,8 +336,9 @@ mod tests {
         let (before, after) = (of(&old), of(&new));
         let told = watch::Sender::new(old.issuer.pem());
         let authenticator = following(told.subscribe());
-        let knows =
-            |cert: &CertificateDer<'_>| authenticator.authenticate(&[cert.clone()], at(1_500_000)).is_ok();
+        let knows = |cert: &CertificateDer<'_>| {
+            authenticator.authenticate(std::slice::from_ref(cert), at(1_500_000)).is_ok()
+        };
         assert_eq!([knows(&before), knows(&after)], [true, false]);
         told.send_replace(format!("{}{}", old.issuer.pem(), new.issuer.pem()));
         assert_eq!([knows(&before), knows(&after)], [true, true]);
