@@ -232,14 +232,6 @@ fn in_empty(source: &Source<'_>, path: &Path) -> anyhow::Result<Restored> {
     for (name, text) in keys {
         write_key(&dir.join(name), text)?;
     }
-    if let Some(keys) = &source.keys {
-        // What the snapshot's keys lack is of another time.
-        for file in OPTIONAL.into_iter().filter(|name| !keys.contains_key(*name)).map(|name| dir.join(name)) {
-            if file.exists() {
-                fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
-            }
-        }
-    }
     if let Some(url) = &manifest.peer_url {
         MemberFile { peer_url: url.clone(), joined: false, others: Vec::new() }.write(&dir)?;
     }
