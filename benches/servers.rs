@@ -163,7 +163,7 @@ fn idle(machines: &[Machine]) {
         println!(
             "idle, {}: {:.2} % of a core, {} MiB RSS",
             machine.name(),
-            (after - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0,
+            after.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0,
             process::rss_mib(machine.daemon_id())
         );
     }

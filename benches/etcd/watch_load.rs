@@ -34,7 +34,7 @@ struct Watchers {
     tasks: Vec<JoinHandle<Histogram>>,
     /// How many events each watcher has to see, once that is known.
     goal: watch::Sender<Option<u64>>,
-    watchers: u64,
+    count: u64,
 }
 
 impl Load {
@@ -100,7 +100,7 @@ impl Load {
             let watching = watching(wire, (streams * each) as u64, known.clone(), epoch);
             tasks.push(tokio::spawn(watching));
         }
-        Watchers { tasks, goal, watchers: shape.watchers as u64 }
+        Watchers { tasks, goal, count: shape.watchers as u64 }
     }
 }
 
@@ -151,11 +151,11 @@ impl Watchers {
         let all = writing + drained.elapsed();
         let events = measured.latency.total();
         measured.note = format!("{:.0} events/s", events as f64 / all.as_secs_f64());
-        let due = puts * self.watchers;
+        let due = puts * self.count;
         if events < due {
             let missing = (due - events) as f64 / due as f64 * 100.0;
-            measured.note +=
-                &format!("; {missing:.1} % of the events not seen {CATCH_UP:?} after the last put");
+            let missing = format!("; {missing:.1} % of the events not seen {CATCH_UP:?} after the last put");
+            measured.note.push_str(&missing);
         }
         measured
     }

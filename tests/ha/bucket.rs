@@ -71,6 +71,13 @@ impl Gateway {
             .to_vec()
     }
 
+    #[track_caller]
+    fn restore(&self, on: &Machine, from: &str, more: &[&str]) -> Output {
+        let data_dir = on.data_dir();
+        let arguments = ["restore", from, "--data-dir", data_dir.to_str().unwrap(), "--yes"];
+        self.snapshot(on, &[&arguments[..], more].concat())
+    }
+
     /// `mainstay snapshot` with these words and the flags of the bucket.
     fn snapshot(&self, on: &Machine, words: &[&str]) -> Output {
         let flags = self.flags();
@@ -154,6 +161,23 @@ fn refusals(gateway: &Gateway, on: &Machine) {
     assert!(said.stderr.contains(" s ahead of that of http://10.213.0.1:9000: set it"), "{said:?}");
 }
 
+/// What the schedule leaves: in a folder of the server's own, checked, the newest kept.
+#[track_caller]
+fn by_the_clock(gateway: &Gateway, machine: &Machine, data_dir: &str) {
+    let listed = eventually(SOON, || {
+        let said = gateway.list(machine, "s3://backup/clusters/a");
+        let lines: Vec<String> =
+            said.stdout.lines().filter(|line| line.starts_with("m1/scheduled-")).map(str::to_owned).collect();
+        (lines.len() == 2 && lines.iter().all(|line| line.ends_with(" yes"))).then_some(lines)
+    });
+    listed.unwrap_or_else(|| panic!("{:?}", gateway.list(machine, "s3://backup/clusters/a")));
+    let quick = gateway.snapshot(machine, &["list", "--quick", "--dir", "s3://backup/clusters/a"]).ok();
+    assert!(quick.contains("not read"), "{quick}");
+    let status = machine.mainstay(&["status", "--data-dir", data_dir]).ok();
+    assert!(status.contains("snapshots of m1: the last is scheduled-"), "{status}");
+    assert!(status.contains(", in s3://backup/clusters/a/m1; the next "), "{status}");
+}
+
 #[test]
 fn snapshots_go_to_a_bucket_and_a_cluster_comes_back_from_it() {
     let switch = Switch::new();
@@ -168,19 +192,7 @@ fn snapshots_go_to_a_bucket_and_a_cluster_comes_back_from_it() {
     server.extend(flags.iter().map(String::as_str));
     machine.start(&server);
 
-    // By the clock: in a folder of the server's own, checked, the newest kept.
-    let listed = eventually(SOON, || {
-        let said = gateway.list(&machine, "s3://backup/clusters/a");
-        let lines: Vec<String> =
-            said.stdout.lines().filter(|line| line.starts_with("m1/scheduled-")).map(str::to_owned).collect();
-        (lines.len() == 2 && lines.iter().all(|line| line.ends_with(" yes"))).then_some(lines)
-    });
-    listed.unwrap_or_else(|| panic!("{:?}", gateway.list(&machine, "s3://backup/clusters/a")));
-    let quick = gateway.snapshot(&machine, &["list", "--quick", "--dir", "s3://backup/clusters/a"]).ok();
-    assert!(quick.contains("not read"), "{quick}");
-    let status = machine.mainstay(&["status", "--data-dir", data_dir]).ok();
-    assert!(status.contains("snapshots of m1: the last is scheduled-"), "{status}");
-    assert!(status.contains(", in s3://backup/clusters/a/m1; the next "), "{status}");
+    by_the_clock(&gateway, &machine, data_dir);
 
     // By hand, larger than one part, with a Secret that is deleted by mistake before.
     let value = "--from-literal=key=value";
@@ -216,17 +228,12 @@ fn snapshots_go_to_a_bucket_and_a_cluster_comes_back_from_it() {
     gateway.put(&machine, "cut/cut.snapshot", &whole[..whole.len() - 20]);
     let cut = gateway.list(&machine, "s3://backup/cut");
     assert!(cut.code == 1 && cut.stdout.contains("it ends early"), "{cut:?}");
-    let restore = |from: &str, more: &[&str]| {
-        gateway.snapshot(&machine, &[&["restore", from, "--data-dir", data_dir, "--yes"], more].concat())
-    };
-    assert_refused(&restore(saved, &[]), "stop all servers first");
+    assert_refused(&gateway.restore(&machine, saved, &[]), "stop all servers first");
 
     // Back to the moment before the mistake.
     let log = machine.log();
     machine.stop();
-    let restore = |from: &str, more: &[&str]| {
-        gateway.snapshot(&machine, &[&["restore", from, "--data-dir", data_dir, "--yes"], more].concat())
-    };
+    let restore = |from: &str, more: &[&str]| gateway.restore(&machine, from, more);
     assert_refused(
         &restore("s3://backup/cut/cut.snapshot", &[]),
         "s3://backup/cut/cut.snapshot: the snapshot cannot be used",
