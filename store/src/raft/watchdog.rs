@@ -155,18 +155,34 @@ impl Member {
         }
     }
 
-    /// Tells the others this member's name and where its clients reach it, if they do not know.
+    /// Tells the others this member's name and where its clients reach it, whenever they do not know: a change that the leader makes
+    /// of it at the same time, such as its vote, may have been decided before and take the name away again.
     pub(crate) async fn publish(self, cluster: Arc<Cluster>) {
         let stop = self.stop.token().clone();
         let work = async {
+            let mut metrics = self.raft.server_metrics();
             loop {
+                let is_told = {
+                    let metrics = metrics.borrow_and_update();
+                    let node = metrics.membership_config.membership().get_node(&self.id);
+                    node.is_some_and(|node| {
+                        node.name == cluster.name && node.client_urls == cluster.client_urls
+                    })
+                };
+                if is_told {
+                    match metrics.changed().await {
+                        Ok(()) => continue,
+                        Err(_ended) => return,
+                    }
+                }
                 let change = Change::Publish {
                     id: self.id,
                     name: cluster.name.clone(),
                     client_urls: cluster.client_urls.clone(),
                 };
                 match self.change(change).await {
-                    Ok(_) | Err(ClusterError::Closed | ClusterError::Halted(_)) => return,
+                    Ok(_) => {} // it is seen here soon, or was taken away again
+                    Err(ClusterError::Closed | ClusterError::Halted(_)) => return,
                     Err(error) => tracing::debug!(%error, "the member's name was not told yet"),
                 }
                 tokio::time::sleep(PUBLISH_AGAIN).await;
