@@ -139,34 +139,29 @@ impl Identities {
     /// A certificate that cannot be read.
     pub(crate) fn standing(&self) -> anyhow::Result<Standing> {
         let of = |leaf: &Leaf| issuer(&leaf.certificate_pem, &self.ca_pem);
-        let own = [
-            &self.kubelet_client,
-            &self.kubelet_server,
-            &self.admin,
-            &self.scheduler,
-            &self.controllers,
-            &self.proxy,
-            &self.node,
-        ];
-        let shows: Vec<_> = own.into_iter().map(of).collect::<Result<_, _>>()?;
+        let shows: Vec<_> = self.of_own_parts().into_iter().map(of).collect::<Result<_, _>>()?;
         Ok(Standing::new(pins(&self.ca_pem)?, shows, Some(of(&self.apiserver)?.unwrap_or_default())))
     }
 
     /// All certificates that end before the authorities do.
     pub(crate) fn leaves(&self) -> Vec<&Leaf> {
-        let mut all = vec![
-            &self.apiserver,
+        let mut all = vec![&self.apiserver, &self.front_proxy];
+        all.extend(self.of_own_parts());
+        all.extend(&self.peer);
+        all
+    }
+
+    /// What the parts of this server show each other: of the authority that signs now.
+    fn of_own_parts(&self) -> [&Leaf; 7] {
+        [
             &self.kubelet_client,
-            &self.front_proxy,
             &self.kubelet_server,
             &self.admin,
             &self.scheduler,
             &self.controllers,
             &self.proxy,
             &self.node,
-        ];
-        all.extend(&self.peer);
-        all
+        ]
     }
 }
 

@@ -22,17 +22,17 @@ const NONCE_BYTES: usize = 12;
 const PASSPHRASE_BYTES_MIN: usize = 16;
 const CONTEXT: &[u8] = b"mainstay snapshot keys v1";
 
-/// The passphrase in a file, without the newline at its end.
+/// The passphrase in the file that `flag` names, without the newline at its end.
 ///
 /// # Errors
 /// A refusal: no such file, or a passphrase that is too short.
-pub(super) fn passphrase(file: &Path) -> anyhow::Result<String> {
+pub(super) fn passphrase(flag: &str, file: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| refuse(format!("--passphrase-file {}: {error}", file.display())))?;
+        .map_err(|error| refuse(format!("{flag} {}: {error}", file.display())))?;
     let text = text.trim_end_matches(['\n', '\r']);
     if text.len() < PASSPHRASE_BYTES_MIN {
         return Err(refuse(format!(
-            "--passphrase-file {}: {} characters are too few: use {PASSPHRASE_BYTES_MIN} or more, such as those of `openssl rand -base64 24`",
+            "{flag} {}: {} characters are too few: use {PASSPHRASE_BYTES_MIN} or more, such as those of `openssl rand -base64 24`",
             file.display(),
             text.len()
         )));
@@ -91,8 +91,11 @@ mod tests {
     fn a_short_passphrase_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hunter2\n").unwrap();
-        assert!(passphrase(file.path()).unwrap_err().to_string().contains("7 characters are too few"));
+        let read = || passphrase("--snapshot-passphrase-file", file.path());
+        let refused = read().unwrap_err().to_string();
+        assert!(refused.starts_with("--snapshot-passphrase-file /"), "{refused}");
+        assert!(refused.contains("7 characters are too few"), "{refused}");
         std::fs::write(file.path(), "0123456789abcdef\n").unwrap();
-        assert_eq!(passphrase(file.path()).unwrap(), "0123456789abcdef");
+        assert_eq!(read().unwrap(), "0123456789abcdef");
     }
 }

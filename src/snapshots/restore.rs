@@ -59,7 +59,9 @@ pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
     let keys = match (&manifest.keys, request.passphrase_file) {
         (_, None) => None,
         (None, Some(_)) => return Err(refuse(format!("{shown} has no keys: leave --passphrase-file out"))),
-        (Some(sealed), Some(file)) => Some(keys::open(sealed, &keys::passphrase(file)?)?),
+        (Some(sealed), Some(file)) => {
+            Some(keys::open(sealed, &keys::passphrase("--passphrase-file", file)?)?)
+        }
     };
     let (from, newest) = (status.cluster_id, status.revision);
     let source =

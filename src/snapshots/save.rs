@@ -46,7 +46,9 @@ pub(crate) fn save(to: &Place, bucket: &BucketFlags, from: SaveFrom<'_>) -> anyh
         SaveFrom::Dir(dir, passphrase_file) => {
             let (dir, _cluster) = running(dir)?;
             let sealed = match passphrase_file {
-                Some(file) => Some(keys::seal(&take::keys(&dir)?, &keys::passphrase(file)?)?),
+                Some(file) => {
+                    Some(keys::seal(&take::keys(&dir)?, &keys::passphrase("--passphrase-file", file)?)?)
+                }
                 None => None,
             };
             (dir.join("admin.kubeconfig"), sealed)

@@ -74,7 +74,8 @@ impl SnapshotFlags {
         if self.snapshot_interval.is_zero() {
             return Ok(None);
         }
-        let passphrase = self.snapshot_passphrase_file.as_deref().map(keys::passphrase).transpose()?;
+        let read = |file| keys::passphrase("--snapshot-passphrase-file", file);
+        let passphrase = self.snapshot_passphrase_file.as_deref().map(read).transpose()?;
         let place = match &self.snapshot_dir {
             Some(place @ Place::Bucket(_)) => {
                 Shelf::open(place, &self.bucket)?; // what it lacks is said now
