@@ -189,8 +189,11 @@ impl Side {
         if is("endpoint status") || is("endpoint hashkv") || is("snapshot ") {
             text = without_numbers(&text);
         }
-        // Columns are as wide as their contents, and identifiers as short as their leading zeros make them.
+        // Columns are as wide as their contents, and identifiers as short as their leading zeros make them: this holds for the frames too.
         text = text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        while text.contains("---") {
+            text = text.replace("---", "--");
+        }
         if is("endpoint ") || is("member list") {
             let mut lines: Vec<&str> = text.lines().collect();
             for line in &mut lines {
