@@ -11,6 +11,8 @@ use crate::types::{Response, full_body};
 
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Agents and servers ask several times a second, to leave a server in time that has lost the others: they share one question to the store.
+const FRESH_WITHIN: Duration = Duration::from_millis(200);
 
 /// The checks of `/livez`; `/readyz` has [`READY_CHECKS`] too.
 const LIVE_CHECKS: [&str; 3] = ["ping", "log", "etcd"];
@@ -81,7 +83,7 @@ async fn check(core: &Core, name: &str) -> Result<(), &'static str> {
             })
         }
         "informer-sync" => {
-            let reached = tokio::time::timeout(CHECK_TIMEOUT, core.registry.fresh()).await;
+            let reached = tokio::time::timeout(CHECK_TIMEOUT, core.registry.fresh_within(FRESH_WITHIN)).await;
             reached
                 .map_err(|_elapsed| "the cache is behind the store")?
                 .map_err(|_status| "the store does not answer")

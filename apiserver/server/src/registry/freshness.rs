@@ -2,13 +2,14 @@
 //! members answer, as new as this server's cache is. Writes never come here: they need a quorum whatever is allowed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use super::Registry;
 
@@ -23,6 +24,9 @@ pub(super) struct Freshness {
     stale_reads: AtomicBool,
     /// The cache has everything that was acknowledged before this moment, in seconds since 1970.
     confirmed: AtomicI64,
+    /// The same moment, in milliseconds after `begin`.
+    confirmed_after: AtomicU64,
+    begin: Instant,
     /// Whether the last read that could be stale was.
     lost: AtomicBool,
     clock: Arc<dyn Clock>,
@@ -43,22 +47,41 @@ impl Stale {
     }
 }
 
+/// When a question to the store was asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    unix_seconds: i64,
+    after: u64,
+}
+
 impl Freshness {
     /// Of a cache that is not read before it has everything of now.
     pub(super) fn new(stale_reads: bool, clock: Arc<dyn Clock>) -> Self {
-        let confirmed = AtomicI64::new(clock.wall().unix_timestamp());
-        Self { stale_reads: AtomicBool::new(stale_reads), confirmed, lost: AtomicBool::new(false), clock }
+        let (confirmed, begin) = (AtomicI64::new(clock.wall().unix_timestamp()), clock.now());
+        let (confirmed_after, lost) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { stale_reads: AtomicBool::new(stale_reads), confirmed, confirmed_after, begin, lost, clock }
     }
 
     /// Now, for [`Freshness::confirm`].
-    pub(super) fn asked(&self) -> i64 {
-        self.clock.wall().unix_timestamp()
+    pub(super) fn asked(&self) -> Asked {
+        Asked { unix_seconds: self.clock.wall().unix_timestamp(), after: self.milliseconds() }
     }
 
     /// The cache has everything that was acknowledged before `asked`.
-    pub(super) fn confirm(&self, asked: i64) {
-        self.confirmed.fetch_max(asked, Ordering::Relaxed);
+    pub(super) fn confirm(&self, asked: Asked) {
+        self.confirmed.fetch_max(asked.unix_seconds, Ordering::Relaxed);
+        self.confirmed_after.fetch_max(asked.after, Ordering::Relaxed);
         self.lost.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is known that the cache has everything that was acknowledged more than `age` ago.
+    fn was_fresh_within(&self, age: Duration) -> bool {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.milliseconds() <= self.confirmed_after.load(Ordering::Relaxed).saturating_add(age)
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.clock.now().saturating_duration_since(self.begin).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn stale(&self) -> Stale {
@@ -77,6 +100,15 @@ impl Registry {
     /// Allows that, or ends it. For an administrator who wants to look at what is left of a cluster.
     pub fn allow_stale_reads(&self, allowed: bool) {
         self.inner.freshness.stale_reads.store(allowed, Ordering::Relaxed);
+    }
+
+    /// As [`Registry::fresh`], but what was found out not more than `age` ago, for whomever, is good enough: for those who ask often,
+    /// and only whether all is well.
+    ///
+    /// # Errors
+    /// As [`Registry::fresh`].
+    pub async fn fresh_within(&self, age: Duration) -> Result<(), Status> {
+        if self.inner.freshness.was_fresh_within(age) { Ok(()) } else { self.fresh().await }
     }
 
     /// As [`Registry::fresh`]; where stale reads are allowed, what the cache has is good enough when no quorum answers, and
@@ -100,18 +132,35 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_base::lifecycle::SystemClock;
+    use mainstay_base::lifecycle::{ManualClock, SystemClock};
 
     #[test]
     fn what_may_be_lacking_is_told_with_the_last_moment_that_was_sure() {
         let freshness = Freshness::new(true, Arc::new(SystemClock));
         freshness.confirmed.store(0, Ordering::Relaxed);
-        freshness.confirm(86_400);
-        freshness.confirm(3_600); // asked before, answered later
+        freshness.confirm(Asked { unix_seconds: 86_400, after: 0 });
+        freshness.confirm(Asked { unix_seconds: 3_600, after: 0 }); // asked before, answered later
         let stale = freshness.stale();
         assert!(stale.warning().contains("as of 1970-01-02T00:00:00Z"), "{}", stale.warning());
         assert!(freshness.lost.load(Ordering::Relaxed));
-        freshness.confirm(86_401);
+        freshness.confirm(Asked { unix_seconds: 86_401, after: 0 });
         assert!(!freshness.lost.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn an_answer_is_good_for_a_while_from_when_it_was_asked_for() {
+        let clock = ManualClock::new(OffsetDateTime::UNIX_EPOCH);
+        let freshness = Freshness::new(false, Arc::new(clock.clone()));
+        let pass = |milliseconds| clock.advance(Duration::from_millis(milliseconds));
+        let good = || freshness.was_fresh_within(Duration::from_millis(200));
+        let asked = freshness.asked();
+        pass(150);
+        freshness.confirm(asked);
+        pass(50);
+        assert!(good());
+        pass(1);
+        assert!(!good());
+        freshness.confirm(freshness.asked());
+        assert!(good());
     }
 }
