@@ -88,6 +88,12 @@ pub(crate) fn vote_due(world: &World) -> Option<Step> {
     Some(Step { id, change: Some(give_vote(world, id)) })
 }
 
+/// The rest of a change of votes that needed two entries and has only the first of them; `asked` is the member that asks.
+pub(crate) fn half_done(world: &World, asked: u64) -> Option<Step> {
+    let is_half = world.membership.get_joint_config().len() > 1;
+    is_half.then(|| Step { id: asked, change: Some(ChangeMembers::AddVoterIds(BTreeSet::new())) })
+}
+
 /// The members as callers see them, by identifier.
 pub(crate) fn list(membership: &Membership) -> Vec<Member> {
     let voters: BTreeSet<u64> = membership.voter_ids().collect();
@@ -316,6 +322,18 @@ mod tests {
         world.alive.insert(9);
         world.matched.insert(9, 4600);
         assert!(plan(&world, &Change::Promote(9)).unwrap().change.is_some());
+    }
+
+    #[test]
+    fn a_change_of_votes_that_is_half_done_is_brought_to_its_end() {
+        assert_eq!(half_done(&world(3), 1), None);
+        let mut half = world(3);
+        let nodes: BTreeMap<u64, MemberNode> =
+            half.membership.nodes().map(|(id, node)| (*id, node.clone())).collect();
+        half.membership =
+            Membership::new(vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([1, 2])], nodes).unwrap();
+        let rest = half_done(&half, 1).unwrap();
+        assert_eq!(rest.change, Some(ChangeMembers::AddVoterIds(BTreeSet::new())));
     }
 
     #[test]

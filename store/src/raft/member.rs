@@ -72,6 +72,8 @@ pub(crate) struct Member {
     pub(super) space: Arc<DiskSpace>,
     pub(super) meters: Arc<Meters>,
     pub(super) cluster: Option<Arc<Cluster>>,
+    /// Held while a change of the members is decided and written.
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     log: LogStore,
 }
 
@@ -132,7 +134,9 @@ impl Member {
         let leadership = Arc::new(Teller::new(leadership));
         let cluster = cluster.map(Arc::new);
         let log = log.store();
-        let member = Self { id, raft, queue, stop, leadership, reads, leases, space, meters, cluster, log };
+        let changing = Arc::default();
+        let member =
+            Self { id, raft, queue, stop, leadership, reads, leases, space, meters, cluster, changing, log };
         Ok((member, asked))
     }
 

@@ -41,7 +41,7 @@ impl Member {
     }
 
     async fn hand_to_one_with_room(&self, cluster: &Cluster) {
-        for member in self.successors() {
+        for member in self.successors().await {
             if !has_room(cluster, member).await {
                 continue;
             }

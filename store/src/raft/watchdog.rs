@@ -203,8 +203,10 @@ impl Member {
             loop {
                 let waiting = {
                     let metrics = metrics.borrow_and_update();
-                    let mut nodes = metrics.membership_config.membership().nodes();
-                    metrics.state.is_leader() && nodes.any(|(_, node)| node.vote_due)
+                    let membership = metrics.membership_config.membership();
+                    let is_half_done = membership.get_joint_config().len() > 1;
+                    let is_vote_due = membership.nodes().any(|(_, node)| node.vote_due);
+                    metrics.state.is_leader() && (is_vote_due || is_half_done)
                 };
                 if waiting {
                     self.settle_votes().await;
