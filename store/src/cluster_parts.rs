@@ -12,7 +12,7 @@ use crate::engine::Tables;
 use crate::metering::Meters;
 use crate::platform::random;
 use crate::raft::peers::{Local, PeerEvent, Peers, Server, ask_for_members};
-use crate::raft::{Cluster, Desk, Forwarded, Member, MemberNode, Proposals, identity, members_of};
+use crate::raft::{Cluster, Desk, Forwarded, Member, MemberNode, Proposals, committed, identity, members_of};
 use crate::stop::{StopState, Stopped};
 
 /// So much news of other members waits at most; what is dropped is told again.
@@ -141,7 +141,7 @@ pub(crate) fn prepare(
 }
 
 /// The loops to run until the store stops.
-pub(crate) fn loops(config: &Config, member: &Member, links: Links) -> Vec<Loop> {
+pub(crate) fn loops(config: &Config, cluster_id: u64, member: &Member, links: Links) -> Vec<Loop> {
     let Some((cluster, events)) = member.cluster().zip(links.events) else { return Vec::new() };
     let desk = Arc::new(Desk {
         member: member.clone(),
@@ -153,14 +153,20 @@ pub(crate) fn loops(config: &Config, member: &Member, links: Links) -> Vec<Loop>
     let peers = Arc::clone(&cluster.peers);
     let server = Arc::new(Server::new(Arc::clone(&peers), desk, 2 * cluster.election_timeout));
     peers.spawn(server.run());
-    vec![
+    let mut loops: Vec<Loop> = vec![
         Box::pin(member.clone().run_reads(links.reads)),
         Box::pin(member.clone().watch_peers(events)),
         Box::pin(member.clone().give_way(Arc::clone(&cluster))),
         Box::pin(member.clone().publish(cluster)),
         Box::pin(member.clone().give_votes()),
         Box::pin(end_links(peers)),
-    ]
+    ];
+    if !config.platform.is_simulated() {
+        // What a crash leaves of it would be one more thing that the seeds of simulations decide.
+        let note = committed::Note::new(Arc::clone(config.platform.disk()), &config.dir, cluster_id);
+        loops.push(Box::pin(member.clone().note_committed(note)));
+    }
+    loops
 }
 
 /// A store that stopped by itself answers nobody any more. One that closes lets requests end first.

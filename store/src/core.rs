@@ -20,7 +20,9 @@ use crate::mvcc::{Applied, Command};
 use crate::platform::{Loop, Platform};
 use crate::quota::Quota;
 use crate::raft::log::{LogConfig, LogFiles};
-use crate::raft::{Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals, restored};
+use crate::raft::{
+    Applier, ApplyQueue, Change, Machine, Member, MemberConfig, Proposals, committed, restored,
+};
 use crate::stop::{StopState, Stopped};
 use crate::watch::Hub;
 use crate::worker_pool::WorkerPool;
@@ -90,6 +92,7 @@ struct Opened {
     mark: AppliedMark,
     leases: Arc<LeaseTable>,
     log: LogFiles,
+    committed: Option<committed::EntryAt>,
 }
 
 impl Core {
@@ -127,7 +130,7 @@ impl Core {
         watched: Watched,
     ) -> Result<(Arc<Self>, Links), OpenError> {
         let Watched { stalled, meters } = watched;
-        let Opened { dir, tables, mark, leases, log } = opened;
+        let Opened { dir, tables, mark, leases, log, committed } = opened;
         let initial = cluster_parts::initial_members(config, &dir)?;
         let platform = &config.platform;
         let (pool, mut loops) = WorkerPool::start(platform, "store-read", READ_THREADS).map_err(thread)?;
@@ -160,6 +163,7 @@ impl Core {
             space: Arc::clone(&space),
             meters: Arc::clone(&meters),
             cluster,
+            committed,
         };
         let (member, reads) = match Box::pin(Member::start(member_config, &log)).await {
             Ok(started) => started,
@@ -221,7 +225,7 @@ impl Core {
 
     /// Starts what joins this member with others.
     fn spawn_links(&self, config: &Config, links: Links) {
-        for part in cluster_parts::loops(config, &self.member, links) {
+        for part in cluster_parts::loops(config, self.cluster_id, &self.member, links) {
             self.tasks.spawn_on(part, &self.runtime);
         }
     }
@@ -431,7 +435,13 @@ fn open_files(config: &Config, new: Option<NewIdentity>, parts: LogParts) -> Res
     } else {
         check_log(config, &dir, &log, &mark)?;
     }
-    Ok(Opened { dir, tables: Arc::new(tables), mark, leases: Arc::new(LeaseTable::load(leases)), log })
+    // A member that is alone applies all of its log.
+    let committed = config
+        .cluster
+        .is_some()
+        .then(|| committed::read(config.platform.disk().as_ref(), &config.dir, dir.cluster_id));
+    let (tables, leases) = (Arc::new(tables), Arc::new(LeaseTable::load(leases)));
+    Ok(Opened { dir, tables, mark, leases, log, committed: committed.flatten() })
 }
 
 /// Tables and log must meet.

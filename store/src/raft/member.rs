@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::apply_queue::ApplyQueue;
 use super::changes;
+use super::committed::EntryAt;
 use super::leadership;
 use super::log::{LogFiles, LogStore};
 use super::machine::Machine;
@@ -42,6 +43,8 @@ pub(crate) struct MemberConfig {
     pub(crate) space: Arc<DiskSpace>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) cluster: Option<Cluster>,
+    /// An entry that an earlier process knew to be committed.
+    pub(crate) committed: Option<EntryAt>,
 }
 
 /// What a member needs that may have others beside it.
@@ -102,12 +105,17 @@ impl Member {
         config: MemberConfig,
         log: &LogFiles,
     ) -> Result<(Self, mpsc::Receiver<Asker>), OpenError> {
-        let MemberConfig { id, initial, machine, stop, leases, space, meters, cluster } = config;
+        let MemberConfig { id, initial, machine, stop, leases, space, meters, cluster, committed } = config;
         let failed = |what: &str, error: &dyn std::fmt::Display| OpenError::Raft(format!("{what}: {error}"));
         let raft_config = raft_config(cluster.as_ref()).map_err(|error| failed("configuring", &error))?;
         let queue = machine.queue().clone();
         let network = Network { peers: cluster.as_ref().map(|cluster| Arc::clone(&cluster.peers)) };
-        let raft = Raft::new(id, Arc::new(raft_config), network, log.store(), machine)
+        let store = match committed {
+            Some(entry) => log.store().committed_upto(entry),
+            None => Ok(log.store()),
+        };
+        let store = store.map_err(|error| failed("reading the log", &error))?;
+        let raft = Raft::new(id, Arc::new(raft_config), network, store, machine)
             .await
             .map_err(|error| failed("starting", &error))?;
         if let (true, Some(initial)) = (log.is_pristine(), initial) {

@@ -6,6 +6,7 @@ mod applier;
 mod apply_queue;
 mod caller;
 mod changes;
+pub(crate) mod committed;
 mod desk;
 mod entry;
 mod forwarded;

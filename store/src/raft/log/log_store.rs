@@ -13,7 +13,7 @@ use super::direct::{self, Direct};
 use super::flusher::Job;
 use super::tail::Tail;
 use crate::raft::Shortcut;
-use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote, log_id};
 
 /// So many entries, and about so many bytes of them, are handed out at once to another member.
 const READ_ENTRIES_MAX: u64 = 1024;
@@ -26,6 +26,7 @@ pub(crate) struct LogStore {
     tail: Arc<Tail>,
     shortcut: Arc<Shortcut>,
     direct: Direct,
+    committed: Option<LogId>,
 }
 
 impl LogStore {
@@ -35,7 +36,15 @@ impl LogStore {
         shortcut: Arc<Shortcut>,
         direct: Direct,
     ) -> Self {
-        Self { jobs, tail, shortcut, direct }
+        Self { jobs, tail, shortcut, direct, committed: None }
+    }
+
+    /// The same with an entry that is known to be committed, if this log has it.
+    pub(crate) fn committed_upto(self, (term, index): (u64, u64)) -> io::Result<Self> {
+        let noted = log_id(term, index);
+        let found = self.tail.read(index..=index)?;
+        let committed = found.first().is_some_and(|entry| entry.log_id == noted).then_some(noted);
+        Ok(Self { committed, ..self })
     }
 
     /// The last entry that may be purged if so many entries are to stay, but no more than so many bytes of them.
@@ -80,6 +89,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         Ok(LogState { last_purged_log_id: self.tail.purged(), last_log_id: self.tail.last() })
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.committed)
     }
 
     async fn get_log_reader(&mut self) -> Self {
