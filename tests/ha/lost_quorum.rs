@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, answers};
-use crate::command::Output;
-use crate::machine::Machine;
+use crate::cluster::{Cluster, SOON, answers, pause};
+use crate::command::{Output, eventually};
+use crate::machine::{Machine, Switch};
 
 /// A refusal takes no longer than this on a busy machine.
 const REFUSED_WITHIN: Duration = Duration::from_secs(20);
@@ -83,4 +83,46 @@ fn when_two_of_three_servers_are_lost_the_third_refuses_or_is_read_with_a_warnin
     assert!(fresh.code == 0 && fresh.stdout == "1" && !fresh.stderr.contains(WARNING), "{fresh:?}");
     cluster.servers[0].kubectl(&["create", "configmap", "with-a-quorum"]).ok();
     assert_eq!(cluster.containers(0), before, "no container is another one, or was restarted");
+}
+
+/// All three lose their power, and one comes back: it is read as it was, up to its last write, by whoever allowed that beforehand.
+#[test]
+fn a_server_that_is_started_alone_is_read_with_a_warning_where_that_is_allowed() {
+    const SERVER: [&str; 2] = ["server", "--agent=false"];
+    let switch = Switch::new();
+    let mut servers: Vec<Machine> = (1..=3).map(|number| switch.machine(number)).collect();
+    servers[0].start(&SERVER);
+    let join = servers[0].join_arguments("server");
+    let join: Vec<&str> = join.iter().map(String::as_str).chain(["--agent=false"]).collect();
+    for server in &mut servers[1..] {
+        server.start(&join);
+    }
+    servers[0].kubectl(&["create", "configmap", "kept", "--from-literal=a=1"]).ok();
+    let get = ["get", "configmap", "kept", "-o", "jsonpath={.data.a}"];
+    assert_eq!(servers[2].kubectl(&get).ok(), "1");
+    // It notes now and then how far its log is committed.
+    pause(Duration::from_secs(3));
+    for server in &mut servers {
+        server.kill();
+    }
+    servers[2].spawn(&[&SERVER[..], &["--allow-stale"]].concat());
+    let alone = &servers[2];
+    let read = eventually(SOON, || {
+        let said = alone.kubectl(&get);
+        (said.code == 0).then_some(said)
+    });
+    let read = read.unwrap_or_else(|| panic!("it is not read: {:?}", alone.kubectl(&get)));
+    assert_eq!(read.stdout, "1");
+    assert!(read.stderr.contains(&format!("{WARNING}before this server started")), "{read:?}");
+    assert!(stale(alone, &["get", "services"]).contains("kubernetes"));
+    refused(alone, &["create", "configmap", "without-a-quorum"]);
+    assert_ne!(alone.kubectl(&["get", "--raw", "/readyz"]).code, 0, "clients with a choice go elsewhere");
+
+    servers[0].start(&SERVER);
+    let fresh = eventually(SOON, || {
+        let said = servers[2].kubectl(&get);
+        (said.code == 0 && !said.stderr.contains(WARNING)).then_some(said)
+    });
+    assert_eq!(fresh.expect("it is one of two that answer").stdout, "1");
+    servers[2].kubectl(&["create", "configmap", "with-a-quorum"]).ok();
 }

@@ -47,4 +47,4 @@ pub mod types;
 mod ui;
 
 pub use backing::{Backing, EtcdClient, EtcdConfig, EtcdTls};
-pub use server::{ApiServer, StartError, start, start_with};
+pub use server::{ApiServer, StartError, start, start_stale, start_with};

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_base::lifecycle::Tasks;
 use mainstay_proto_api::Status;
+use mainstay_store::Store;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -92,7 +92,7 @@ pub async fn start(
     store: impl Into<Backing>,
     tasks: Tasks,
 ) -> Result<ApiServer, StartError> {
-    let base = Base::open(&config, store.into(), &tasks, mainstay_apiserver_kinds::all()).await?;
+    let base = Base::open(&config, store.into(), &tasks, Source::Fresh).await?;
     let (mut assembly, mut gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
     // The port is taken before the first objects name it; clients wait in the backlog until it is served.
     let listener = Listener::bind(config.bind).await?;
@@ -102,6 +102,22 @@ pub async fn start(
     let admission_plugins = gates.admission_plugins().to_vec();
     gates.spawn(seeded, reached_at, &tasks);
     Ok(ApiServer { admission_plugins, ..base.serve(config, assembly, listener, &tasks)? })
+}
+
+/// Starts a server that answers reads, with a warning, out of this server's own copy of the store, and writes nothing by itself: for
+/// a member whose others do not answer since it was started, where an administrator allows that. Clients' writes are refused for
+/// want of a quorum. It serves when this returns; the real one is started once there is a quorum, after this one has ended.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_stale(config: ServerConfig, store: Store, tasks: Tasks) -> Result<ApiServer, StartError> {
+    let base = Base::open(&config, store.into(), &tasks, Source::Own).await?;
+    let (mut assembly, gates) = bootstrap::assemble(&config, &base.registry, &tasks)?;
+    let listener = Listener::bind(config.bind).await?;
+    let reached_at = SocketAddr::new(config.advertise, listener.local_addr().port());
+    assembly.endpoints.extend(config.endpoints.iter().cloned());
+    gates.read_only(reached_at, &tasks).await?;
+    base.serve(config, assembly, listener, &tasks)
 }
 
 /// Starts a server with gates of the caller's and no first objects: for tests and benches.
@@ -114,7 +130,7 @@ pub async fn start_with(
     tasks: Tasks,
     assemble: impl FnOnce(&Registry) -> Assembly,
 ) -> Result<ApiServer, StartError> {
-    let base = Base::open(&config, store.into(), &tasks, mainstay_apiserver_kinds::all()).await?;
+    let base = Base::open(&config, store.into(), &tasks, Source::Fresh).await?;
     let gates = assemble(&base.registry);
     let listener = Listener::bind(config.bind).await?;
     base.serve(config, gates, listener, &tasks)
@@ -123,6 +139,15 @@ pub async fn start_with(
 /// A refusal as an error that tasks can report.
 async fn logged(run: impl Future<Output = Result<(), Status>>) -> Result<(), String> {
     run.await.map_err(|status| status.message)
+}
+
+/// Which copy of the store the caches are of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// One that has everything that was acknowledged anywhere.
+    Fresh,
+    /// What the member in this process has.
+    Own,
 }
 
 /// The server up to its caches.
@@ -138,14 +163,17 @@ impl Base {
         config: &ServerConfig,
         store: Backing,
         tasks: &Tasks,
-        kinds: &'static [&'static Kind],
+        source: Source,
     ) -> Result<Self, StartError> {
+        let kinds = mainstay_apiserver_kinds::all();
         let metrics = Metrics::register(&config.metrics)?;
         let limits = &config.limits;
         let bounds = RingBounds { events_max: limits.ring_events_max, bytes_max: limits.ring_bytes_max };
         let (clock, random) = (&config.clock, &config.randomness);
         let vault = Vault::open(config.encryption.as_ref(), clock, random, tasks).await;
         let feed = Feed::new(store.clone(), kinds, bounds, metrics.undecodable.clone(), vault);
+        let feed = if source == Source::Own { feed.of_own_copy() } else { feed };
+        let loaded = feed.loaded();
         let bounds = (limits.object_bytes_max, limits.event_ttl);
         let reads = (config.stale_reads, Arc::clone(clock));
         let registry = Registry::new(store, &feed, kinds, bounds, reads);
@@ -158,13 +186,26 @@ impl Base {
             let _ended = guard;
             feed.run(stop).await
         });
+        let ready = async {
+            match source {
+                Source::Fresh => registry.store().reach(registry.progress(), None).await,
+                Source::Own => {
+                    loaded.cancelled().await;
+                    Ok(())
+                }
+            }
+        };
         tokio::select! {
             biased;
-            loaded = registry.store().reach(registry.progress(), None) => loaded?,
+            ready = ready => ready?,
             () = ended.cancelled() => return Err(StartError::CacheEnded),
         }
+        let drained = drained.drop_guard();
+        if source == Source::Own {
+            return Ok(Self { registry: registry.unconfirmed(), metrics, drained });
+        }
         tasks.spawn("compactor", compactor::run(registry.store().clone(), limits.history, tasks.token()));
-        Ok(Self { registry, metrics, drained: drained.drop_guard() })
+        Ok(Self { registry, metrics, drained })
     }
 
     fn serve(

@@ -247,6 +247,23 @@ impl Gates {
         Ok(Seeded { feed, presence, unclaimed })
     }
 
+    /// In place of [`Gates::seed`] and [`Gates::spawn`] where nothing can be written: what is stored decides who may do what and
+    /// which custom kinds there are, and no object is made or kept.
+    ///
+    /// # Errors
+    /// [`SeedError`].
+    pub async fn read_only(mut self, server: SocketAddr, tasks: &Tasks) -> Result<(), SeedError> {
+        self.documents.set_server(server);
+        self.custom_kinds.load().await?;
+        let feed = PolicyFeed::load(self.seeder.registry().clone(), self.authorizer.clone())?;
+        tasks.spawn("authz-policy", feed.run(tasks.token()));
+        if let Some(reload) = self.reload.take() {
+            tasks.spawn("authorization-config", reload.run(tasks.token()));
+        }
+        tasks.spawn("custom-resources", self.custom_kinds.run(tasks.token()));
+        Ok(())
+    }
+
     async fn aggregate(&self) -> Result<(), SeedError> {
         let aggregator = Aggregator::new(self.seeder.registry().clone());
         for _pass in 0..AGGREGATION_PASSES {

@@ -46,6 +46,9 @@ pub struct Feed {
     door: FeedDoor,
     vault: Vault,
     commons: Commons,
+    /// What this server's own copy of the store has will do, whether the others answer or not.
+    own_copy: bool,
+    loaded: CancellationToken,
 }
 
 /// A change of the set of caches.
@@ -119,7 +122,14 @@ impl Feed {
             door,
             vault,
             commons: Commons::default(),
+            own_copy: false,
+            loaded: CancellationToken::new(),
         }
+    }
+
+    /// The same, which loads what this server's own copy of the store has: it needs no quorum, and may be old.
+    pub fn of_own_copy(self) -> Self {
+        Self { own_copy: true, ..self }
     }
 
     /// The caches, by storage prefix.
@@ -140,6 +150,11 @@ impl Feed {
     /// How far the caches are.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Cancelled once everything is loaded for the first time.
+    pub fn loaded(&self) -> CancellationToken {
+        self.loaded.clone()
     }
 
     /// Loads everything, then follows the store until `stop`.
@@ -185,9 +200,9 @@ impl Feed {
         let map = self.caches.map();
         let mut loaded: HashMap<&'static str, Loaded> = HashMap::new();
         let mut revision = Revision(0);
-        let mut pages = std::pin::pin!(
-            self.store.range_stream(RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes())))
-        );
+        let range = RangeRequest::prefix(Bytes::from_static(ROOT.as_bytes()));
+        let range = RangeRequest { serializable: self.own_copy, ..range };
+        let mut pages = std::pin::pin!(self.store.range_stream(range));
         while let Some(page) = pages.next().await {
             let page = page.map_err(FeedError::Load)?;
             // All pages are read at the revision of the first; later ones may report a newer current revision.
@@ -210,6 +225,7 @@ impl Feed {
             cache.load(loaded.remove(prefix).unwrap_or_default(), revision);
         }
         self.progress.advance(revision);
+        self.loaded.cancel();
         info!(%revision, objects = count, "cache loaded");
         Ok(revision)
     }
@@ -288,7 +304,8 @@ impl Feed {
         revision: Revision,
     ) -> Result<Loaded, BackingError> {
         let range = RangeRequest::prefix(Bytes::from(format!("{ROOT}{prefix}/")));
-        let range = RangeRequest { revision: Some(revision).filter(|r| *r > Revision(0)), ..range };
+        let revision = Some(revision).filter(|revision| *revision > Revision(0));
+        let range = RangeRequest { revision, serializable: self.own_copy, ..range };
         let mut objects = Loaded::default();
         let mut pages = std::pin::pin!(self.store.range_stream(range));
         while let Some(page) = pages.next().await {

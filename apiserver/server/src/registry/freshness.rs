@@ -18,11 +18,14 @@ const QUORUM_WAIT: Duration = Duration::from_secs(2);
 /// The same while the quorum is known to be lost: no read is faster than this, none waits for nothing.
 const LOST_WAIT: Duration = Duration::from_millis(200);
 
+/// No moment.
+const NEVER: i64 = i64::MIN;
+
 /// What a server knows about how fresh its cache is.
 #[derive(Debug)]
 pub(super) struct Freshness {
     stale_reads: AtomicBool,
-    /// The cache has everything that was acknowledged before this moment, in seconds since 1970.
+    /// The cache has everything that was acknowledged before this moment, in seconds since 1970; [`NEVER`] where none is known.
     confirmed: AtomicI64,
     /// The same moment, in milliseconds after `begin`.
     confirmed_after: AtomicU64,
@@ -35,14 +38,15 @@ pub(super) struct Freshness {
 /// What a read may lack: everything that was acknowledged elsewhere after a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stale {
-    /// That moment.
-    pub since: OffsetDateTime,
+    /// That moment; none where no quorum has answered since this server started.
+    pub since: Option<OffsetDateTime>,
 }
 
 impl Stale {
     /// The sentence for the client's `Warning` header.
     pub fn warning(&self) -> String {
-        let since = self.since.format(&Rfc3339).unwrap_or_else(|_year| self.since.to_string());
+        let shown = |since: OffsetDateTime| since.format(&Rfc3339).unwrap_or_else(|_year| since.to_string());
+        let since = self.since.map_or_else(|| "before this server started".to_owned(), shown);
         format!("too few servers of the cluster answer: this is as of {since}, and may be stale")
     }
 }
@@ -62,6 +66,12 @@ impl Freshness {
         Self { stale_reads: AtomicBool::new(stale_reads), confirmed, confirmed_after, begin, lost, clock }
     }
 
+    /// From now on nothing is known of how new the cache is.
+    pub(super) fn unconfirm(&self) {
+        self.confirmed.store(NEVER, Ordering::Relaxed);
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
     /// Now, for [`Freshness::confirm`].
     pub(super) fn asked(&self) -> Asked {
         Asked { unix_seconds: self.clock.wall().unix_timestamp(), after: self.milliseconds() }
@@ -77,7 +87,8 @@ impl Freshness {
     /// Whether it is known that the cache has everything that was acknowledged more than `age` ago.
     fn was_fresh_within(&self, age: Duration) -> bool {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        self.milliseconds() <= self.confirmed_after.load(Ordering::Relaxed).saturating_add(age)
+        self.confirmed.load(Ordering::Relaxed) != NEVER
+            && self.milliseconds() <= self.confirmed_after.load(Ordering::Relaxed).saturating_add(age)
     }
 
     fn milliseconds(&self) -> u64 {
@@ -86,8 +97,9 @@ impl Freshness {
 
     fn stale(&self) -> Stale {
         self.lost.store(true, Ordering::Relaxed);
-        let since = OffsetDateTime::from_unix_timestamp(self.confirmed.load(Ordering::Relaxed));
-        Stale { since: since.unwrap_or(OffsetDateTime::UNIX_EPOCH) }
+        let confirmed = self.confirmed.load(Ordering::Relaxed);
+        let since = (confirmed != NEVER).then(|| OffsetDateTime::from_unix_timestamp(confirmed).ok());
+        Stale { since: since.flatten() }
     }
 }
 
@@ -109,6 +121,12 @@ impl Registry {
     /// As [`Registry::fresh`].
     pub async fn fresh_within(&self, age: Duration) -> Result<(), Status> {
         if self.inner.freshness.was_fresh_within(age) { Ok(()) } else { self.fresh().await }
+    }
+
+    /// The cache is of this server's own copy, and no other server has confirmed any of it.
+    pub fn unconfirmed(self) -> Self {
+        self.inner.freshness.unconfirm();
+        self
     }
 
     /// As [`Registry::fresh`]; where stale reads are allowed, what the cache has is good enough when no quorum answers, and
@@ -145,6 +163,10 @@ mod tests {
         assert!(freshness.lost.load(Ordering::Relaxed));
         freshness.confirm(Asked { unix_seconds: 86_401, after: 0 });
         assert!(!freshness.lost.load(Ordering::Relaxed));
+        freshness.unconfirm();
+        let stale = freshness.stale();
+        assert!(stale.warning().contains("as of before this server started"), "{}", stale.warning());
+        assert!(!freshness.was_fresh_within(Duration::from_secs(3600)));
     }
 
     #[test]
