@@ -61,7 +61,7 @@ pub use recovery::{RecoverError, RecoverOptions, Recovered, RecoveryPlan, plan_r
 pub use snapshot::EtcdSnapshot;
 pub use snapshot::{
     RestoreError, RestoreOptions, Restored, RestoredPlace, SnapshotError, SnapshotFormat, SnapshotRequest,
-    SnapshotStatus, restore, restore_file, snapshot_status, snapshot_status_of_stream,
+    SnapshotStatus, restore, restore_file, snapshot_status, snapshot_status_of_stream, snapshot_versions,
 };
 pub use store::Store;
 #[cfg(feature = "tls")]

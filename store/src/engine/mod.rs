@@ -21,6 +21,7 @@ mod scan;
 mod table_key;
 mod tables;
 mod version_record;
+mod version_row;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use table_key::check_row;
@@ -37,3 +38,4 @@ pub(crate) use moment::Moment;
 #[cfg(feature = "etcd")]
 pub(crate) use moment_versions::MomentVersion;
 pub(crate) use tables::{EngineView, StoredLeases, Tables};
+pub(crate) use version_row::KeyVersions;

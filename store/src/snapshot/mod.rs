@@ -17,5 +17,7 @@ mod take;
 #[cfg(feature = "etcd")]
 pub use etcd_export::EtcdSnapshot;
 pub use restore::{RestoreError, RestoreOptions, Restored, RestoredPlace, restore, restore_file};
-pub use status::{SnapshotFormat, SnapshotStatus, snapshot_status, snapshot_status_of_stream};
+pub use status::{
+    SnapshotFormat, SnapshotStatus, snapshot_status, snapshot_status_of_stream, snapshot_versions,
+};
 pub use take::{SnapshotError, SnapshotRequest};

@@ -1,9 +1,12 @@
 //! What a snapshot holds, without restoring it.
 use std::io::{BufReader, Read};
 
+use bytes::Bytes;
+
 use super::format::{FormatError, Frame, MAGIC, Source, each_row};
 use super::restore::{RestoreError, Snapshot, sniff};
 use crate::api::Revision;
+use crate::engine::KeyVersions;
 use crate::mvcc::DecodeError;
 
 /// Who wrote a snapshot.
@@ -79,6 +82,40 @@ pub fn snapshot_status_of_stream(mut from: impl Read) -> Result<SnapshotStatus, 
         _ => return Err(FormatError::Magic.into()),
     }
     own_status(&mut Counted { reader: BufReader::with_capacity(1 << 20, from), bytes: MAGIC.len() as u64 })
+}
+
+/// The values that a key has in a snapshot's history, oldest first, each with the revision that it was written at. Reads and checks all of
+/// the snapshot. Only for this store's own format. Blocks.
+///
+/// # Errors
+/// As [`restore`](crate::restore)'s.
+pub fn snapshot_versions(
+    from: &mut std::fs::File,
+    key: &[u8],
+) -> Result<Vec<(Revision, Bytes)>, RestoreError> {
+    let mut magic = [0; MAGIC.len()];
+    from.read_exact(&mut magic).map_err(|_short| FormatError::Magic)?;
+    if magic != MAGIC {
+        return Err(FormatError::Magic.into());
+    }
+    let (mut source, _header) = Source::open(BufReader::with_capacity(1 << 20, from))?;
+    let (versions, mut found, mut rows) = (KeyVersions::of(key), Vec::new(), 0);
+    loop {
+        match source.frame()? {
+            Frame::Rows(payload) => each_row(&payload, |row, value| {
+                rows += 1;
+                if let Some((revision, value)) = versions.value_in(row, value) {
+                    found.push((revision, Bytes::copy_from_slice(value)));
+                }
+                Ok::<(), RestoreError>(())
+            })?
+            .map_err(|error: DecodeError| source.damaged(error.to_string()))?,
+            Frame::End(count) if count == rows => break,
+            Frame::End(_) => return Err(source.damaged("rows are missing".into()).into()),
+        }
+    }
+    found.sort_unstable_by_key(|(revision, _)| *revision);
+    Ok(found)
 }
 
 fn own_status<R: Read>(counted: &mut Counted<R>) -> Result<SnapshotStatus, RestoreError> {
