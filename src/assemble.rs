@@ -26,12 +26,12 @@ use tracing::warn;
 
 use crate::authority::{AuthorityDesk, Followed, follow};
 use crate::cluster_objects;
-use crate::config::{Cluster, Config, run_dir, service_table};
+use crate::config::{Cluster, Config, MemberSettings, run_dir, service_table};
 use crate::data_dir::DataDir;
 use crate::identities::Identities;
 use crate::join::Desk;
 use crate::renewal::{Shown, run_renewal};
-use crate::snapshots::{ScheduleState, SnapshotDesk, run_schedule};
+use crate::snapshots::{ScheduleState, SnapshotDesk, SnapshotMeters, note_moments, run_schedule};
 use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
 use crate::up::print_line;
@@ -175,15 +175,18 @@ impl Parts<'_> {
         let runtime = async {
             if runs_pods { open_runtime(&config.cluster, dir, agent_tasks).await.map(Some) } else { Ok(None) }
         };
-        let (store, runtime) = tokio::try_join!(open_store(config, dir), runtime)?;
+        let store = async {
+            let store = open_store(config, dir).await?;
+            if let Some(member) = &config.member {
+                self.meet_others(&store, member).await?;
+            }
+            Ok(store)
+        };
+        let (store, runtime) = tokio::try_join!(store, runtime)?;
         let shown = Shown::new(config, identities).await?;
-        let mut server_config = server_config(config, identities, dir, &shown)?;
-        server_config.endpoints = desk(config, &store).endpoints();
-        server_config.endpoints.push(store_metrics::endpoint(store.clone()));
-        server_config.endpoints.push(snapshot_desk(config, &store).endpoint());
-        server_config.endpoints.push(stale_reads::endpoint());
         let schedule = watch::Sender::new(None);
-        server_config.endpoints.push(status_desk(config, &store, schedule.subscribe()).endpoint());
+        let mut server_config = self.server_config(&store, &shown, schedule.subscribe())?;
+        let meters = SnapshotMeters::register(&server_config.metrics)?;
         let (data_dir, name) = (config.data_dir.clone(), config.cluster.node_name.clone());
         let desk = AuthorityDesk { store: store.clone(), data_dir: data_dir.clone(), name: name.clone() };
         server_config.endpoints.extend(desk.endpoints());
@@ -196,13 +199,65 @@ impl Parts<'_> {
         let (store_here, client, stage) = (store.clone(), admin.clone(), String::new());
         let followed = Followed { store: store_here, data_dir, name, standing, client, news, stage };
         follow(followed, agent_tasks);
+        note_moments(store.clone(), Arc::new(SystemClock), agent_tasks);
         if let Some(settings) = config.member.as_ref().and_then(|member| member.snapshots.clone()) {
             let of = (config.data_dir.clone(), config.cluster.clone());
-            run_schedule(settings, store.clone(), of, Arc::new(SystemClock), schedule, agent_tasks);
+            run_schedule(settings, store.clone(), of, Arc::new(SystemClock), (schedule, meters), agent_tasks);
         }
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
         Ok(Node { store, api, api_tasks, agent_tasks, admin, pods, shutdown_delay })
+    }
+
+    /// The API server's settings, with this server's own endpoints.
+    fn server_config(
+        &self,
+        store: &Store,
+        shown: &Shown,
+        schedule: watch::Receiver<Option<ScheduleState>>,
+    ) -> anyhow::Result<ServerConfig> {
+        let config = self.config;
+        let mut server_config = server_config(config, self.identities, self.dir, shown)?;
+        server_config.endpoints = desk(config, store).endpoints();
+        server_config.endpoints.push(store_metrics::endpoint(store.clone()));
+        server_config.endpoints.push(snapshot_desk(config, store).endpoint());
+        server_config.endpoints.push(stale_reads::endpoint());
+        server_config.endpoints.push(status_desk(config, store, schedule).endpoint());
+        Ok(server_config)
+    }
+
+    /// Waits until a majority of the servers answers, as long as it takes. Where an administrator allows stale reads, what this
+    /// server has can be read meanwhile.
+    async fn meet_others(&self, store: &Store, member: &MemberSettings) -> anyhow::Result<()> {
+        let ready = store.ready();
+        tokio::pin!(ready);
+        let met = tokio::select! {
+            biased;
+            ready = &mut ready => ready,
+            () = tokio::time::sleep(QUORUM_USUAL) => {
+                warn!("too few servers of the cluster answer yet: waiting for them");
+                let stale = Tasks::new("stale reads", self.api_tasks.token().child_token());
+                if member.stale_reads {
+                    self.serve_stale(store, &stale).await?;
+                }
+                let ready = ready.await;
+                end(&[&stale]).await;
+                ready
+            }
+        };
+        met.context("waiting for the other servers")?;
+        let url = membership::peer_url(self.config.node_ip, member.peer_bind.port());
+        versions::check(store, &self.config.cluster.node_name).await?;
+        membership::publish_address(store, &url).await
+    }
+
+    async fn serve_stale(&self, store: &Store, tasks: &Tasks) -> anyhow::Result<()> {
+        let shown = Shown::new(self.config, self.identities).await?;
+        let config = self.server_config(store, &shown, watch::channel(None).1)?;
+        let started = mainstay_apiserver_server::start_stale(config, store.clone(), tasks.clone()).await;
+        let api = started.context("starting the API server for stale reads")?;
+        warn!(address = %api.local_addr(), "reads are answered, and may be stale; writes wait for the other servers");
+        Ok(())
     }
 
     async fn end(&self) {
@@ -226,23 +281,7 @@ async fn open_store(config: &Config, dir: &DataDir) -> anyhow::Result<Store> {
     };
     let settings =
         mainstay_store::Config { dir: dir.join("store"), cluster, ..mainstay_store::Config::default() };
-    let store = Store::open(settings).await.context("opening the store")?;
-    if let Some(member) = &config.member {
-        let ready = store.ready();
-        tokio::pin!(ready);
-        tokio::select! {
-            biased;
-            ready = &mut ready => ready.context("waiting for the other servers")?,
-            () = tokio::time::sleep(QUORUM_USUAL) => {
-                warn!("too few servers of the cluster answer yet: waiting for them");
-                ready.await.context("waiting for the other servers")?;
-            }
-        }
-        let url = membership::peer_url(config.node_ip, member.peer_bind.port());
-        versions::check(&store, &config.cluster.node_name).await?;
-        membership::publish_address(&store, &url).await?;
-    }
-    Ok(store)
+    Store::open(settings).await.context("opening the store")
 }
 
 /// What this server answers machines that join.

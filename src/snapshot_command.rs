@@ -11,6 +11,7 @@ use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use mainstay_store::{
     RestoreOptions, Restored, RestoredPlace, Revision, SnapshotFormat, restore_file, snapshot_status,
 };
+use time::OffsetDateTime;
 use tonic::metadata::MetadataValue;
 
 use crate::cli::DATA_DIR;
@@ -110,6 +111,9 @@ pub(crate) struct RestoreFlags {
     /// Restore what was there at this revision [default: the newest].
     #[arg(long, value_name = "REVISION")]
     revision: Option<i64>,
+    /// Restore the cluster as it was at this time of day, such as 2026-11-27T04:30:00Z, within the history that the snapshot holds.
+    #[arg(long, value_name = "TIME", value_parser = snapshots::parse_moment, conflicts_with = "revision", help_heading = "Clusters")]
+    at: Option<OffsetDateTime>,
     /// The passphrase that the keys in a cluster's snapshot are sealed under.
     #[arg(long, value_name = "FILE", help_heading = "Clusters")]
     passphrase_file: Option<PathBuf>,
@@ -163,6 +167,7 @@ pub(crate) fn run(command: &SnapshotCommand) -> anyhow::Result<()> {
                 bucket: &flags.bucket,
                 data_dir: &flags.data_dir,
                 revision: flags.revision,
+                at: flags.at,
                 passphrase_file: flags.passphrase_file.as_deref(),
                 yes: flags.yes,
             }),
@@ -175,6 +180,11 @@ pub(crate) fn run(command: &SnapshotCommand) -> anyhow::Result<()> {
 }
 
 fn restore_store(flags: &RestoreFlags, file: &Path) -> anyhow::Result<()> {
+    if flags.at.is_some() {
+        return Err(refuse(
+            "--at is for the snapshot of a cluster; a store alone notes no times: give --revision",
+        ));
+    }
     let options = RestoreOptions {
         revision: flags.revision.map(Revision),
         bump_revision: flags.bump_revision,

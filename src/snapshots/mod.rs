@@ -10,6 +10,8 @@ mod endpoint;
 mod journal;
 mod keys;
 mod list;
+mod meters;
+mod moments;
 mod place;
 mod restore;
 mod save;
@@ -24,6 +26,8 @@ pub(crate) use journal::ScheduleState;
 #[cfg(test)]
 pub(crate) use journal::{Failure, Taken};
 pub(crate) use list::{print_list, print_status};
+pub(crate) use meters::SnapshotMeters;
+pub(crate) use moments::{note_moments, parse_moment};
 pub(crate) use place::Place;
 pub(crate) use restore::{RestoreRequest, restore};
 pub(crate) use save::{SaveFrom, save};

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use mainstay_base::lifecycle::{Clock as _, SystemClock};
 use mainstay_store::{
-    InitialMember, RestoreOptions, Restored, RestoredPlace, Revision, cluster_of, restore_file,
-    snapshot_status,
+    InitialMember, RestoreOptions, Restored, RestoredPlace, Revision, SnapshotStatus, cluster_of,
+    restore_file, snapshot_status,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
 
 use super::bucket::BucketFlags;
 use super::bundle::{Manifest, read_head};
 use super::download::Held;
 use super::place::Place;
-use super::{keys, shelf, take};
+use super::{keys, moments, shelf, take};
 use crate::authority::{OPTIONAL, former};
 use crate::config::{Cluster, FORMAT_VERSION, new_id};
 use crate::data_dir::{DataDir, write_atomically};
@@ -40,6 +41,8 @@ pub(crate) struct RestoreRequest<'a> {
     pub(crate) bucket: &'a BucketFlags,
     pub(crate) data_dir: &'a Path,
     pub(crate) revision: Option<i64>,
+    /// In place of a revision, a time of day.
+    pub(crate) at: Option<OffsetDateTime>,
     pub(crate) passphrase_file: Option<&'a Path>,
     pub(crate) yes: bool,
 }
@@ -63,9 +66,12 @@ pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
             Some(keys::open(sealed, &keys::passphrase("--passphrase-file", file)?)?)
         }
     };
+    let revision = match request.at {
+        Some(at) => Some(revision_at(held.path(), &shown, &status, at)?),
+        None => request.revision,
+    };
     let (from, newest) = (status.cluster_id, status.revision);
-    let source =
-        Source { file: held.path(), shown: &shown, manifest, keys, from, newest, revision: request.revision };
+    let source = Source { file: held.path(), shown: &shown, manifest, keys, from, newest, revision };
     let restored = match DataDir::cluster(&path)? {
         Some(cluster) => in_place(&source, &path, &cluster, request.yes)?,
         None => in_empty(&source, &path)?,
@@ -85,6 +91,20 @@ pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The revision of a moment, which is told.
+fn revision_at(path: &Path, shown: &str, status: &SnapshotStatus, at: OffsetDateTime) -> anyhow::Result<i64> {
+    let mut file = File::open(path).with_context(|| format!("opening {shown}"))?;
+    let manifest = read_head(&mut file)?;
+    let oldest = status.oldest.unwrap_or(Revision(0));
+    let held = moments::Held { file: &mut file, shown, oldest, taken_at: manifest.taken_at };
+    let (revision, noted_at) = held.revision_at(at)?;
+    print_line(&format!(
+        "the newest moment that is noted by then is {}: revision {revision}",
+        shelf::shown(noted_at)
+    ))?;
+    Ok(revision.0)
 }
 
 /// What is restored.

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::bucket::BucketFlags;
 use super::journal::{ScheduleState, Taken};
+use super::meters::SnapshotMeters;
 use super::place::Place;
 use super::shelf::{Entry, Shelf, due_in, name, newest, pruned};
 use super::{keys, take};
@@ -107,7 +108,7 @@ pub(crate) fn run_schedule(
     store: Store,
     (data_dir, cluster): (PathBuf, Cluster),
     clock: Arc<dyn Clock>,
-    told: watch::Sender<Option<ScheduleState>>,
+    (told, meters): (watch::Sender<Option<ScheduleState>>, SnapshotMeters),
     tasks: &Tasks,
 ) {
     let schedule = Arc::new(Schedule { settings, store, data_dir, cluster, clock });
@@ -117,13 +118,16 @@ pub(crate) fn run_schedule(
         let mut pause = schedule.due_in(&mut state).await;
         loop {
             state.next_at = schedule.now().saturating_add(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
+            meters.show(&state);
             told.send_replace(Some(state.clone()));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = match schedule.take().await {
+            let taken = schedule.take().await;
+            meters.attempted(taken.is_ok());
+            pause = match taken {
                 Ok(taken) => {
                     state.succeeded(taken);
                     schedule.due_in(&mut state).await.max(INTERVAL_MIN)
@@ -214,6 +218,12 @@ impl Schedule {
             manifest.keys = Some(keys::seal(&take::keys(&self.data_dir)?, passphrase)?);
         }
         let name = name(now)?;
+        match kept_on.give_up_unfinished().await {
+            Ok(given_up) if given_up.is_empty() => {}
+            Ok(given_up) => info!(?given_up, "unfinished uploads of before were removed from the bucket"),
+            // The snapshot matters more.
+            Err(error) => warn!(error = format!("{error:#}"), "unfinished uploads may be left in the bucket"),
+        }
         let pieces = self.store.snapshot(SnapshotRequest::default());
         let status = kept_on.keep(&name, &manifest, pieces).await?;
         info!(name, revision = status.revision.0, bytes = status.size_bytes, "a snapshot was taken");

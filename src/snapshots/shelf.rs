@@ -147,6 +147,18 @@ impl Shelf {
         }
     }
 
+    /// Has a bucket forget what servers of this folder began to send and never ended, as one that is killed does. Nothing else may be
+    /// taking a snapshot by the clock into it.
+    ///
+    /// # Errors
+    /// The bucket's; a directory has nothing of the kind.
+    pub(super) async fn give_up_unfinished(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Dir(_) => Ok(Vec::new()),
+            Self::Bucket(bucket) => bucket.give_up_unfinished(|name| taken(name).is_some()).await,
+        }
+    }
+
     /// Removes what has a name.
     ///
     /// # Errors

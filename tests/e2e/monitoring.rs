@@ -11,7 +11,7 @@ use crate::command::run;
 const DASHBOARD: &str = include_str!("../../docs/cluster-dashboard.json");
 const ALERTS: &str = include_str!("../../docs/alerts.yaml");
 /// How the names of our metrics begin.
-const BEGINNINGS: [&str; 3] = ["apiserver_", "etcd_", "process_"];
+const BEGINNINGS: [&str; 4] = ["apiserver_", "etcd_", "mainstay_", "process_"];
 
 /// The names of metrics in an expression of Prometheus.
 fn names(expression: &str) -> impl Iterator<Item = &str> {

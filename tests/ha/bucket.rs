@@ -91,12 +91,31 @@ impl Gateway {
 
     /// Sends bytes to an object, as any other program could.
     fn put(&self, on: &Machine, key: &str, bytes: &[u8]) {
-        let bucket =
-            Bucket::new(self.endpoint.parse().unwrap(), UrlStyle::Path, "backup", "us-east-1").unwrap();
-        let url = bucket.put_object(Some(&Credentials::new(KEY, SECRET)), key).sign(Duration::from_secs(60));
+        let url =
+            self.bucket().put_object(Some(&Credentials::new(KEY, SECRET)), key).sign(Duration::from_secs(60));
         let file = self.dir.path().join("sent");
         fs::write(&file, bytes).unwrap();
         run(on.command("curl").args(["-sSf", "-T"]).arg(&file).arg(url.as_str()), "").ok();
+    }
+
+    fn bucket(&self) -> Bucket {
+        Bucket::new(self.endpoint.parse().unwrap(), UrlStyle::Path, "backup", "us-east-1").unwrap()
+    }
+
+    /// Begins to send an object in parts, as one that is killed before the first part.
+    fn begin_upload(&self, on: &Machine, key: &str) {
+        let credentials = Credentials::new(KEY, SECRET);
+        let url =
+            self.bucket().create_multipart_upload(Some(&credentials), key).sign(Duration::from_secs(60));
+        run(on.command("curl").args(["-sSf", "-X", "POST"]).arg(url.as_str()), "").ok();
+    }
+
+    /// What was begun and is not whole.
+    fn uploads(&self, on: &Machine) -> String {
+        let (bucket, credentials) = (self.bucket(), Credentials::new(KEY, SECRET));
+        let mut list = bucket.get_object(Some(&credentials), "");
+        list.query_mut().insert("uploads", "");
+        run(on.command("curl").arg("-sSf").arg(list.sign(Duration::from_secs(60)).as_str()), "").ok()
     }
 }
 
@@ -178,6 +197,20 @@ fn by_the_clock(gateway: &Gateway, machine: &Machine, data_dir: &str) {
     assert!(status.contains(", in s3://backup/clusters/a/m1; the next "), "{status}");
 }
 
+/// A server that was killed while it sent a snapshot removes what is left of it; nobody else's is touched.
+#[track_caller]
+fn gives_up_what_it_left(gateway: &Gateway, machine: &Machine) {
+    let (left, others) = ("scheduled-20200101T000000Z.snapshot", "by-hand.snapshot");
+    for name in [left, others] {
+        gateway.begin_upload(machine, &format!("clusters/a/m1/{name}"));
+    }
+    let removed = eventually(SOON, || {
+        let told = gateway.uploads(machine);
+        (!told.contains(left) && told.contains(others)).then_some(())
+    });
+    removed.unwrap_or_else(|| panic!("{}", gateway.uploads(machine)));
+}
+
 #[test]
 fn snapshots_go_to_a_bucket_and_a_cluster_comes_back_from_it() {
     let switch = Switch::new();
@@ -193,6 +226,7 @@ fn snapshots_go_to_a_bucket_and_a_cluster_comes_back_from_it() {
     machine.start(&server);
 
     by_the_clock(&gateway, &machine, data_dir);
+    gives_up_what_it_left(&gateway, &machine);
 
     // By hand, larger than one part, with a Secret that is deleted by mistake before.
     let value = "--from-literal=key=value";

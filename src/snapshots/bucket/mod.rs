@@ -3,6 +3,7 @@
 
 mod client;
 mod flags;
+mod leftovers;
 mod refusals;
 mod upload;
 
