@@ -30,6 +30,8 @@ use crate::versions;
 pub(crate) const FACTS: &str = "/mainstay/v1/cluster";
 /// The servers of the cluster.
 pub(crate) const SERVERS: &str = "/mainstay/v1/servers";
+/// The reason of a refusal that is one for now.
+pub(super) const ANOTHER_JOINS: &str = "AnotherServerJoins";
 const BOOTSTRAP_USER: &str = "system:bootstrap:";
 const MASTERS: &str = "system:masters";
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -160,7 +162,10 @@ impl Desk {
         dial(&asked.peer_url).await?;
         if known.is_none() {
             let added = self.store.member_add(vec![asked.peer_url.clone()], false).await;
-            let added = added.map_err(|error| refused(not_added(&error)))?;
+            let added = added.map_err(|error| match error {
+                ClusterError::NotEnoughStarted => busy(not_added(&error)),
+                error => refused(not_added(&error)),
+            })?;
             info!(
                 name = asked.name,
                 url = asked.peer_url,
@@ -235,7 +240,7 @@ fn check_name(
     }
     if let Some(waiting) = members.iter().find(|member| member.name.is_empty()) {
         let urls = waiting.peer_urls.join(",");
-        return Err(refused(format!(
+        return Err(busy(format!(
             "another server, at {urls}, is joining: try again when it has started, or remove it with `mainstay server remove {urls}`"
         )));
     }
@@ -250,6 +255,11 @@ fn check_name(
 
 fn refused(why: String) -> Status {
     Status::failure(409, "Conflict", why)
+}
+
+/// Refused for now: one server joins after the other, and each waits for the one before.
+fn busy(why: String) -> Status {
+    Status::failure(409, ANOTHER_JOINS, why)
 }
 
 fn unavailable(error: &ClusterError) -> Status {

@@ -17,12 +17,18 @@ use tokio_rustls::TlsConnector;
 use tokio_util::bytes::Bytes;
 
 use super::Invitation;
+use super::desk::ANOTHER_JOINS;
 use crate::refusal::refuse;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Adding a member waits for the others; the server's own limit is below this.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// The server refuses for now, because another one is joining.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct AnotherJoins(String);
 
 /// Calls to the server of an invitation.
 pub(super) struct Pinned<'a> {
@@ -55,7 +61,8 @@ impl<'a> Pinned<'a> {
     /// One call with the token. The answer's body.
     ///
     /// # Errors
-    /// One line that says why not: nobody there, a stranger, a token that does not count, or the server's own reason.
+    /// One line that says why not: nobody there, a stranger, a token that does not count, or the server's own reason; [`AnotherJoins`]
+    /// where asking again helps.
     pub(super) async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
         let url = format!("https://{}", self.invitation.server);
         let stream = match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(self.invitation.server)).await
@@ -75,7 +82,15 @@ impl<'a> Pinned<'a> {
         let (code, body) = answered.map_err(|_elapsed| {
             refuse(format!("{url} did not answer within {} s", ANSWER_MAX.as_secs()))
         })??;
-        if (200..300).contains(&code) { Ok(body) } else { Err(refuse(self.refusal(code, &body))) }
+        if (200..300).contains(&code) {
+            return Ok(body);
+        }
+        let status: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let why = self.refusal(code, &status);
+        if status.get("reason").and_then(serde_json::Value::as_str) == Some(ANOTHER_JOINS) {
+            return Err(AnotherJoins(why).into());
+        }
+        Err(refuse(why))
     }
 
     async fn exchange(
@@ -105,8 +120,7 @@ impl<'a> Pinned<'a> {
         exchanged
     }
 
-    fn refusal(&self, code: u16, body: &[u8]) -> String {
-        let status: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    fn refusal(&self, code: u16, status: &serde_json::Value) -> String {
         let said = status.get("message").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
         let server = self.invitation.server;
         match code {

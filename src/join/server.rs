@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use http::Method;
 use mainstay_base::lifecycle::{Clock as _, SystemClock};
 use mainstay_base::pki::{Ca, LeafRequest, Usage, pins};
-use tracing::warn;
+use tokio_util::bytes::Bytes;
+use tracing::{info, warn};
 
 use super::agent::{ask_facts, client, identify, short};
-use super::pinned::Pinned;
+use super::pinned::{AnotherJoins, Pinned};
 use super::wire::{ServerAnswer, ServerRequest, open};
 use super::{Invitation, files, node};
 use crate::authority::NEW_AUTHORITY;
@@ -23,7 +25,10 @@ use crate::preflight;
 use crate::refusal::refuse;
 
 /// How long the certificate lives with which a server registers its node while it joins.
-const REGISTER_VALIDITY: std::time::Duration = std::time::Duration::from_secs(600);
+const REGISTER_VALIDITY: Duration = Duration::from_secs(600);
+/// Another server that joins is waited for, until it has surely started, or never will.
+const ANOTHER_JOINS_MAX: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// What the flags say about the machine.
 pub(crate) struct Joiner<'a> {
@@ -69,7 +74,7 @@ pub(crate) async fn join_as_server(invitation: &Invitation, joiner: &Joiner<'_>)
             api_port: joiner.api_port,
         };
         let body = serde_json::to_vec(&request).context("asking to join")?;
-        let answer = pinned.call(Method::POST, super::desk::SERVERS, body).await?;
+        let answer = ask_to_join(&pinned, &body).await?;
         serde_json::from_slice(&answer).context("reading the server's answer")?
     };
     let finished = finish(invitation, joiner, cluster, &ca_pem, &url, answer).await;
@@ -80,6 +85,26 @@ pub(crate) async fn join_as_server(invitation: &Invitation, joiner: &Joiner<'_>)
         }
     }
     finished
+}
+
+/// Asks until no other server is joining, in bounded time.
+async fn ask_to_join(pinned: &Pinned<'_>, body: &[u8]) -> anyhow::Result<Bytes> {
+    let (began, mut is_told) = (SystemClock.now(), false);
+    loop {
+        let answer = pinned.call(Method::POST, super::desk::SERVERS, body.to_vec()).await;
+        match answer {
+            Err(error) if error.is::<AnotherJoins>() => {
+                if SystemClock.now() - began > ANOTHER_JOINS_MAX {
+                    return Err(refuse(error.to_string()));
+                }
+                if !std::mem::replace(&mut is_told, true) {
+                    info!(why = %error, "waiting until another server has joined");
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 async fn finish(

@@ -133,6 +133,25 @@ fn a_join_that_was_interrupted_is_done_again() {
     assert!(nodes.contains("m3") && nodes.contains(" Ready "), "{nodes}");
 }
 
+/// One waits for the other by itself.
+#[test]
+fn servers_that_join_at_the_same_time_both_join() {
+    let switch = Switch::new();
+    let mut machines: Vec<Machine> = (1..=3).map(|number| switch.machine(number)).collect();
+    machines[0].start(&["server", "--agent=false"]);
+    let server = machines[0].join_arguments("server");
+    let server = [text(&server), vec!["--agent=false"]].concat();
+    for machine in &mut machines[1..] {
+        machine.spawn(&server);
+    }
+    let joined = eventually(Duration::from_secs(60), || (servers(&machines[0]) == 3).then_some(()));
+    joined.expect("all three servers are listed");
+    assert_eq!(members(&machines[0]), 3);
+    for machine in &machines {
+        machine.kubectl(&["create", "configmap", &format!("by-{}", machine.name())]).ok();
+    }
+}
+
 #[test]
 fn a_cluster_that_began_alone_grows() {
     let switch = Switch::new();
