@@ -96,7 +96,7 @@ impl Node {
             identities,
             dir,
         };
-        let started = parts.start().await;
+        let started = Box::pin(parts.start()).await;
         if started.is_err() {
             parts.end().await; // what did start must not log its own end as trouble
         }
@@ -238,7 +238,7 @@ impl Parts<'_> {
                 warn!("too few servers of the cluster answer yet: waiting for them");
                 let stale = Tasks::new("stale reads", self.api_tasks.token().child_token());
                 if member.stale_reads {
-                    self.serve_stale(store, &stale).await?;
+                    Box::pin(self.serve_stale(store, &stale)).await?;
                 }
                 let ready = ready.await;
                 end(&[&stale]).await;

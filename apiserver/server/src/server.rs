@@ -186,7 +186,7 @@ impl Base {
             let _ended = guard;
             feed.run(stop).await
         });
-        let ready = async {
+        let filled = async {
             match source {
                 Source::Fresh => registry.store().reach(registry.progress(), None).await,
                 Source::Own => {
@@ -197,7 +197,7 @@ impl Base {
         };
         tokio::select! {
             biased;
-            ready = ready => ready?,
+            filled = filled => filled?,
             () = ended.cancelled() => return Err(StartError::CacheEnded),
         }
         let drained = drained.drop_guard();
