@@ -176,6 +176,15 @@ impl Shape {
         }
     }
 
+    /// What `schema` says of a whole object whose `metadata` is known: outside of validation rules, expressions see all of it.
+    pub fn of_resource(schema: &Structural, metadata: &Arc<Self>) -> Self {
+        let mut shape = Self::of_schema(schema, true);
+        if let Some(field) = shape.fields.iter_mut().find(|field| field.name == "metadata") {
+            field.shape = Arc::clone(metadata);
+        }
+        shape
+    }
+
     fn of_string(schema: &Structural) -> Self {
         let checks = &schema.checks;
         // A character may take four bytes.

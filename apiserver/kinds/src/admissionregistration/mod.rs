@@ -12,5 +12,5 @@ mod webhook_configuration;
 pub use binding::{MUTATING_ADMISSION_POLICY_BINDING, VALIDATING_ADMISSION_POLICY_BINDING};
 pub use expressions::{AdmissionNames, NAMESPACE_SHAPE, REQUEST_SHAPE};
 pub use policy::{MUTATING_ADMISSION_POLICY, VALIDATING_ADMISSION_POLICY};
-pub use type_check::{has_type_check, type_checked};
+pub use type_check::{KnownKinds, has_type_check, type_checked};
 pub use webhook_configuration::{MUTATING_WEBHOOK_CONFIGURATION, VALIDATING_WEBHOOK_CONFIGURATION};

@@ -1,7 +1,7 @@
 //! Keeps the statuses of ValidatingAdmissionPolicies: what of their expressions does not fit the types of their objects.
 //! Upstream has this loop in its controller manager.
 
-use mainstay_apiserver_kinds::{VALIDATING_ADMISSION_POLICY, has_type_check, type_checked};
+use mainstay_apiserver_kinds::{KnownKinds, VALIDATING_ADMISSION_POLICY, has_type_check, type_checked};
 use mainstay_apiserver_machinery::pipeline::Target;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
@@ -48,8 +48,11 @@ async fn check_all(seeder: &Seeder) -> Result<(), Status> {
         let mut request = Seeder::request(&VALIDATING_ADMISSION_POLICY, "", &cached.header.name);
         request.owner = FieldOwner::Manager(MANAGER.into());
         let served = registry.served();
-        let find = |group: &str, version: &str, plural: &str| served.find(group, version, plural);
-        let change = |old: &Value| Ok(type_checked(old, &find));
+        let kinds = KnownKinds {
+            by_resource: &|group, version, plural| served.find(group, version, plural),
+            by_kind: &|group, version, kind| served.find_kind(group, version, kind),
+        };
+        let change = |old: &Value| Ok(type_checked(old, &kinds));
         match seeder.writer().update(&request, Target::Status, change).await {
             Err(status) if status.code != 404 => return Err(status),
             _ => {}
