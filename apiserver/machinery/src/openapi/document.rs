@@ -1,6 +1,6 @@
 //! The documents as a whole.
 
-use super::{definitions, gnostic, paths};
+use super::{definitions, gnostic, merge, paths};
 use crate::json;
 use crate::kind::Kind;
 use crate::value;
@@ -29,14 +29,23 @@ impl Dialect {
 /// The media type of [`v2_protobuf`] as answers name it; requests also write `@v1.0` for `.v1.0`.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// The OpenAPI v2 document (`/openapi/v2`) of these kinds, as JSON.
-pub fn v2(kinds: &[&'static Kind]) -> Vec<u8> {
-    bytes(&v2_document(kinds))
+/// The OpenAPI v2 document (`/openapi/v2`) of these kinds, with the parts of other servers ([`part_below`](super::part_below)),
+/// as JSON.
+pub fn v2(kinds: &[&'static Kind], parts: &[&Value]) -> Vec<u8> {
+    bytes(&v2_merged(kinds, parts))
 }
 
-/// The OpenAPI v2 document of these kinds in gnostic's protobuf form.
-pub fn v2_protobuf(kinds: &[&'static Kind]) -> Vec<u8> {
-    gnostic::encode(&v2_document(kinds))
+/// The same in gnostic's protobuf form.
+pub fn v2_protobuf(kinds: &[&'static Kind], parts: &[&Value]) -> Vec<u8> {
+    gnostic::encode(&v2_merged(kinds, parts))
+}
+
+fn v2_merged(kinds: &[&'static Kind], parts: &[&Value]) -> Value {
+    let mut document = v2_document(kinds);
+    for part in parts {
+        merge::add(&mut document, part);
+    }
+    document
 }
 
 pub(super) fn v2_document(kinds: &[&'static Kind]) -> Value {

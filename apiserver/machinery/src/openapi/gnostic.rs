@@ -1,5 +1,6 @@
 //! The protobuf form of the OpenAPI v2 document that client-go asks for (gnostic's `openapi.v2.Document`). Field
-//! numbers are gnostic's; only fields that our documents have are listed, and a test finds any that is not.
+//! numbers are gnostic's. All fields that our documents have are listed (a test finds any that is not), and those of schemas
+//! and operations that other servers' documents usually have.
 
 use crate::protobuf::wire::{close, open, put_bytes, put_int};
 use crate::value::{Map, Value};
@@ -8,6 +9,7 @@ use crate::value::{Map, Value};
 enum Form {
     Text,
     Flag,
+    Count,
     /// A JSON array: the field is repeated.
     Each(&'static Form),
     /// Any JSON, as text.
@@ -55,14 +57,25 @@ static SCHEMA: Message = Message {
     fields: &[
         ("$ref", 1, Form::Text),
         ("format", 2, Form::Text),
+        ("title", 3, Form::Text),
         ("description", 4, Form::Text),
         ("default", 5, Form::Any),
+        ("maxLength", 11, Form::Count),
+        ("minLength", 12, Form::Count),
+        ("pattern", 13, Form::Text),
+        ("maxItems", 14, Form::Count),
+        ("minItems", 15, Form::Count),
+        ("uniqueItems", 16, Form::Flag),
+        ("maxProperties", 17, Form::Count),
+        ("minProperties", 18, Form::Count),
         ("required", 19, Form::Each(&Form::Text)),
         ("enum", 20, Form::Each(&Form::Any)),
         ("additionalProperties", 21, Form::Nest(1, &SCHEMA_FORM)),
         ("type", 22, Form::Texts),
         ("items", 23, Form::Nest(1, &SCHEMA_FORM)),
+        ("allOf", 24, Form::Each(&SCHEMA_FORM)),
         ("properties", 25, Form::Named(1, &SCHEMA_FORM)),
+        ("readOnly", 27, Form::Flag),
     ],
     extensions: 31,
 };
@@ -82,12 +95,15 @@ static PATH_ITEM: Message = Message {
 static OPERATION: Message = Message {
     fields: &[
         ("tags", 1, Form::Each(&Form::Text)),
+        ("summary", 2, Form::Text),
+        ("description", 3, Form::Text),
         ("operationId", 5, Form::Text),
         ("produces", 6, Form::Each(&Form::Text)),
         ("consumes", 7, Form::Each(&Form::Text)),
         ("parameters", 8, Form::Each(&Form::Parameter)),
         ("responses", 9, Form::Named(1, &Form::Nest(1, &Form::Message(&RESPONSE)))),
         ("schemes", 10, Form::Each(&Form::Text)),
+        ("deprecated", 11, Form::Flag),
     ],
     extensions: 13,
 };
@@ -160,6 +176,7 @@ fn put(value: &Value, number: u32, form: &Form, out: &mut Vec<u8>) {
     match form {
         Form::Text => put_bytes(number, value.as_str().unwrap_or_default().as_bytes(), out),
         Form::Flag => put_int(number, i64::from(value.as_bool().unwrap_or_default()), out),
+        Form::Count => put_int(number, value.as_i64().unwrap_or_default(), out),
         Form::Each(item) => {
             value.as_list().unwrap_or_default().iter().for_each(|v| put(v, number, item, out));
         }
@@ -244,6 +261,7 @@ pub(super) mod coverage {
             }
             (Form::Text, Value::Str(_))
             | (Form::Flag, Value::Bool(_))
+            | (Form::Count, Value::Int(_))
             | (Form::Any, _)
             | (Form::Texts, Value::Str(_) | Value::List(_)) => {}
             (_, other) => lost.push(format!("{} of an unexpected shape", other.json_kind())),

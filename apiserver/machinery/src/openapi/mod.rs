@@ -6,11 +6,13 @@ mod definitions;
 mod descriptions;
 mod document;
 mod gnostic;
+mod merge;
 mod operations;
 mod parameters;
 mod paths;
 
 pub use document::{V2_PROTOBUF, v2, v2_protobuf, v3};
+pub use merge::part_below;
 
 #[cfg(test)]
 mod tests;

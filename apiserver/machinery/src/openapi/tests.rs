@@ -40,7 +40,7 @@ static DEPLOYMENT: Kind = Kind {
 #[test]
 fn types_and_fields_are_described() {
     for (document, at) in
-        [(v2(&[&DEPLOYMENT]), &["definitions"][..]), (v3(&[&DEPLOYMENT]), &["components", "schemas"])]
+        [(v2(&[&DEPLOYMENT], &[]), &["definitions"][..]), (v3(&[&DEPLOYMENT]), &["components", "schemas"])]
     {
         let document = decode_free(&document).unwrap();
         let definitions = document.path_map(at).unwrap();
@@ -89,7 +89,7 @@ fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
 #[test]
 fn every_reference_leads_somewhere() {
     for (bytes, at, prefix) in [
-        (v2(&[&DEPLOYMENT]), vec!["definitions"], "#/definitions/"),
+        (v2(&[&DEPLOYMENT], &[]), vec!["definitions"], "#/definitions/"),
         (v3(&[&DEPLOYMENT]), vec!["components", "schemas"], "#/components/schemas/"),
     ] {
         let document = decode_free(&bytes).unwrap();
@@ -107,7 +107,7 @@ fn every_reference_leads_somewhere() {
 fn the_protobuf_form_loses_nothing() {
     let document = v2_document(&[&DEPLOYMENT]);
     assert_eq!(gnostic::coverage::lost(&document), Vec::<String>::new());
-    let bytes = v2_protobuf(&[&DEPLOYMENT]);
+    let bytes = v2_protobuf(&[&DEPLOYMENT], &[]);
     // swagger: "2.0", then the info message with its title.
     assert!(bytes.starts_with(b"\x0a\x032.0\x12"));
     assert!(bytes.windows(9).any(|w| w == b"\x0a\x0aKuberne".get(..9).unwrap_or_default()));

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Limited};
 use mainstay_apiserver_kinds::{API_SERVICE, ENDPOINT_SLICE, SERVICE};
 use mainstay_apiserver_machinery::json;
 use mainstay_apiserver_machinery::object::Meta;
+use mainstay_apiserver_machinery::openapi;
 use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
 use mainstay_apiserver_machinery::pipeline::timestamp;
 use mainstay_apiserver_machinery::value;
@@ -23,7 +24,7 @@ use super::headers::set_user;
 use super::local;
 use super::proxy::FrontDoor;
 use super::remote::Remote;
-use super::routes::{RemoteVersion, Routes};
+use super::routes::{OpenApiPart, RemoteVersion, Routes};
 use crate::authn::user::MASTERS;
 use crate::bootstrap::seed::Seeder;
 use crate::types::{UserInfo, empty_body};
@@ -42,6 +43,15 @@ struct Found {
     message: String,
     resources: Value,
     openapi: Value,
+    /// None where it is not known anew: what there was stays.
+    openapi_v2: Option<Arc<OpenApiPart>>,
+}
+
+/// What a server answered.
+struct Answer {
+    document: Value,
+    /// Empty without one.
+    etag: String,
 }
 
 /// The loop's state.
@@ -142,9 +152,9 @@ impl Availability {
                     continue;
                 }
             };
-            let found = self.find(&remote).await;
-            self.tell(&remote.name, &found).await?;
             let known = before.versions.iter().find(|one| one.remote.name == remote.name);
+            let found = self.find(&remote, known.and_then(|known| known.openapi_v2.as_deref())).await;
+            self.tell(&remote.name, &found).await?;
             let kept = |new: Value, old: fn(&RemoteVersion) -> &Value| match known {
                 // What an unavailable server had is still shown, as stale.
                 Some(known) if new.is_null() => old(known).clone(),
@@ -156,6 +166,7 @@ impl Availability {
                 is_available: found.is_available,
                 resources: kept(found.resources, |known| &known.resources),
                 openapi: kept(found.openapi, |known| &known.openapi),
+                openapi_v2: found.openapi_v2.or_else(|| known.and_then(|known| known.openapi_v2.clone())),
                 remote,
             }));
         }
@@ -166,6 +177,7 @@ impl Availability {
                     && one.is_available == other.is_available
                     && one.resources == other.resources
                     && one.openapi == other.openapi
+                    && one.openapi_v2 == other.openapi_v2
             });
         let has_remotes = !versions.is_empty();
         if !is_same {
@@ -174,14 +186,15 @@ impl Availability {
         Ok(has_remotes)
     }
 
-    /// Asks a server for its resources, and for its OpenAPI index.
-    async fn find(&self, remote: &Remote) -> Found {
+    /// Asks a server for its resources, and for its OpenAPI index and document.
+    async fn find(&self, remote: &Remote, known: Option<&OpenApiPart>) -> Found {
         let missing = |reason, message: String| Found {
             is_available: false,
             reason,
             message,
             resources: Value::Null,
             openapi: Value::Null,
+            openapi_v2: None,
         };
         let (namespace, service) = (&remote.namespace, &remote.service);
         if self.seeder.registry().get(&SERVICE, namespace, service).is_none() {
@@ -214,6 +227,7 @@ impl Availability {
                 message: "all checks passed".to_owned(),
                 resources,
                 openapi: self.openapi(remote).await,
+                openapi_v2: self.openapi_v2(remote, known).await,
             },
             Err(why) => {
                 missing("FailedDiscoveryCheck", format!("failing or missing response from {url}: {why}"))
@@ -227,29 +241,53 @@ impl Availability {
         index.path(&["paths", &key]).cloned().unwrap_or_default()
     }
 
+    /// Its part of the OpenAPI v2 document; none where it has none, or where nothing has changed.
+    async fn openapi_v2(&self, remote: &Remote, known: Option<&OpenApiPart>) -> Option<Arc<OpenApiPart>> {
+        let etag = known.map(|known| known.etag.as_str()).unwrap_or_default();
+        let answer = self.within_time(self.exchange(remote, "/openapi/v2", etag)).await;
+        let Answer { document, etag } = answer.ok().flatten()?;
+        let prefix = format!("/apis/{}/{}/", remote.group, remote.version);
+        Some(Arc::new(OpenApiPart { etag, document: openapi::part_below(&document, &prefix) }))
+    }
+
     async fn ask(&self, remote: &Remote, path: &str) -> Result<Value, String> {
-        let asked = tokio::time::timeout(TIMEOUT, self.exchange(remote, path)).await;
+        let answer = self.within_time(self.exchange(remote, path, "")).await?;
+        answer.map(|answer| answer.document).ok_or_else(|| "it has not changed".to_owned())
+    }
+
+    async fn within_time<T>(&self, asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let asked = tokio::time::timeout(TIMEOUT, asked).await;
         asked.unwrap_or_else(|_elapsed| Err("context deadline exceeded".to_owned()))
     }
 
-    async fn exchange(&self, remote: &Remote, path: &str) -> Result<Value, String> {
+    /// The answer to a GET; none if it is still the one of that tag.
+    async fn exchange(&self, remote: &Remote, path: &str, etag: &str) -> Result<Option<Answer>, String> {
         let target = self.client.target(remote)?;
-        let request = http::Request::get(path)
+        let mut request = http::Request::get(path)
             .header(http::header::HOST, target.authority())
-            .header(http::header::ACCEPT, "application/json")
-            .body(empty_body());
+            .header(http::header::ACCEPT, "application/json");
+        if !etag.is_empty() {
+            request = request.header(http::header::IF_NONE_MATCH, etag);
+        }
+        let request = request.body(empty_body());
         let mut request = request.map_err(|error| error.to_string())?;
         set_user(request.headers_mut(), &UserInfo::new("system:kube-aggregator", [MASTERS]));
         let connected = self.client.connect(remote, &target).await;
         let mut sender = connected.map_err(|error| crate::failure::with_causes(&error))?;
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let code = answer.status().as_u16();
+        if code == 304 && !etag.is_empty() {
+            return Ok(None);
+        }
         if !(200..300).contains(&code) {
             return Err(format!("bad status from https://{}{path}: {code}", target.authority()));
         }
+        let etag = answer.headers().get(http::header::ETAG).and_then(|etag| etag.to_str().ok());
+        let etag = etag.unwrap_or_default().to_owned();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
-        json::decode_free(&body).map_err(|error| error.to_string())
+        let document = json::decode_free(&body).map_err(|error| error.to_string())?;
+        Ok(Some(Answer { document, etag }))
     }
 
     /// Writes the condition where it differs.

@@ -13,4 +13,4 @@ mod routes;
 pub use availability::Availability;
 pub use proxy::{AGGREGATOR, FrontDoor};
 pub(crate) use routes::Table;
-pub use routes::{RemoteVersion, Routes};
+pub use routes::{OpenApiPart, RemoteVersion, Routes};

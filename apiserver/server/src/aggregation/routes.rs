@@ -20,8 +20,19 @@ pub struct RemoteVersion {
     pub resources: Value,
     /// The entry of its OpenAPI v3 index; null when it has none.
     pub openapi: Value,
+    /// Its part of the OpenAPI v2 document, if it has told any.
+    pub openapi_v2: Option<Arc<OpenApiPart>>,
     /// Where it is.
     pub(super) remote: Arc<Remote>,
+}
+
+/// Paths and definitions of another server.
+#[derive(Debug, PartialEq)]
+pub struct OpenApiPart {
+    /// What the whole document was tagged with; empty if it was not.
+    pub(super) etag: String,
+    /// The part, as `openapi::part_below` makes it.
+    pub document: Value,
 }
 
 /// The versions at one moment.

@@ -36,6 +36,8 @@ pub(super) struct OpenApi {
     v3: BTreeMap<String, Arc<OnceLock<Compressed>>>,
     /// Entries of the index that lead to other servers.
     remote: Vec<(String, Value)>,
+    /// Where the parts of other servers in the v2 document come from.
+    remotes: Vec<Arc<RemoteVersion>>,
 }
 
 /// A document as it is kept.
@@ -104,7 +106,8 @@ impl OpenApi {
             .filter(|remote| !remote.openapi.is_null())
             .map(|remote| (format!("apis/{}/{}", remote.group, remote.version), remote.openapi.clone()))
             .collect();
-        Self { kinds: kinds.to_vec(), v2: OnceLock::new(), v2_protobuf: OnceLock::new(), v3, remote }
+        let (kinds, remotes) = (kinds.to_vec(), remotes.to_vec());
+        Self { kinds, v2: OnceLock::new(), v2_protobuf: OnceLock::new(), v3, remote, remotes }
     }
 
     /// The answer to what follows `/openapi/`.
@@ -124,12 +127,21 @@ impl OpenApi {
     fn v2(&self, context: &RequestContext) -> Response {
         let accept = context.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
         if accept.trim_start().starts_with(V2_PROTOBUF) {
-            let document =
-                self.v2_protobuf.get_or_init(|| Compressed::new(&openapi::v2_protobuf(&self.kinds)));
+            let make = || Compressed::new(&openapi::v2_protobuf(&self.kinds, &self.parts()));
+            let document = self.v2_protobuf.get_or_init(make);
             return respond(document, &context.headers, openapi::V2_PROTOBUF);
         }
-        let document = self.v2.get_or_init(|| Compressed::new(&openapi::v2(&self.kinds)));
+        let document = self.v2.get_or_init(|| Compressed::new(&openapi::v2(&self.kinds, &self.parts())));
         respond(document, &context.headers, "application/json")
+    }
+
+    /// What other servers add to the v2 document.
+    fn parts(&self) -> Vec<&Value> {
+        self.remotes
+            .iter()
+            .filter_map(|remote| remote.openapi_v2.as_ref())
+            .map(|part| &part.document)
+            .collect()
     }
 
     fn make_v3(&self, path: &str) -> Compressed {

@@ -10,7 +10,7 @@ const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const REMOTE: &str = "/apis/metrics.example.com/v1";
 
 /// An extension server with one resource.
-fn extension(asked: &Asked) -> Does {
+pub(crate) fn extension(asked: &Asked) -> Does {
     let path = asked.target.split('?').next().unwrap_or_default();
     match path {
         REMOTE => Does::Answer(
@@ -26,6 +26,22 @@ fn extension(asked: &Asked) -> Does {
         "/openapi/v3/apis/metrics.example.com/v1" => {
             Does::Answer(200, json!({"openapi": "3.0.0", "info": {"title": "samples"}}))
         }
+        "/openapi/v2" => Does::Answer(
+            200,
+            json!({"swagger": "2.0",
+                "paths": {
+                    "/apis/metrics.example.com/v1/namespaces/{namespace}/samples": {"get": {"operationId": "listSamples",
+                        "parameters": [{"$ref": "#/parameters/limit"}],
+                        "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/com.example.Sample"}}}}},
+                    "/apis/metrics.example.com/v2/samples": {"get": {}}, "/api/v1/pods": {"get": {"operationId": "evil"}}},
+                "parameters": {"limit": {"name": "limit", "in": "query", "type": "integer"}},
+                "definitions": {
+                    "com.example.Sample": {"type": "object", "description": "A sample.", "properties": {
+                        "metadata": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}, "value": {"type": "number"}},
+                        "x-kubernetes-group-version-kind": [{"group": "metrics.example.com", "version": "v1", "kind": "Sample"}]},
+                    "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"type": "object", "description": "Not ours."},
+                    "unused": {"type": "string"}}}),
+        ),
         _ if path.ends_with("/samples/gone") => Does::Answer(
             404,
             json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no such sample"}),
@@ -38,7 +54,7 @@ fn extension(asked: &Asked) -> Does {
 }
 
 /// A Service that leads to the machine itself, and an APIService behind it.
-async fn register(client: &Client, peer: &Peer) {
+pub(crate) async fn register(client: &Client, peer: &Peer) {
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "peer"},
         "spec": {"type": "ExternalName", "externalName": "localhost"}});
     client.post("/api/v1/namespaces/default/services", &service).await.expect(201);
@@ -49,7 +65,7 @@ async fn register(client: &Client, peer: &Peer) {
 }
 
 /// Waits until the condition `Available` has this status and reason; its message.
-async fn available(client: &Client, status: &str, reason: &str) -> String {
+pub(crate) async fn available(client: &Client, status: &str, reason: &str) -> String {
     let path = format!("{SERVICES}?watch=1&fieldSelector=metadata.name%3Dv1.metrics.example.com");
     let mut watch = client.watch(&path, "application/json").await;
     loop {
@@ -131,6 +147,25 @@ async fn requests_go_to_the_extension_server_in_the_users_name() {
     let index = client.get("/openapi/v3").await.expect(200);
     let url = index["paths"]["apis/metrics.example.com/v1"]["serverRelativeURL"].as_str().unwrap();
     assert_eq!(client.get(url).await.expect(200)["info"]["title"], "samples");
+
+    let document = client.get("/openapi/v2").await.expect(200);
+    let paths = &document["paths"];
+    let get = &paths["/apis/metrics.example.com/v1/namespaces/{namespace}/samples"]["get"];
+    assert_eq!((&get["operationId"], &get["parameters"][0]["in"]), (&json!("listSamples"), &json!("query")));
+    assert!(
+        paths["/apis/metrics.example.com/v2/samples"].is_null(),
+        "another version has its own APIService"
+    );
+    assert_ne!(paths["/api/v1/pods"]["get"]["operationId"], "evil");
+    let definitions = &document["definitions"];
+    let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    assert_eq!(
+        definitions["com.example.Sample"]["properties"]["metadata"]["$ref"],
+        format!("#/definitions/{meta}_v2"),
+        "another definition of a name that is taken is renamed"
+    );
+    assert_eq!(definitions[format!("{meta}_v2")]["description"], "Not ours.");
+    assert!(definitions[meta]["properties"].is_object() && definitions["unused"].is_null());
     server.stop().await;
 }
 
