@@ -46,5 +46,5 @@ pub mod subresources;
 pub mod types;
 mod ui;
 
-pub use backing::{Backing, EtcdClient, EtcdConfig, EtcdTls};
+pub use backing::{Backing, EtcdClient, EtcdConfig, EtcdConfigError, EtcdTls};
 pub use server::{ApiServer, StartError, start, start_stale, start_with};

@@ -163,3 +163,19 @@ async fn a_store_that_is_away_is_said_and_its_return_loses_nothing() {
         server.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_for_the_store_are_read_again_when_they_change() {
+    for kind in REMOTE {
+        let mut server = server_on(kind, "/registry").await;
+        let client = server.admin();
+        client.post(MAPS, &map("before", "1")).await.expect(201);
+        server.store.kill().await;
+        // Neither side knows the other's new certificate by the old authority.
+        server.store.renew_certificates();
+        server.store.run().await;
+        client.post(MAPS, &map("after", "1")).await.expect(201);
+        assert_eq!(names(&client, MAPS).await, ["after", "before"], "{kind:?}");
+        server.stop().await;
+    }
+}

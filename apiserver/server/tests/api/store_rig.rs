@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mainstay_apiserver_server::config::PemPair;
 use mainstay_apiserver_server::{Backing, EtcdClient, EtcdConfig, EtcdTls};
 use mainstay_base::pki::{Ca, Usage};
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
@@ -61,8 +60,6 @@ enum Runs {
 struct Tls {
     port: u16,
     plain_port: u16,
-    ca: Ca,
-    client: PemPair,
 }
 
 /// A port that was free a moment ago.
@@ -83,13 +80,15 @@ impl TestStore {
             let runs = Runs::Embedded(store.clone());
             return Self { kind, dir, backing: store.into(), tls: None, runs };
         }
-        let tls = Tls::write(&dir);
+        Tls::write(&dir);
+        let tls = Tls { port: free_port(), plain_port: free_port() };
         let config = EtcdConfig {
             servers: vec![format!("https://127.0.0.1:{}", tls.port)],
             prefix: prefix.to_owned(),
             tls: EtcdTls {
-                ca_pem: Some(tls.ca.certificate_pem().as_bytes().to_vec()),
-                identity: Some(tls.client.clone()),
+                ca_file: Some(dir.join("store-ca.crt")),
+                cert_file: Some(dir.join("client-crt")),
+                key_file: Some(dir.join("client-key")),
             },
         };
         let client = EtcdClient::new(&config).unwrap();
@@ -154,6 +153,12 @@ impl TestStore {
         }
     }
 
+    /// Another authority, and certificates of it, in the files: the next start is with those.
+    pub(crate) fn renew_certificates(&self) {
+        assert!(self.tls.is_some(), "not a remote store");
+        Tls::write(&self.dir);
+    }
+
     /// Starts it again at the same address, with the same data.
     pub(crate) async fn run(&mut self) {
         let tls = self.tls.as_ref().expect("a remote store");
@@ -201,17 +206,20 @@ impl Drop for TestStore {
 }
 
 impl Tls {
-    /// Certificates for a server and its clients; those of the server as files.
-    fn write(dir: &Path) -> Self {
+    /// Files with certificates for a server and its clients, of an authority of their own.
+    fn write(dir: &Path) {
         let ca = Ca::generate("store", OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
         let server = leaf(&ca, "store", &[], Usage::Server);
-        for (name, pem) in
-            [("ca.crt", ca.certificate_pem().as_bytes()), ("crt", &server.cert_pem), ("key", &server.key_pem)]
-        {
-            std::fs::write(dir.join(format!("store-{name}")), pem).unwrap();
-        }
         let client = leaf(&ca, "apiserver", &[], Usage::Client);
-        Self { port: free_port(), plain_port: free_port(), ca, client }
+        for (name, pem) in [
+            ("store-ca.crt", ca.certificate_pem().as_bytes()),
+            ("store-crt", &server.cert_pem),
+            ("store-key", &server.key_pem),
+            ("client-crt", &client.cert_pem),
+            ("client-key", &client.key_pem),
+        ] {
+            std::fs::write(dir.join(name), pem).unwrap();
+        }
     }
 }
 

@@ -1,13 +1,8 @@
 //! Which servers, and how they and this client know each other.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use http::Uri;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
-
-use crate::config::PemPair;
 
 /// A remote store.
 #[derive(Debug, Clone)]
@@ -20,13 +15,15 @@ pub struct EtcdConfig {
     pub tls: EtcdTls,
 }
 
-/// Certificates for https.
+/// Files with certificates for https, PEM. They are read again when they change, for the connections from then on.
 #[derive(Debug, Clone, Default)]
 pub struct EtcdTls {
-    /// Whose certificates are good, PEM; none believes the authorities that this machine does.
-    pub ca_pem: Option<Vec<u8>>,
-    /// What this client shows.
-    pub identity: Option<PemPair>,
+    /// Whose certificates are good; none believes the authorities that this machine does.
+    pub ca_file: Option<PathBuf>,
+    /// What this client shows; nothing unless its key is there too.
+    pub cert_file: Option<PathBuf>,
+    /// The key of that.
+    pub key_file: Option<PathBuf>,
 }
 
 /// A configuration that cannot be used.
@@ -42,11 +39,24 @@ pub enum EtcdConfigError {
         url: String,
     },
     /// The authorities.
-    #[error("reading the authority's certificates: {0}")]
-    Authority(String),
+    #[error("{}: {why}", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The certificate or the key that this client shows.
-    #[error("reading the client's certificate and key: {0}")]
-    Identity(String),
+    #[error("{}: {why}", file.display())]
+    Identity {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// TLS itself.
+    #[error("TLS: {0}")]
+    Protocol(String),
 }
 
 /// The servers' URLs, each with scheme, host and port.
@@ -63,50 +73,6 @@ fn uri(url: &str) -> Option<Uri> {
     let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let host_is_there = uri.host().is_some_and(|host| !host.is_empty());
     (scheme_is_known && is_bare && host_is_there && uri.port_u16().is_some()).then_some(uri)
-}
-
-/// What TLS connections are made with.
-pub(super) fn client_config(tls: &EtcdTls) -> Result<Arc<ClientConfig>, EtcdConfigError> {
-    let roots = match &tls.ca_pem {
-        Some(pem) => authorities(pem)?,
-        None => machine_authorities(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| EtcdConfigError::Authority(error.to_string()))?
-        .with_root_certificates(roots);
-    let wrong = |error: &dyn std::fmt::Display| EtcdConfigError::Identity(error.to_string());
-    let mut config = match &tls.identity {
-        None => builder.with_no_client_auth(),
-        Some(pair) => {
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pair.cert_pem).collect();
-            let chain = chain.map_err(|error| wrong(&error))?;
-            let key = PrivateKeyDer::from_pem_slice(&pair.key_pem).map_err(|error| wrong(&error))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))?
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn authorities(pem: &[u8]) -> Result<RootCertStore, EtcdConfigError> {
-    let wrong = |error: &dyn std::fmt::Display| EtcdConfigError::Authority(error.to_string());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong(&"there is no certificate in it"));
-    }
-    Ok(roots)
-}
-
-/// What this machine believes; those of them that cannot be used are left out, as everywhere.
-fn machine_authorities() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }
 
 #[cfg(test)]

@@ -2,16 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use super::tls::FollowedTls;
 
 /// What is spoken through, however it is protected.
 pub(super) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -22,7 +22,7 @@ type Connected = io::Result<TokioIo<Box<dyn Pipe>>>;
 /// Connects to what a URL names.
 #[derive(Clone)]
 pub(super) struct Connector {
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) tls: FollowedTls,
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -35,7 +35,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let tls = (uri.scheme_str() == Some("https")).then(|| TlsConnector::from(Arc::clone(&self.tls)));
+        let tls = (uri.scheme_str() == Some("https")).then(|| TlsConnector::from(self.tls.current()));
         Box::pin(async move {
             let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
             let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or_default())).await?;

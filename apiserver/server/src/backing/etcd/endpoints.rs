@@ -10,6 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::config::{self, EtcdConfig, EtcdConfigError};
 use super::connector::Connector;
 use super::refusals::{Attempt, attempt};
+use super::tls::FollowedTls;
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,7 +56,7 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     pub(super) fn new(config: &EtcdConfig) -> Result<Self, EtcdConfigError> {
-        let connector = Connector { tls: config::client_config(&config.tls)? };
+        let connector = Connector { tls: FollowedTls::load(&config.tls)? };
         let server = |uri: http::Uri| {
             let endpoint = Endpoint::from(uri.clone())
                 .connect_timeout(CONNECT_TIMEOUT)

@@ -12,6 +12,7 @@ mod endpoints;
 mod keys;
 mod refusals;
 mod shared_question;
+mod tls;
 mod watch;
 
 pub use client::EtcdClient;
