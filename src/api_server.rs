@@ -17,6 +17,7 @@ use mainstay_apiserver_server::encryption::EncryptionConfig;
 use mainstay_apiserver_server::outbound::{Remote, parse_kubeconfig};
 
 use crate::refusal::refuse;
+use crate::traces::{self, TracesConfig};
 
 /// Upstream's size of an audit log for `--audit-log-maxsize 0`, in MiB.
 const AUDIT_LOG_MIB: u64 = 100;
@@ -141,6 +142,10 @@ pub(crate) struct ApiServerFlags {
     /// Seconds that an audit event waits for others.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) audit_webhook_batch_max_wait: u64,
+    /// File that says which requests are traced and where to (apiserver.config.k8s.io TracingConfiguration); without it
+    /// none are.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tracing_config_file: Option<PathBuf>,
 }
 
 /// What the flags say.
@@ -154,6 +159,8 @@ pub(crate) struct ApiServerSettings {
     pub(crate) encryption: Option<EncryptionConfig>,
     /// What is audited.
     pub(crate) audit: Option<AuditConfig>,
+    /// What is traced.
+    pub(crate) traces: Option<TracesConfig>,
     /// How long it serves on, not ready, after it was told to end.
     pub(crate) shutdown_delay: Duration,
 }
@@ -170,7 +177,8 @@ impl ApiServerFlags {
         let shutdown_delay = Duration::from_secs(self.shutdown_delay_duration);
         let (authentication, audit) = (self.authentication()?, self.audit()?);
         let authorization = self.authorization()?;
-        Ok(ApiServerSettings { authentication, authorization, encryption, audit, shutdown_delay })
+        let traces = self.tracing_config_file.as_deref().map(traces::read).transpose()?;
+        Ok(ApiServerSettings { authentication, authorization, encryption, audit, traces, shutdown_delay })
     }
 
     fn authorization(&self) -> anyhow::Result<AuthorizationConfig> {

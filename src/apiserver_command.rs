@@ -1,23 +1,21 @@
 //! `mainstay apiserver`: the API server alone, on a store that another program serves.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use mainstay_apiserver_server::config::PemPair;
-use mainstay_apiserver_server::{EtcdClient, EtcdConfig, EtcdTls};
+use mainstay_apiserver_server::{EtcdClient, EtcdConfig, EtcdConfigError, EtcdTls};
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::telemetry::{LogFormat, init_tracing};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::api_server::ApiServerFlags;
-use crate::assemble::server_config;
+use crate::assemble::{end, server_config, tracer};
 use crate::cli::UpFlags;
 use crate::config::CERTIFICATE_LIFETIME;
 use crate::data_dir::DataDir;
@@ -29,7 +27,6 @@ use crate::{notices, preflight, up};
 /// The store may be started a little later than this.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 const STORE_PAUSE: Duration = Duration::from_millis(500);
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// `mainstay apiserver`.
 #[derive(Debug, Args)]
@@ -38,7 +35,8 @@ pub(crate) struct ApiServerCommandFlags {
     /// next one is asked when one does not answer.
     #[arg(long, value_name = "URLS", value_delimiter = ',', required = true, help_heading = "Store")]
     pub(crate) etcd_servers: Vec<String>,
-    /// File with the authorities that sign the store's certificates [default: those that this machine believes].
+    /// File with the authorities that sign the store's certificates [default: those that this machine believes]; it, the
+    /// certificate and the key are read again when they change.
     #[arg(long, value_name = "FILE", help_heading = "Store")]
     pub(crate) etcd_cafile: Option<PathBuf>,
     /// File with the certificate that the store knows this server by.
@@ -83,7 +81,7 @@ pub(crate) struct ApiServerCommandFlags {
 pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
     let clock = SystemClock;
     let began = clock.now();
-    let store = store_config(&flags)?;
+    let store = store_config(&flags);
     let flags = flags.into_up();
     let config = up::resolve(&flags, None)?;
     preflight::port_is_free("--bind", config.bind)?;
@@ -97,14 +95,16 @@ pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
         .context("starting tokio")?;
     tokio.block_on(async {
         let client =
-            EtcdClient::new(&store).map_err(|error| refuse(format!("--etcd-servers: {error}")))?;
+            EtcdClient::new(&store).map_err(|error| refused_store(&error))?;
         wait_for_store(&client).await?;
         let dir = DataDir::take(&config.data_dir, &config.cluster)?;
         let identities = Identities::ensure(dir.path(), &config, clock.wall(), Renew::Due)?;
         up::write_admin_kubeconfig(&config, &identities)?;
         let tasks = Tasks::new("apiserver", CancellationToken::new());
         let shown = Shown::new(&config, &identities).await?;
-        let server_config = server_config(&config, &identities, &dir, &shown)?;
+        let mut server_config = server_config(&config, &identities, &dir, &shown)?;
+        let trace_tasks = Tasks::new("traces", CancellationToken::new());
+        server_config.tracer = tracer(&config, &trace_tasks)?;
         let no_news = watch::Sender::new(()).subscribe();
         run_renewal(shown, config.clone(), no_news, Arc::new(SystemClock), &tasks)?;
         let server = mainstay_apiserver_server::start(server_config, client, tasks.clone())
@@ -118,9 +118,7 @@ pub(crate) fn run(flags: ApiServerCommandFlags) -> anyhow::Result<()> {
         info!("stopping; the store stays as it is");
         server.announce_shutdown();
         tokio::time::sleep(config.api_server.shutdown_delay).await;
-        if let Err(names) = tasks.close_and_join(STOP_GRACE).await {
-            warn!(?names, "tasks did not end in time");
-        }
+        end(&[&tasks, &trace_tasks]).await;
         Ok(())
     })
 }
@@ -143,23 +141,26 @@ impl ApiServerCommandFlags {
     }
 }
 
-fn store_config(flags: &ApiServerCommandFlags) -> anyhow::Result<EtcdConfig> {
-    let ca_pem = flags.etcd_cafile.as_deref().map(|file| read("--etcd-cafile", file)).transpose()?;
-    let identity = match (&flags.etcd_certfile, &flags.etcd_keyfile) {
-        (Some(cert), Some(key)) => {
-            Some(PemPair { cert_pem: read("--etcd-certfile", cert)?, key_pem: read("--etcd-keyfile", key)? })
-        }
-        _ => None,
-    };
-    Ok(EtcdConfig {
+fn store_config(flags: &ApiServerCommandFlags) -> EtcdConfig {
+    EtcdConfig {
         servers: flags.etcd_servers.clone(),
         prefix: flags.etcd_prefix.clone(),
-        tls: EtcdTls { ca_pem, identity },
-    })
+        tls: EtcdTls {
+            ca_file: flags.etcd_cafile.clone(),
+            cert_file: flags.etcd_certfile.clone(),
+            key_file: flags.etcd_keyfile.clone(),
+        },
+    }
 }
 
-fn read(flag: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(file).map_err(|error| refuse(format!("{flag}: {} cannot be read: {error}", file.display())))
+/// A store that cannot be used, by the flag that says so.
+fn refused_store(error: &EtcdConfigError) -> anyhow::Error {
+    let flag = match error {
+        EtcdConfigError::Authority { .. } => "--etcd-cafile",
+        EtcdConfigError::Identity { .. } => "--etcd-certfile, --etcd-keyfile",
+        _ => "--etcd-servers",
+    };
+    refuse(format!("{flag}: {error}"))
 }
 
 /// Waits until the store answers.
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn flags_of_the_store_are_kube_apiservers() {
         let flags = flags(&["--etcd-servers=http://a:1,http://b:2"]).unwrap();
-        let store = store_config(&flags).unwrap();
+        let store = store_config(&flags);
         assert_eq!((store.servers.len(), store.prefix.as_str()), (2, "/registry"));
     }
 
@@ -213,7 +214,7 @@ mod tests {
         let half = flags(&["--etcd-servers=https://a:1", "--etcd-certfile=x"]).unwrap_err().to_string();
         assert!(half.contains("--etcd-keyfile"), "{half}");
         let lost = flags(&["--etcd-servers=https://a:1", "--etcd-cafile=/nowhere"]).unwrap();
-        let error = store_config(&lost).unwrap_err().to_string();
-        assert!(error.contains("--etcd-cafile: /nowhere cannot be read"), "{error}");
+        let error = refused_store(&EtcdClient::new(&store_config(&lost)).unwrap_err()).to_string();
+        assert!(error.contains("--etcd-cafile: /nowhere: cannot be read"), "{error}");
     }
 }

@@ -18,6 +18,7 @@ use mainstay_apiserver_server::config::{
 };
 use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::pki::Leaf;
+use mainstay_base::telemetry::trace::Tracer;
 use mainstay_runtime::Runtime;
 use mainstay_store::Store;
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ use crate::renewal::{Shown, run_renewal};
 use crate::snapshots::{ScheduleState, SnapshotDesk, SnapshotMeters, note_moments, run_schedule};
 use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
+use crate::traces::{self, TracesConfig};
 use crate::up::print_line;
 use crate::{encryption, membership, notices, stale_reads, store_metrics, versions};
 
@@ -53,6 +55,8 @@ pub(crate) struct Node {
     api: ApiServer,
     api_tasks: Tasks,
     agent_tasks: Tasks,
+    /// Ends last: the others' last spans are sent by it.
+    trace_tasks: Tasks,
     admin: kube::Client,
     /// None on a server that runs no pods.
     pods: Option<RunningNode>,
@@ -92,6 +96,7 @@ impl Node {
             api_tasks: Tasks::new("apiserver", stop.clone()),
             // Ends before the API server does: leases are given up through it.
             agent_tasks: Tasks::new("agents", stop.child_token()),
+            trace_tasks: Tasks::new("traces", CancellationToken::new()),
             config,
             identities,
             dir,
@@ -155,7 +160,9 @@ impl Node {
         self.api.announce_shutdown();
         tokio::time::sleep(self.shutdown_delay).await;
         end(&[&self.agent_tasks, &self.api_tasks]).await;
-        self.store.close().await.context("closing the store")
+        let closed = self.store.close().await.context("closing the store");
+        end(&[&self.trace_tasks]).await;
+        closed
     }
 }
 
@@ -163,6 +170,7 @@ impl Node {
 struct Parts<'a> {
     api_tasks: Tasks,
     agent_tasks: Tasks,
+    trace_tasks: Tasks,
     config: &'a Config,
     identities: &'a Identities,
     dir: &'a DataDir,
@@ -170,7 +178,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     async fn start(&self) -> anyhow::Result<Node> {
-        let Self { api_tasks, agent_tasks, config, identities, dir } = self;
+        let Self { api_tasks, agent_tasks, trace_tasks, config, identities, dir } = self;
         let runs_pods = config.member.as_ref().is_none_or(|member| member.runs_agent);
         let runtime = async {
             if runs_pods { open_runtime(&config.cluster, dir, agent_tasks).await.map(Some) } else { Ok(None) }
@@ -186,6 +194,7 @@ impl Parts<'_> {
         let shown = Shown::new(config, identities).await?;
         let schedule = watch::Sender::new(None);
         let mut server_config = self.server_config(&store, &shown, schedule.subscribe())?;
+        server_config.tracer = tracer(config, trace_tasks)?;
         let meters = SnapshotMeters::register(&server_config.metrics)?;
         let (data_dir, name) = (config.data_dir.clone(), config.cluster.node_name.clone());
         let desk = AuthorityDesk { store: store.clone(), data_dir: data_dir.clone(), name: name.clone() };
@@ -206,7 +215,8 @@ impl Parts<'_> {
         }
         let (api_tasks, agent_tasks) = (api_tasks.clone(), agent_tasks.clone());
         let shutdown_delay = config.api_server.shutdown_delay;
-        Ok(Node { store, api, api_tasks, agent_tasks, admin, pods, shutdown_delay })
+        let trace_tasks = trace_tasks.clone();
+        Ok(Node { store, api, api_tasks, agent_tasks, trace_tasks, admin, pods, shutdown_delay })
     }
 
     /// The API server's settings, with this server's own endpoints.
@@ -261,7 +271,7 @@ impl Parts<'_> {
     }
 
     async fn end(&self) {
-        end(&[&self.agent_tasks, &self.api_tasks]).await;
+        end(&[&self.agent_tasks, &self.api_tasks, &self.trace_tasks]).await;
     }
 }
 
@@ -333,6 +343,16 @@ pub(crate) fn runtime_config(cluster: &Cluster, dir: &Path) -> mainstay_runtime:
     runtime
 }
 
+/// Where the API server's requests are traced to, if they are. The spans are sent by `tasks`, which must end last.
+///
+/// # Errors
+/// The collector's address is none.
+pub(crate) fn tracer(config: &Config, tasks: &Tasks) -> anyhow::Result<Option<Tracer>> {
+    let Some(traces) = &config.api_server.traces else { return Ok(None) };
+    let instance = Some(config.cluster.node_name.clone());
+    traces::start(&TracesConfig { instance, ..traces.clone() }, tasks).map(Some)
+}
+
 /// The API server's settings.
 pub(crate) fn server_config(
     config: &Config,
@@ -370,6 +390,7 @@ pub(crate) fn server_config(
         audit: config.api_server.audit.clone(),
         endpoints: Vec::new(),
         stale_reads: config.member.as_ref().is_some_and(|member| member.stale_reads),
+        tracer: None,
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

@@ -37,6 +37,7 @@ mod store_command;
 mod store_metrics;
 mod support;
 mod token;
+mod traces;
 mod unit;
 mod up;
 mod versions;

@@ -1,5 +1,5 @@
-//! Generates the message types of `cri/v1.proto` and, with the feature `etcd`, those and the services of `etcd/*.proto`,
-//! with protox: no protoc is needed.
+//! Generates the message types of `cri/v1.proto` and, with the feature `etcd`, those and the services of `etcd/*.proto`
+//! (with `otlp`, those of `otlp/v1.proto`), with protox: no protoc is needed.
 
 type Built = Result<(), Box<dyn std::error::Error>>;
 
@@ -7,7 +7,8 @@ fn main() -> Built {
     println!("cargo::rerun-if-changed=cri/v1.proto");
     let files = protox::compile(["cri/v1.proto"], ["."])?;
     prost_build::Config::new().skip_debug(["runtime.v1.AuthConfig"]).btree_map(["."]).compile_fds(files)?;
-    etcd()
+    etcd()?;
+    otlp()
 }
 
 #[cfg(feature = "etcd")]
@@ -34,5 +35,19 @@ fn etcd() -> Built {
 #[cfg(not(feature = "etcd"))]
 #[allow(clippy::unnecessary_wraps, reason = "as its namesake")]
 fn etcd() -> Built {
+    Ok(())
+}
+
+#[cfg(feature = "otlp")]
+fn otlp() -> Built {
+    println!("cargo::rerun-if-changed=otlp/v1.proto");
+    let files = protox::compile(["otlp/v1.proto"], ["."])?;
+    tonic_prost_build::configure().compile_fds(files)?;
+    Ok(())
+}
+
+#[cfg(not(feature = "otlp"))]
+#[allow(clippy::unnecessary_wraps, reason = "as its namesake")]
+fn otlp() -> Built {
     Ok(())
 }

@@ -191,6 +191,41 @@ pub(crate) struct ServeFlags {
     /// How often a watch that asked for progress hears of it while nothing happens.
     #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
     pub(crate) watch_progress_notify_interval: Duration,
+    /// Trace calls, for OpenTelemetry's tools.
+    #[arg(long, env = "ETCD_ENABLE_DISTRIBUTED_TRACING", alias = "experimental-enable-distributed-tracing",
+        action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) enable_distributed_tracing: bool,
+    /// The collector that traces are sent to (OTLP over gRPC, without TLS).
+    #[arg(
+        long,
+        env = "ETCD_DISTRIBUTED_TRACING_ADDRESS",
+        alias = "experimental-distributed-tracing-address",
+        value_name = "HOST:PORT",
+        default_value = "localhost:4317"
+    )]
+    pub(crate) distributed_tracing_address: String,
+    /// The service that traces name; the same for all members.
+    #[arg(
+        long,
+        env = "ETCD_DISTRIBUTED_TRACING_SERVICE_NAME",
+        value_name = "NAME",
+        default_value = "etcd",
+        alias = "experimental-distributed-tracing-service-name"
+    )]
+    pub(crate) distributed_tracing_service_name: String,
+    /// What traces name this member; another for each.
+    #[arg(
+        long,
+        env = "ETCD_DISTRIBUTED_TRACING_INSTANCE_ID",
+        value_name = "ID",
+        alias = "experimental-distributed-tracing-instance-id"
+    )]
+    pub(crate) distributed_tracing_instance_id: Option<String>,
+    /// Of a million traces that begin here, so many are recorded; a trace that a client began is if it says so.
+    #[arg(long, env = "ETCD_DISTRIBUTED_TRACING_SAMPLING_RATE", value_name = "COUNT", default_value_t = 0,
+        alias = "experimental-distributed-tracing-sampling-rate", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) distributed_tracing_sampling_rate: u32,
     /// What to log: debug, info, warn, error, or directives such as info,mainstay_store=debug.
     #[arg(long, env = "ETCD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: String,

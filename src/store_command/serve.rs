@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use mainstay_base::lifecycle::Tasks;
 use mainstay_base::telemetry::{LogFormat, init_tracing};
 use mainstay_store::etcd::{
     AuthTokens, AutoCompaction, BindError, Endpoint, FaceConfig, Listener, Server, TlsFiles, auto_compact,
@@ -15,7 +16,9 @@ use tracing::{info, warn};
 use super::durations;
 use super::flags::{CompactionMode, MetricsDetail, ServeFlags};
 use super::peers::Peers;
+use crate::assemble::end;
 use crate::refusal::refuse;
+use crate::traces::{self, TracesConfig};
 
 /// Runs until SIGTERM or SIGINT, or until the store stops by itself.
 ///
@@ -42,6 +45,7 @@ struct Wanted {
     tls: Option<TlsFiles>,
     compaction: Option<AutoCompaction>,
     peers: Option<Peers>,
+    traces: Option<TracesConfig>,
 }
 
 impl Wanted {
@@ -109,6 +113,7 @@ impl Wanted {
             tls,
             compaction: compaction(flags)?,
             peers: Peers::of(flags)?,
+            traces: traces_of(flags)?,
         })
     }
 
@@ -116,7 +121,7 @@ impl Wanted {
         Listener::bind(endpoint, self.tls.as_ref()).await.map_err(refuse_bind)
     }
 
-    async fn serve(self) -> anyhow::Result<()> {
+    async fn serve(mut self) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         let mut listeners = Vec::new();
@@ -134,6 +139,9 @@ impl Wanted {
         if let Some(peers) = self.peers {
             config.cluster = Some(peers.bind().await?);
         }
+        let trace_tasks = Tasks::new("traces", CancellationToken::new());
+        self.face.tracer =
+            self.traces.as_ref().map(|traces| traces::start(traces, &trace_tasks)).transpose()?;
         let store = Store::open(config).await.map_err(refuse_open)?;
         let server = Server::new(store.clone(), self.face)?;
         let stop = CancellationToken::new();
@@ -164,13 +172,32 @@ impl Wanted {
         };
         tokio::join!(server.serve(listeners, stop.clone()), stop_asked, compacting, announce);
         let status = store.status().await;
-        store.close().await.context("closing the store")?;
+        let closed = store.close().await.context("closing the store");
+        end(&[&trace_tasks]).await;
+        closed?;
         if let Err(mainstay_store::RangeError::Halted(halt)) = status {
             return Err(halt.into());
         }
         info!("stopped");
         Ok(())
     }
+}
+
+/// What is traced, if anything is.
+fn traces_of(flags: &ServeFlags) -> anyhow::Result<Option<TracesConfig>> {
+    if !flags.enable_distributed_tracing {
+        return Ok(None);
+    }
+    let collector = flags
+        .distributed_tracing_address
+        .parse()
+        .map_err(|why| refuse(format!("--distributed-tracing-address: {why}")))?;
+    Ok(Some(TracesConfig {
+        collector,
+        per_million: flags.distributed_tracing_sampling_rate,
+        service: flags.distributed_tracing_service_name.clone(),
+        instance: flags.distributed_tracing_instance_id.clone().filter(|id| !id.is_empty()),
+    }))
 }
 
 fn parse_urls(flag: &str, urls: &[String]) -> anyhow::Result<Vec<Endpoint>> {

@@ -136,7 +136,7 @@ impl Store {
             None => command,
             Some(caller) => Command::As { caller: caller.clone(), command: Box::new(command) },
         };
-        self.core().propose(command).await
+        self.core().propose(command, self.times.as_ref()).await
     }
 
     pub(crate) async fn propose_auth(&self, command: Command) -> Result<(), WriteError> {

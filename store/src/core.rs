@@ -7,7 +7,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{CloseError, ClusterError, Config, Figures, LeaseId, Limits, OpenError, WriteError};
+use crate::api::{
+    CloseError, ClusterError, Config, Figures, LeaseId, Limits, OpenError, WriteError, WriteTimes,
+};
 use crate::checkpoint::{CheckpointParts, run as run_checkpoints};
 use crate::cluster_parts::{self, Links};
 use crate::compactor::Compactor;
@@ -230,8 +232,8 @@ impl Core {
         }
     }
 
-    /// Writes a command through the log.
-    pub(crate) async fn propose(&self, command: Command) -> Applied {
+    /// Writes a command through the log, and notes when it passes what, if anybody wants to know.
+    pub(crate) async fn propose(&self, command: Command, times: Option<&Arc<WriteTimes>>) -> Applied {
         self.check()?;
         let _under_way = self.proposals.token();
         // Again: a close that did not see the token has set this before.
@@ -241,7 +243,7 @@ impl Core {
         if !self.quota.admits(&command, &self.tables) {
             return Err(Box::pin(self.raise_no_space()).await);
         }
-        let applied = self.member.propose(command).await;
+        let applied = self.member.propose(command, times).await;
         if let Err(
             WriteError::Timeout | WriteError::Unknown(_) | WriteError::NoLeader | WriteError::LeaderChanged,
         ) = &applied

@@ -122,7 +122,7 @@ fn on(disk: FaultyDisk, dir: &tempfile::TempDir) -> Config {
 
 async fn put(core: &Core, key: &str) -> Result<(), WriteError> {
     let put = PutRequest::new(key.to_owned(), vec![b'v'; 40_000]);
-    core.propose(Command::Put(put)).await.map(|reply| assert!(matches!(reply, Reply::Put(_))))
+    core.propose(Command::Put(put), None).await.map(|reply| assert!(matches!(reply, Reply::Put(_))))
 }
 
 /// Writes one after the other until one is synced where it was proposed: a slow disk is left to the log's loop for a while.
@@ -139,7 +139,7 @@ async fn write_until_synced_here(core: &Core, faults: &Faults) -> usize {
 
 async fn put_small(core: &Core, number: usize) {
     let put = PutRequest::new(format!("small-{number}"), format!("{number}"));
-    core.propose(Command::Put(put)).await.unwrap();
+    core.propose(Command::Put(put), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn while_the_log_waits_for_space_writes_are_refused_at_once_and_reads_go_o
 async fn what_a_write_waits_in_is_small() {
     let dir = tempfile::tempdir().unwrap();
     let core = Core::open(config(&dir)).await.unwrap();
-    let write = core.propose(Command::Put(PutRequest::new("key", "value")));
+    let write = core.propose(Command::Put(PutRequest::new("key", "value")), None);
     // It is moved several times before it is polled: once for each box or task around it.
     let bytes = size_of_val(&write);
     assert!(bytes <= 2560, "{bytes} bytes");

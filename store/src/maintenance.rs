@@ -18,7 +18,7 @@ impl Core {
             return WriteError::NoSpaceAlarm;
         }
         tracing::warn!(quota_bytes = self.quota.max_bytes(), "the quota is reached, raising the alarm");
-        match self.member.propose(Command::Alarm { alarm, raise: true }).await {
+        match self.member.propose(Command::Alarm { alarm, raise: true }, None).await {
             Ok(_) => WriteError::NoSpaceAlarm,
             Err(error) => error,
         }

@@ -9,7 +9,7 @@ use crate::api::{
     Caller, CloseError, ClusterError, CompactError, Config, DeleteRangeRequest, DeleteRangeResponse, Figures,
     KeyValue, Lease, LeaseError, LeaseGrant, LeaseId, LeaseTimeToLive, OpenError, PutRequest, PutResponse,
     RangeError, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchError, WatchRequest,
-    WriteError,
+    WriteError, WriteTimes,
 };
 use crate::auth::AuthState;
 use crate::core::Core;
@@ -23,6 +23,8 @@ use crate::watch::Watch;
 pub struct Store {
     handle: Arc<CloseOnDrop>,
     pub(crate) caller: Option<Caller>,
+    /// Where its writes note when they pass what, if anybody wants to know.
+    pub(crate) times: Option<Arc<WriteTimes>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Store {
     /// Each [`OpenError`] says in one line what is wrong with the directory or the configuration. Nothing was changed then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let core = Box::pin(Core::open(config)).await?;
-        Ok(Self { handle: Arc::new(CloseOnDrop(core)), caller: None })
+        Ok(Self { handle: Arc::new(CloseOnDrop(core)), caller: None, times: None })
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

@@ -174,6 +174,7 @@ pub(crate) fn server(ca: &Ca, serving: watch::Receiver<PemPair>) -> ServerConfig
         encryption: None,
         endpoints: Vec::new(),
         stale_reads: false,
+        tracer: None,
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),

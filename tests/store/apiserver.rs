@@ -13,13 +13,13 @@ use crate::cluster::{Cluster, Kind, SOON, free_ports, until};
 use crate::{BINARY, text};
 
 /// A running `mainstay apiserver`; killed when dropped.
-struct ApiServer {
+pub(crate) struct ApiServer {
     child: Child,
     dir: PathBuf,
 }
 
 /// The lines that a process prints.
-fn lines(out: ChildStdout) -> Receiver<String> {
+pub(crate) fn lines(out: ChildStdout) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -32,9 +32,14 @@ fn lines(out: ChildStdout) -> Receiver<String> {
 }
 
 impl ApiServer {
-    fn start(dir: &Path, port: u16, servers: &str, prefix: &str) -> Self {
+    pub(crate) fn start(dir: &Path, port: u16, servers: &str, prefix: &str) -> Self {
+        Self::start_with(dir, port, servers, &["--etcd-prefix", prefix])
+    }
+
+    pub(crate) fn start_with(dir: &Path, port: u16, servers: &str, flags: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
-            .args(["apiserver", "--etcd-servers", servers, "--etcd-prefix", prefix])
+            .args(["apiserver", "--etcd-servers", servers])
+            .args(flags)
             .args(["--bind", &format!("127.0.0.1:{port}"), "--log", "info", "--data-dir"])
             .arg(dir)
             .stdin(Stdio::null())
@@ -52,7 +57,7 @@ impl ApiServer {
         std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         #[allow(clippy::disallowed_methods, reason = "set by scripts/test")]
         let kubectl =
             std::env::var_os("MAINSTAY_TEST_KUBECTL").expect("MAINSTAY_TEST_KUBECTL gives kubectl's path");
@@ -68,13 +73,13 @@ impl ApiServer {
         (output.status.success(), text(&output))
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         let (ok, said) = self.try_kubectl(arguments);
         assert!(ok, "kubectl {arguments:?}: {said}\n{}", self.log());
         said
     }
 
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mainstay_base::lifecycle::Clock;
+use mainstay_base::telemetry::trace::Tracer;
 use tokio::sync::watch;
 
 use crate::admission::pod_security::Exemptions;
@@ -222,6 +223,8 @@ pub struct ServerConfig {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub randomness: Arc<dyn Randomness>,
+    /// Where requests are traced to; none of them is where it is none.
+    pub tracer: Option<Tracer>,
     /// Where metrics are registered.
     pub metrics: prometheus::Registry,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_base::lifecycle::Clock;
+use mainstay_base::telemetry::trace::Tracer;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ pub struct Core {
     pub authorizer: Arc<dyn Authorize>,
     /// The audit log, where there is one.
     pub auditor: Option<Arc<Auditor>>,
+    /// Where requests are traced to, if they are.
+    pub tracer: Option<Tracer>,
     /// Bounds.
     pub limits: Limits,
     /// Time.
@@ -70,6 +73,8 @@ pub struct Foundation {
     pub metrics: Metrics,
     /// The audit log, where there is one.
     pub auditor: Option<Arc<Auditor>>,
+    /// Where requests are traced to, if they are.
+    pub tracer: Option<Tracer>,
     /// Cancelled when the server drains.
     pub stop: CancellationToken,
 }
@@ -77,7 +82,7 @@ pub struct Foundation {
 impl Core {
     /// The request path over `assembly`, serving the registry's kinds.
     pub fn new(foundation: Foundation, assembly: Assembly) -> Self {
-        let Foundation { registry, limits, clock, randomness, metrics, auditor, stop } = foundation;
+        let Foundation { registry, limits, clock, randomness, metrics, auditor, tracer, stop } = foundation;
         let seats = (limits.inflight_reads_max + limits.inflight_writes_max) as u64;
         let admission: Arc<dyn Admit> = assembly.admission;
         let writer = Writer::new(registry.clone(), admission, Arc::clone(&clock), Arc::clone(&randomness));
@@ -87,6 +92,7 @@ impl Core {
             authenticator: assembly.authenticator,
             authorizer: assembly.authorizer,
             auditor,
+            tracer,
             flow: Flow {
                 control: FlowControl::new(seats, metrics.flow.clone(), Arc::clone(&clock)),
                 long_running: Arc::new(Semaphore::new(limits.long_running_max)),

@@ -167,6 +167,9 @@ impl Base {
     ) -> Result<Self, StartError> {
         let kinds = mainstay_apiserver_kinds::all();
         let metrics = Metrics::register(&config.metrics)?;
+        if let Some(tracer) = &config.tracer {
+            tracer.register(&config.metrics)?;
+        }
         let limits = &config.limits;
         let bounds = RingBounds { events_max: limits.ring_events_max, bytes_max: limits.ring_bytes_max };
         let (clock, random) = (&config.clock, &config.randomness);
@@ -230,6 +233,7 @@ impl Base {
             randomness: config.randomness,
             metrics: self.metrics,
             auditor: auditor.transpose()?.map(Arc::new),
+            tracer: config.tracer,
             stop: tasks.token(),
         };
         let core = Arc::new(Core::new(foundation, assembly));

@@ -1,6 +1,7 @@
-//! Structured logs and the text form of metrics.
+//! Structured logs, the text form of metrics, and traces.
 
 mod metrics;
+pub mod trace;
 mod tracing_setup;
 
 pub use metrics::{MetricsError, encode_text, process_metrics};

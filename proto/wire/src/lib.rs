@@ -4,3 +4,5 @@
 pub mod cri;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "otlp")]
+pub mod otlp;

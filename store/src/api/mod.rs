@@ -15,6 +15,7 @@ mod transport;
 mod txn;
 mod watch;
 mod write;
+mod write_times;
 
 pub use alarm::{Alarm, AlarmKind};
 pub use auth::{Access, AuthCallError, AuthError, AuthOptions, AuthStatus, Caller, Permission};
@@ -32,3 +33,4 @@ pub use transport::{FRAME_BYTES_MAX, Link, LinkReceiver, LinkSender, Transport};
 pub use txn::{Compare, CompareOp, CompareTarget, Op, OpResponse, Txn, TxnResponse};
 pub use watch::{WatchBatch, WatchRequest};
 pub use write::{DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse};
+pub use write_times::{Stretch, WriteTimes};

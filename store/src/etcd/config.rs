@@ -1,6 +1,8 @@
 //! What the face tells and allows, beside what the store itself was told.
 use std::time::Duration;
 
+use mainstay_base::telemetry::trace::Tracer;
+
 use super::token_option::AuthTokens;
 
 /// How to face etcd's clients.
@@ -26,6 +28,8 @@ pub struct FaceConfig {
     pub metrics_extensive: bool,
     /// Which tokens stand for users, once authentication is enabled.
     pub auth_tokens: AuthTokens,
+    /// Where calls are traced to; none of them is where it is none.
+    pub tracer: Option<Tracer>,
 }
 
 impl Default for FaceConfig {
@@ -41,6 +45,7 @@ impl Default for FaceConfig {
             stop_grace: Duration::from_secs(5),
             metrics_extensive: false,
             auth_tokens: AuthTokens::default(),
+            tracer: None,
         }
     }
 }

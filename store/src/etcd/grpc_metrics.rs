@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use mainstay_base::telemetry::trace::Span;
 use mainstay_proto_wire::etcd::DESCRIPTORS;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
@@ -14,6 +15,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::router::Response;
+use super::traced;
 
 const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
 
@@ -35,6 +37,8 @@ pub(super) struct Call {
     metrics: Arc<MethodMetrics>,
     /// When; not looked at if nobody wants to know how long it takes.
     began: Option<Instant>,
+    /// Its span, if calls are traced.
+    pub(super) span: Span,
 }
 
 /// The counters of all methods, by path.
@@ -86,7 +90,7 @@ impl GrpcMetrics {
         let metrics = self.methods.get(path)?;
         metrics.started.inc();
         let began = metrics.handling.as_ref().map(|_measured| Instant::now());
-        Some(Call { metrics: Arc::clone(metrics), began })
+        Some(Call { metrics: Arc::clone(metrics), began, span: Span::none() })
     }
 }
 
@@ -123,7 +127,8 @@ impl Call {
         response.map(|body| Body::new(Counted { body, call: Some(self) }))
     }
 
-    fn ended(&self, code: Code) {
+    fn ended(mut self, code: Code) {
+        traced::ended(std::mem::take(&mut self.span), code);
         let MethodMetrics { ok, handled, handling, labels, .. } = &*self.metrics;
         if let (Some(handling), Some(began)) = (handling, self.began) {
             handling.observe(began.elapsed().as_secs_f64());

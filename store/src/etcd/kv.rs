@@ -3,10 +3,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use mainstay_base::telemetry::trace;
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use tonic::{Request, Response, Status};
 
 use super::face::Face;
+use super::traced::{TracedWrite, wrote};
 use super::{convert, range_stream, refusal};
 use crate::api::Revision;
 
@@ -24,7 +26,9 @@ impl pb::kv_server::Kv for KvService {
         }
         let store = self.face.admit(&request).await?;
         let wanted = convert::range(request.get_ref())?;
+        let span = trace::child("range");
         let response = store.range(wanted).await.map_err(|error| refusal::of_range(&error))?;
+        drop(span);
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::range_response(header, response)))
     }
@@ -43,7 +47,10 @@ impl pb::kv_server::Kv for KvService {
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         let store = self.face.admit(&request).await?;
         let wanted = convert::put(request.get_ref());
-        let response = store.put_with(wanted).await.map_err(|error| refusal::of_write(&error))?;
+        let (store, write) = TracedWrite::begin("put", store);
+        let response = store.put_with(wanted).await;
+        write.end(&response, |put| Some(put.revision));
+        let response = response.map_err(|error| refusal::of_write(&error))?;
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::put_response(header, response)))
     }
@@ -54,7 +61,10 @@ impl pb::kv_server::Kv for KvService {
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         let store = self.face.admit(&request).await?;
         let wanted = convert::delete(request.get_ref())?;
-        let response = store.delete_range(wanted).await.map_err(|error| refusal::of_write(&error))?;
+        let (store, write) = TracedWrite::begin("delete_range", store);
+        let response = store.delete_range(wanted).await;
+        write.end(&response, |gone| (gone.deleted > 0).then_some(gone.revision));
+        let response = response.map_err(|error| refusal::of_write(&error))?;
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::delete_response(header, response)))
     }
@@ -62,7 +72,10 @@ impl pb::kv_server::Kv for KvService {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let store = self.face.admit(&request).await?;
         let wanted = convert::txn(request.get_ref(), self.face.store.core().limits.txn_depth_max)?;
-        let response = store.txn(wanted).await.map_err(|error| refusal::of_write(&error))?;
+        let (store, write) = TracedWrite::begin("txn", store);
+        let response = store.txn(wanted).await;
+        write.end(&response, |txn| wrote(txn).then_some(txn.revision));
+        let response = response.map_err(|error| refusal::of_write(&error))?;
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::txn_response(header, response)))
     }
@@ -74,7 +87,10 @@ impl pb::kv_server::Kv for KvService {
     ) -> Result<Response<pb::CompactionResponse>, Status> {
         let store = self.face.admit(&request).await?;
         let revision = Revision(request.get_ref().revision);
-        store.compact(revision).await.map_err(|error| refusal::of_compact(&error))?;
+        let (store, write) = TracedWrite::begin("compact", store);
+        let done = store.compact(revision).await;
+        write.end(&done, |()| None);
+        done.map_err(|error| refusal::of_compact(&error))?;
         Ok(Response::new(pb::CompactionResponse { header: self.face.current_header() }))
     }
 }

@@ -38,6 +38,7 @@ mod server;
 mod snapshot;
 mod tls;
 mod token_option;
+mod traced;
 mod version;
 mod watch;
 

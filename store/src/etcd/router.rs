@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use mainstay_base::telemetry::MetricsError;
+use mainstay_base::telemetry::{MetricsError, trace};
 use mainstay_proto_wire::etcd::{DESCRIPTORS, etcdserverpb as pb, v3electionpb, v3lockpb};
 use tonic::Status;
 use tonic::body::Body;
@@ -24,6 +24,7 @@ use super::maintenance::MaintenanceService;
 use super::metrics::Metrics;
 use super::pages;
 use super::refusal;
+use super::traced;
 use super::watch::WatchService;
 
 pub(super) type Request = http::Request<Body>;
@@ -130,11 +131,20 @@ impl Router {
             return Status::unimplemented(format!("{path} is not served here")).into_http();
         };
         // Health and reflection have no metrics: they are no part of etcd's API.
-        let Some(call) = self.calls.start(path) else { return service.answer(request).await };
+        let Some(mut call) = self.calls.start(path) else { return service.answer(request).await };
         if self.face.is_learner() && !LEARNER_METHODS.contains(&path) {
             return call.finish(Status::from(refusal::NOT_SUPPORTED_FOR_LEARNER).into_http());
         }
-        call.finish(in_gos_words(service.answer(request).await))
+        let place = self.face.config.tracer.as_ref().and_then(|tracer| {
+            call.span = traced::call(tracer, &request);
+            call.span.place()
+        });
+        let answer = service.answer(request);
+        let answer = match place {
+            None => answer.await,
+            Some(place) => Box::pin(trace::below(place, answer)).await,
+        };
+        call.finish(in_gos_words(answer))
     }
 }
 

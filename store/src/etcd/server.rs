@@ -29,7 +29,11 @@ impl Server {
     pub fn new(store: Store, config: FaceConfig) -> Result<Self, MetricsError> {
         let face =
             Arc::new(Face { leadership: store.leadership(), store, config, stop: CancellationToken::new() });
-        let router = Arc::new(Router::new(&face, Metrics::new()?)?);
+        let metrics = Metrics::new()?;
+        if let Some(tracer) = &face.config.tracer {
+            tracer.register(&metrics.registry).map_err(MetricsError::Prometheus)?;
+        }
+        let router = Arc::new(Router::new(&face, metrics)?);
         Ok(Self { face, router })
     }
 

@@ -100,6 +100,11 @@ pub(super) fn not_applied(
     entries
 }
 
+/// Whether somebody wants to know when it is applied.
+fn is_timed(entry: &Entry) -> bool {
+    matches!(&entry.payload, EntryPayload::Normal(proposal) if proposal.times().is_some())
+}
+
 /// Takes jobs until the queue is closed.
 async fn run(mut queue: mpsc::Receiver<Job>, seat: Seat) {
     while let Some(job) = queue.recv().await {
@@ -237,10 +242,17 @@ impl Applier {
 
     async fn apply_group(&self, entries: Vec<(Entry, Responder)>, shared: &Shared) -> Result<(), ViewError> {
         let Some(last) = entries.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
+        let timed = entries.iter().any(|(entry, _)| is_timed(entry)).then(tokio::time::Instant::now);
         let Decided { effects, answers, membership, written, last, mark } = self.decide(entries, last)?;
         self.write(&effects, membership.as_ref(), mark).await?;
         self.meters.written(&written);
         self.make_visible(effects, mark);
+        if let Some(began) = timed {
+            let span = (began, tokio::time::Instant::now());
+            for times in answers.iter().filter_map(|(waiting, _)| waiting.back.times()) {
+                times.applied(span, answers.len());
+            }
+        }
         let mut callers = Vec::with_capacity(answers.len());
         for (waiting, applied) in answers {
             if let Some(forwarded) = self.proposals.take(waiting.origin) {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::types::{LogId, TypeConfig};
+use crate::api::WriteTimes;
 use crate::mvcc::Applied;
 
 type Waiting<T> = Mutex<Option<oneshot::Sender<T>>>;
@@ -24,8 +25,8 @@ impl<T> Caller<T> {
 }
 
 impl Caller<ClientWriteResult<TypeConfig>> {
-    pub(super) fn way_back(&self) -> WayBack {
-        WayBack(Some(Arc::downgrade(&self.0)))
+    pub(super) fn way_back(&self, times: Option<&Arc<WriteTimes>>) -> WayBack {
+        WayBack { caller: Some(Arc::downgrade(&self.0)), times: times.cloned() }
     }
 }
 
@@ -40,7 +41,11 @@ impl<T: Send + 'static> Responder<TypeConfig, T> for Caller<T> {
 
 /// The way back to the caller of a proposal, in the process that proposed it. It is no part of what is proposed.
 #[derive(Clone, Default)]
-pub(crate) struct WayBack(Option<Weak<Waiting<ClientWriteResult<TypeConfig>>>>);
+pub(crate) struct WayBack {
+    caller: Option<Weak<Waiting<ClientWriteResult<TypeConfig>>>>,
+    /// Where it is noted when the proposal passes what, if anybody wants to know.
+    times: Option<Arc<WriteTimes>>,
+}
 
 /// A caller that waits, and that only whoever has this can answer.
 pub(super) struct Taken(oneshot::Sender<ClientWriteResult<TypeConfig>>);
@@ -48,7 +53,11 @@ pub(super) struct Taken(oneshot::Sender<ClientWriteResult<TypeConfig>>);
 impl WayBack {
     /// The caller, if it still waits. What consensus tells it from now on is lost.
     pub(super) fn take(&self) -> Option<Taken> {
-        self.0.as_ref()?.upgrade()?.lock().take().map(Taken)
+        self.caller.as_ref()?.upgrade()?.lock().take().map(Taken)
+    }
+
+    pub(super) fn times(&self) -> Option<&Arc<WriteTimes>> {
+        self.times.as_ref()
     }
 }
 

@@ -16,7 +16,7 @@ use super::member::{Cluster, Member};
 use super::peers::{Answering, CallError};
 use super::types::{Origin, Proposal, TypeConfig, log_id};
 use super::wire::{Purpose, Reply, Request};
-use crate::api::{Leadership, WriteError};
+use crate::api::{Leadership, WriteError, WriteTimes};
 use crate::mvcc::{Applied, Command};
 use crate::stop::Stopped;
 
@@ -32,9 +32,12 @@ enum Attempt {
 
 impl Member {
     /// Proposes a command and waits for its answer.
-    pub(crate) async fn propose(&self, command: Command) -> Applied {
+    pub(crate) async fn propose(&self, command: Command, times: Option<&Arc<WriteTimes>>) -> Applied {
+        if let Some(times) = times {
+            times.proposed();
+        }
         let Some(cluster) = &self.cluster else {
-            return match self.write(Arc::new(command)).await {
+            return match self.write(Arc::new(command), times).await {
                 Ok(Ok(response)) => response.data,
                 Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
                 Ok(Err(error)) => Err(WriteError::Unknown(error.to_string())),
@@ -42,18 +45,32 @@ impl Member {
             };
         };
         // In a box: a write of a member that is alone would carry the room for all of it.
-        Box::pin(self.propose_in_cluster(cluster, Arc::new(command))).await
+        let applied = Box::pin(self.propose_in_cluster(cluster, Arc::new(command), times)).await;
+        if let Some(times) = times {
+            times.answered();
+        }
+        applied
     }
 
-    async fn propose_in_cluster(&self, cluster: &Cluster, command: Arc<Command>) -> Applied {
+    async fn propose_in_cluster(
+        &self,
+        cluster: &Cluster,
+        command: Arc<Command>,
+        times: Option<&Arc<WriteTimes>>,
+    ) -> Applied {
         let deadline = Instant::now() + cluster.request_max;
         let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let attempt = match now.leader {
-                Some(_) if now.is_leader => self.propose_here(&command, deadline).await,
+                Some(_) if now.is_leader => self.propose_here(&command, deadline, times).await,
                 // In a box: what a follower has to keep in mind would make every leader's write larger.
-                Some(leader) => Box::pin(self.forward(cluster, leader, now, &command, deadline)).await,
+                Some(leader) => {
+                    if let Some(times) = times {
+                        times.forwarded(leader);
+                    }
+                    Box::pin(self.forward(cluster, leader, now, &command, deadline)).await
+                }
                 None => Attempt::Again,
             };
             if let Attempt::Answered(applied) = attempt {
@@ -75,18 +92,23 @@ impl Member {
 
     /// Proposes what only a leader may decide, by its own clock: it is not passed on to another that leads by now, and may have decided otherwise.
     pub(crate) async fn propose_as_leader(&self, command: Command) -> Applied {
-        let Some(cluster) = &self.cluster else { return self.propose(command).await };
+        let Some(cluster) = &self.cluster else { return self.propose(command, None).await };
         if !self.leadership.borrow().is_leader {
             return Err(WriteError::NoLeader);
         }
-        match self.propose_here(&Arc::new(command), Instant::now() + cluster.request_max).await {
+        match self.propose_here(&Arc::new(command), Instant::now() + cluster.request_max, None).await {
             Attempt::Answered(applied) => applied,
             Attempt::Again => Err(WriteError::NoLeader),
         }
     }
 
-    async fn propose_here(&self, command: &Arc<Command>, deadline: Instant) -> Attempt {
-        let written = tokio::time::timeout_at(deadline, self.write(Arc::clone(command))).await;
+    async fn propose_here(
+        &self,
+        command: &Arc<Command>,
+        deadline: Instant,
+        times: Option<&Arc<WriteTimes>>,
+    ) -> Attempt {
+        let written = tokio::time::timeout_at(deadline, self.write(Arc::clone(command), times)).await;
         Attempt::Answered(match written {
             Ok(Ok(Ok(response))) => response.data,
             Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => return Attempt::Again,
@@ -98,9 +120,13 @@ impl Member {
     }
 
     /// Writes a command into the log of this member, if it leads, and waits for the answer.
-    async fn write(&self, command: Arc<Command>) -> Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>> {
+    async fn write(
+        &self,
+        command: Arc<Command>,
+        times: Option<&Arc<WriteTimes>>,
+    ) -> Result<ClientWriteResult<TypeConfig>, Fatal<TypeConfig>> {
         let (caller, answer) = Caller::new();
-        let proposal = Proposal { command, origin: None, back: caller.way_back() };
+        let proposal = Proposal { command, origin: None, back: caller.way_back(times) };
         self.raft.client_write_ff(proposal, Some(caller)).await?;
         match answer.await {
             Ok(result) => Ok(result),

@@ -6,6 +6,7 @@ use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId as _;
 
 use super::caller::{Caller, WayBack};
+use crate::api::WriteTimes;
 use crate::mvcc::{Applied, Command};
 
 /// What openraft runs on.
@@ -36,6 +37,11 @@ impl Proposal {
     #[cfg(test)]
     pub(crate) fn new(command: Command) -> Self {
         Self::read(Arc::new(command), None)
+    }
+
+    /// Where it is noted when it passes what, if its caller waits here and wants to know.
+    pub(crate) fn times(&self) -> Option<&Arc<WriteTimes>> {
+        self.back.times()
     }
 
     /// One that was proposed elsewhere, or in an earlier process: nobody waits for it here but its origin.

@@ -105,6 +105,7 @@ impl Server {
             encryption: None,
             endpoints: Vec::new(),
             stale_reads: false,
+            tracer: None,
             limits: Limits { watch_timeout_min: HOUR, ..Limits::default() },
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

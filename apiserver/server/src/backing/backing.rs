@@ -3,12 +3,14 @@
 //! The store in this process is called directly: futures of the way over the network are boxed, so that they make
 //! nobody else's larger.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use mainstay_base::telemetry::trace::{self, Kind, Place, within};
 use mainstay_store::{
-    ClusterError, DeleteRangeRequest, DeleteRangeResponse, LeaseId, RangeError, RangeRequest, RangeResponse,
-    Revision, Store, Txn, TxnResponse, Watch, WatchBatch, WatchRequest,
+    ClusterError, DeleteRangeRequest, DeleteRangeResponse, LeaseId, Op, RangeError, RangeRequest,
+    RangeResponse, Revision, Store, Txn, TxnResponse, Watch, WatchBatch, WatchRequest, WriteTimes,
 };
 
 use super::BackingError;
@@ -72,10 +74,52 @@ impl Backing {
     /// # Errors
     /// [`BackingError`].
     pub async fn txn(&self, txn: Txn) -> Result<TxnResponse, BackingError> {
+        if let Some(place) = trace::current() {
+            return Box::pin(self.traced_txn(&place, txn)).await;
+        }
+        self.untraced_txn(txn).await
+    }
+
+    async fn untraced_txn(&self, txn: Txn) -> Result<TxnResponse, BackingError> {
         match self {
             Self::Embedded(store) => Ok(store.txn(txn).await?),
             Self::Etcd(client) => Box::pin(client.txn(txn)).await,
         }
+    }
+
+    /// As [`Self::txn`], below a span with etcd's name. What it wrote is known by its revision from then on: events of it
+    /// are part of the trace.
+    async fn traced_txn(&self, place: &Place, txn: Txn) -> Result<TxnResponse, BackingError> {
+        let (name, kind) = match self {
+            Self::Embedded(_) => ("txn", Kind::Internal),
+            Self::Etcd(_) => ("etcdserverpb.KV/Txn", Kind::Client),
+        };
+        let mut span = place.child(name, kind);
+        let writes = txn.success.iter().any(|op| !matches!(op, Op::Range(_)));
+        let (mut span, answer) = match self {
+            Self::Embedded(store) if span.is_recorded() => {
+                span.set("compare_len", txn.compare.len());
+                span.set("success_len", txn.success.len());
+                let times = Arc::new(WriteTimes::default());
+                let answer = store.timed(&times).txn(txn).await.map_err(BackingError::from);
+                for stretch in times.stretches() {
+                    let figures = stretch.figures.into_iter().map(|(name, value)| (name, value.into()));
+                    span.past(stretch.name, (stretch.began, stretch.ended), figures.collect());
+                }
+                (span, answer)
+            }
+            _ => within(span, self.untraced_txn(txn)).await,
+        };
+        match &answer {
+            Ok(response) if response.succeeded && writes => {
+                span.set("rev", response.revision.0);
+                let below = span.place().unwrap_or_else(|| place.clone());
+                place.tracer().causes().wrote(response.revision.0, &below);
+            }
+            Ok(_) => {}
+            Err(error) => span.fail(error.to_string()),
+        }
+        answer
     }
 
     /// Deletes a range of keys in one revision.

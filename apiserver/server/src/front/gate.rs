@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -14,9 +15,9 @@ use smol_str::SmolStr;
 use tracing::{Instrument, debug, debug_span, error};
 
 use super::audit::{AUDIT_ID, audit_id};
-use super::permit::{Asking, NoRoom, Permit, turned_away};
+use super::permit::{Asking, NoRoom, turned_away};
 use super::trail_slot::TrailSlot;
-use super::{nonresource, record, resource};
+use super::{nonresource, record, resource, traced};
 use crate::aggregation::AGGREGATOR;
 use crate::audit;
 use crate::authn::{bearer, impersonation};
@@ -133,7 +134,8 @@ async fn permitted(
     (info, head): (&RequestInfo, Head<'_>),
     long_running: bool,
 ) -> Result<Response, Status> {
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let tracer = core.tracer.as_ref().map(|tracer| (tracer, core.clock.now()));
     let asked = audit::Asked { id: head.id, info, peer: &peer, long_running, received: core.clock.wall() };
     let caller = match core.authenticator.authenticate(&parts, &peer.certs).await {
         Ok(caller) => caller,
@@ -144,6 +146,31 @@ async fn permitted(
         }
     };
     let trail = head.slot.begin(core, &asked, &parts, &caller).await?;
+    // Only now, as upstream: whoever is known may say what is recorded.
+    let span = tracer.map(|(tracer, began)| traced::begin(tracer, &parts, &asked, &caller.user, began));
+    let known = Known { peer, caller, trail, long_running };
+    let request = (parts, body);
+    match span {
+        None => admitted(core, known, request, (info, head)).await,
+        Some(span) => traced::traced(span, admitted(core, known, request, (info, head))).await,
+    }
+}
+
+/// What is known of a request once its caller is.
+struct Known {
+    peer: Peer,
+    caller: Identity,
+    trail: Option<Arc<audit::Trail>>,
+    long_running: bool,
+}
+
+async fn admitted(
+    core: &Arc<Core>,
+    known: Known,
+    (parts, mut body): (Parts, Body),
+    (info, head): (&RequestInfo, Head<'_>),
+) -> Result<Response, Status> {
+    let Known { peer, caller, trail, long_running } = known;
     let identity = impersonation::act_as(&parts.headers, &caller, &*core.authorizer).await?;
     if let Some(trail) = &trail {
         if identity.impersonator.is_some() {
@@ -271,10 +298,10 @@ fn strip_credentials(headers: &mut HeaderMap) {
     impersonation::strip(headers);
 }
 
-/// A body that keeps its request's place until it ends.
-fn held(body: Body, permit: Arc<Permit>) -> Body {
+/// A body that keeps something, such as its request's place, until it ends.
+pub(super) fn held<T: Send + 'static>(body: Body, kept: T) -> Body {
     body.map_frame(move |frame: hyper::body::Frame<Bytes>| {
-        let _held = &permit;
+        let _held = &kept;
         frame
     })
     .boxed_unsync()

@@ -7,6 +7,7 @@ mod nonresource;
 mod permit;
 mod record;
 mod resource;
+mod traced;
 mod trail_slot;
 
 pub(crate) use gate::serve;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use mainstay_apiserver_machinery::kind::{Action, Kind, Subresource};
 use mainstay_apiserver_machinery::pipeline::Target;
+use mainstay_base::telemetry::trace;
 use mainstay_proto_api::Status;
 
 use super::options::add_warnings;
@@ -95,6 +96,47 @@ impl<'a> Call<'a> {
 pub async fn handle(call: &Call<'_>, body: Body) -> Result<Response, Status> {
     let info = call.info();
     check_scope(call)?;
+    let mut span = trace::child(span_name(&info.verb));
+    if !span.is_recorded() {
+        return answer(call, body).await;
+    }
+    describe(&mut span, call);
+    Box::pin(trace::within(span, answer(call, body))).await.1
+}
+
+/// Upstream's names.
+fn span_name(verb: &str) -> &'static str {
+    match verb {
+        "get" => "Get",
+        "list" => "List",
+        "watch" => "Watch",
+        "create" => "Create",
+        "update" => "Update",
+        "patch" => "Patch",
+        _ => "Delete",
+    }
+}
+
+/// Upstream's attributes.
+fn describe(span: &mut trace::Span, call: &Call<'_>) {
+    let info = call.info();
+    let header = |name| call.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    span.set("accept", header(http::header::ACCEPT));
+    span.set("audit-id", call.context.audit_id.as_str());
+    span.set("client", call.context.peer.addr.ip().to_string());
+    span.set("api-group", info.api_group.as_str());
+    span.set("api-version", info.api_version.as_str());
+    span.set("name", info.name.as_str());
+    span.set("subresource", info.subresource.as_str());
+    span.set("namespace", info.namespace.as_str());
+    span.set("resource", info.resource.as_str());
+    span.set("url", info.path.as_str());
+    span.set("user-agent", header(http::header::USER_AGENT));
+    span.set("verb", info.verb.as_str());
+}
+
+async fn answer(call: &Call<'_>, body: Body) -> Result<Response, Status> {
+    let info = call.info();
     let mut response = if info.subresource.is_empty() {
         resource(call, body).await?
     } else {

@@ -32,7 +32,8 @@ pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
     let stream = WatchStream::new(call.core, encoder, selection, start)
         .with_bookmarks(options.bookmarks)
         .ending_after(lifetime)
-        .beginning_in(call.context.seat.clone());
+        .beginning_in(call.context.seat.clone())
+        .named(&call.context.audit_id);
     let mut response = http::Response::new(StreamBody::new(stream.frames()).boxed_unsync());
     let content_type = match media {
         WatchMedia::Json => "application/json",

@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use hyper::body::Frame;
+use mainstay_base::telemetry::trace::Delivery;
 use mainstay_proto_api::{Status, WatchEventType};
 use mainstay_store::Revision;
 use prometheus::IntCounter;
+use smol_str::SmolStr;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::watch_conversion::WatchConversion;
@@ -66,6 +68,8 @@ pub(super) struct WatchStream {
     sent: IntCounter,
     /// The seats that it takes until its initial events are told.
     seat: Option<Arc<Seat>>,
+    /// Its own name for traces of what it tells; empty where nothing is traced.
+    audit_id: SmolStr,
 }
 
 enum Phase {
@@ -103,6 +107,7 @@ impl WatchStream {
             next_bookmark: now + core.limits.bookmark_interval,
             end: now + core.limits.watch_timeout_min,
             seat: None,
+            audit_id: SmolStr::default(),
         }
     }
 
@@ -121,6 +126,12 @@ impl WatchStream {
     /// Holds these seats until its initial events are told.
     pub(super) fn beginning_in(mut self, seat: Option<Arc<Seat>>) -> Self {
         self.seat = seat.filter(|_| matches!(self.phase, Phase::Initial { .. }));
+        self
+    }
+
+    /// What traces of its events call it.
+    pub(super) fn named(mut self, audit_id: &SmolStr) -> Self {
+        self.audit_id = if self.core.tracer.is_some() { audit_id.clone() } else { SmolStr::default() };
         self
     }
 
@@ -231,6 +242,7 @@ impl WatchStream {
     }
 
     async fn take(&mut self, events: &[Arc<Event>]) -> Result<(), Failure> {
+        let began = self.core.tracer.as_ref().map(|_traced| Instant::now());
         if let Some(last) = events.last() {
             self.seen = Seen::up_to(last);
         }
@@ -240,15 +252,30 @@ impl WatchStream {
                 if let Some((object, kind)) = conversion.event(event, &self.selection).await? {
                     self.ready.push_back(self.encoder.object(&object, kind)?);
                     self.sent.inc();
+                    self.trace(began, event, kind);
                 }
                 continue;
             }
             if let Some(kind) = visible_change(&self.selection, event) {
                 self.ready.push_back(self.encoder.event(event, kind)?);
                 self.sent.inc();
+                self.trace(began, event, kind);
             }
         }
         Ok(())
+    }
+
+    /// The delivery is part of the trace of the write, if that is recorded.
+    fn trace(&self, began: Option<Instant>, event: &Event, kind: WatchEventType) {
+        let (Some(tracer), Some(began)) = (&self.core.tracer, began) else { return };
+        let served = self.encoder.objects.kind;
+        let attributes = vec![
+            ("group", served.group.into()),
+            ("resource", served.plural.into()),
+            ("type", format!("{kind:?}").to_uppercase().into()),
+            ("watch.audit-id", self.audit_id.as_str().into()),
+        ];
+        tracer.causes().delivered(event.revision.0, Delivery { began, ended: Instant::now(), attributes });
     }
 
     fn tick(&mut self) -> Result<(), Failure> {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use http::header::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use mainstay_base::lifecycle::Tasks;
+use mainstay_base::telemetry::trace;
 use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -47,6 +49,7 @@ pub(crate) async fn exchange(
     request: impl Fn(Bytes) -> Result<Request<Full<Bytes>>, String>,
     body: Bytes,
 ) -> Result<Exchanged, String> {
+    let request = |body: Bytes| request(body).map(telling);
     // A kept connection may have been closed meanwhile: then, and only then, is a fresh one tried.
     if let Some(mut kept) = kept
         && kept.ready().await.is_ok()
@@ -57,6 +60,21 @@ pub(crate) async fn exchange(
     let mut fresh = connect.await?;
     let answer = fresh.send_request(request(body)?).await.map_err(|error| error.to_string())?;
     read(fresh, answer).await
+}
+
+/// Says which trace the request is part of, if it is of any.
+fn telling(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    for (name, value) in trace::outgoing().into_iter().flat_map(|(parent, state)| {
+        [(HeaderName::from_static("traceparent"), parent), (HeaderName::from_static("tracestate"), state)]
+    }) {
+        // A state that is no header's value is not ours to mend.
+        if let Ok(value) = HeaderValue::try_from(value)
+            && !value.is_empty()
+        {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    request
 }
 
 async fn read(sender: Sender, answer: http::Response<hyper::body::Incoming>) -> Result<Exchanged, String> {

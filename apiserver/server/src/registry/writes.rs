@@ -7,12 +7,14 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_apiserver_machinery::{json, protobuf};
+use mainstay_base::telemetry::trace;
 use mainstay_proto_api::Status;
 use mainstay_store::{
     Compare, DeleteRangeRequest, LeaseId, OpResponse, PutRequest, RangeRequest, Revision, Txn, TxnResponse,
 };
 
 use super::{Registry, Stored, object_key};
+use crate::backing::BackingError;
 use crate::cache::{Cached, Header, Raw, splice};
 use crate::failure::Failure;
 
@@ -49,7 +51,7 @@ impl Registry {
             self.inner.vault.seal(kind, &key, encoded.value.clone()).map_err(|error| failed(error.into()))?;
         let put = PutRequest::new(key.clone(), value).with_lease(lease);
         let txn = Txn::when([Compare::absent(key)]).then([put]);
-        let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
+        let response = self.txn("Create etcd3", kind, txn).await.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
             return Err(Status::already_exists(kind.group, kind.plural, name));
         }
@@ -81,7 +83,8 @@ impl Registry {
         let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
             .then([put])
             .otherwise([RangeRequest::key(key.clone())]);
-        let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
+        let response = self.txn("GuaranteedUpdate etcd3", kind, txn).await;
+        let response = response.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
             return Ok(Written::Changed(self.found(kind, response).await.map_err(failed)?));
         }
@@ -99,7 +102,7 @@ impl Registry {
         let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
             .then([mainstay_store::Op::from(DeleteRangeRequest::key(key.clone()))])
             .otherwise([RangeRequest::key(key.clone())]);
-        let response = self.inner.store.txn(txn).await.map_err(|error| failed(error.into()))?;
+        let response = self.txn("Delete etcd3", kind, txn).await.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
             return Ok(Written::Changed(self.found(kind, response).await.map_err(failed)?));
         }
@@ -154,6 +157,23 @@ impl Registry {
         let encoded = self.encode(kind, object).map_err(|failure| Self::failed(kind, failure))?;
         let stored = encoded.into_stored(version).map_err(|failure| Self::failed(kind, failure))?;
         self.shown_preview(kind, stored, version).await
+    }
+
+    /// Runs the transaction of a write, below a span of that name (upstream's for its storage) if the request is traced.
+    async fn txn(
+        &self,
+        name: &'static str,
+        kind: &'static Kind,
+        txn: Txn,
+    ) -> Result<TxnResponse, BackingError> {
+        let mut span = trace::child(name);
+        if !span.is_recorded() {
+            return self.inner.store.txn(txn).await;
+        }
+        span.set("type", kind.kind);
+        span.set("group", kind.group);
+        span.set("resource", kind.plural);
+        Box::pin(trace::within(span, self.inner.store.txn(txn))).await.1
     }
 
     /// The object that the failure branch of a transaction read.

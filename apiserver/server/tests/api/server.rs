@@ -156,6 +156,7 @@ impl TestServer {
             encryption: None,
             endpoints: Vec::new(),
             stale_reads: false,
+            tracer: None,
             limits: limits(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

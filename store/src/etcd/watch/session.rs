@@ -14,13 +14,13 @@ use tonic::{Status, Streaming};
 
 use super::super::access::Credentials;
 use super::super::face::{Face, asks_for_leader};
-use super::super::{convert, refusal};
+use super::super::{convert, refusal, traced};
 use super::encode::{self, EncodedEvents, EventWriter, Response};
 use super::progress::ProgressTicks;
 use super::shape::{ShapeId, Shapes};
 use crate::api::{Revision, WatchBatch, WatchError, WatchRequest};
 use crate::engine::HistoryPage;
-use crate::watch::{Cursor, Items, Look, Mailbox, Slot, Span};
+use crate::watch::{Cursor, Items, Look, Mailbox, Slot, Span, concerns};
 
 /// The watch of a response that is about no single one.
 const NO_WATCH: i64 = -1;
@@ -311,6 +311,7 @@ impl Session {
             return;
         }
         let Some(span) = watching.cursor.gather() else { return };
+        let began = self.face.config.tracer.as_ref().map(|_traced| Instant::now());
         // Most often the watch before this one had the same to read.
         let look = match self.looked.take() {
             Some((looked, items, next)) if looked == span => Look::Recent { items, next },
@@ -320,6 +321,13 @@ impl Session {
             Look::Nothing => watching.cursor.advance(span, span.last.next()),
             Look::Recent { items, next } => {
                 let encoded = self.shapes.encode(&watching.shape, watching.cursor.request(), &items, next);
+                if let (Some(tracer), Some(began)) = (&self.face.config.tracer, began) {
+                    let told = items.iter().take_while(|item| item.revision < encoded.next);
+                    let request = watching.cursor.request();
+                    for item in told.filter(|item| concerns(item, request).next().is_some()) {
+                        traced::delivered(tracer, item.revision, began);
+                    }
+                }
                 self.looked = Some((span, items, next));
                 watching.cursor.advance(span, encoded.next);
                 watching.cursor.delivered(encoded.next);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use openraft::EntryPayload;
 use openraft::storage::IOFlushed;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use super::log_store::LogStore;
 use super::record::{self, Place, Record};
 use super::recovery::{OpenFile, recover};
 use super::tail::{Position, Tail};
-use crate::api::OpenError;
+use crate::api::{OpenError, WriteTimes};
 use crate::disk_space::Stalled;
 use crate::metering::Meters;
 use crate::platform::{Loop, Platform, SeededBug, is_seeded};
@@ -103,6 +104,7 @@ impl LogFiles {
             stalled: config.stalled,
             meters: Arc::clone(&config.meters),
             failed: None,
+            timed: Vec::new(),
             closed: false,
             grown: config.grown,
             checkpoint_bytes: config.checkpoint_bytes,
@@ -180,6 +182,8 @@ pub(super) struct Flusher {
     meters: Arc<Meters>,
     /// The first error: after it nothing is written any more.
     failed: Option<(io::ErrorKind, String)>,
+    /// Whose entries are in the buffer and who want to know when they are synced.
+    timed: Vec<Arc<WriteTimes>>,
     /// Nothing comes after the record that says so.
     closed: bool,
     grown: Arc<Notify>,
@@ -308,6 +312,12 @@ impl Flusher {
         let position = self.place(|place, out| record::encode_entry(entry, place, out)).await?;
         let index = entry.log_id.index;
         self.positions.push((index, position));
+        if let EntryPayload::Normal(proposal) = &entry.payload
+            && let Some(times) = proposal.times()
+        {
+            times.taken();
+            self.timed.push(Arc::clone(times));
+        }
         if let Some(file) = self.files.last_mut() {
             file.last_index = file.last_index.max(Some(index));
         }
@@ -373,6 +383,7 @@ impl Flusher {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let writing = (!self.timed.is_empty()).then(Instant::now);
         active.file.write_all_at(&self.buffer, self.offset)?;
         let mut sync = None;
         if self.sync && !is_seeded(SeededBug::AckBeforeFsync) {
@@ -385,6 +396,12 @@ impl Flusher {
             sync = Some(began.elapsed());
         }
         self.meters.logged(self.buffer.len(), sync);
+        if let Some(writing) = writing {
+            let (span, entries) = ((writing, Instant::now()), self.positions.len());
+            for times in self.timed.drain(..) {
+                times.synced(span, entries, self.buffer.len());
+            }
+        }
         self.offset += self.buffer.len() as u64;
         self.durable = self.offset;
         self.since_checkpoint += self.buffer.len() as u64;

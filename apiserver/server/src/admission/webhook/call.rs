@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_base::telemetry::trace;
 use mainstay_proto_api::Status;
 
 use super::hook::Hook;
@@ -80,7 +81,7 @@ impl Asking {
             let why = format!("admission webhook {:?} does not support dry run", hook.name.as_str());
             return Err(Status::bad_request(why));
         }
-        match self.answer(hook, request, form, mutating).await {
+        match self.traced_answer(hook, request, form, mutating).await {
             Ok(verdict) => {
                 request.warnings.extend(verdict.warnings.iter().cloned());
                 for (key, text) in &verdict.annotations {
@@ -96,6 +97,33 @@ impl Asking {
                 Err(Status::internal(format!("failed calling webhook {:?}: {why}", hook.name.as_str())))
             }
         }
+    }
+
+    /// As [`Self::answer`], below a span with upstream's name if the request is traced.
+    async fn traced_answer(
+        &self,
+        hook: &Hook,
+        request: &AdmissionRequest,
+        form: &'static Kind,
+        mutating: bool,
+    ) -> Result<Verdict, String> {
+        let name = if mutating { "Call mutating webhook" } else { "Call validating webhook" };
+        let mut span = trace::child(name);
+        let answer = self.answer(hook, request, form, mutating);
+        if !span.is_recorded() {
+            return answer.await;
+        }
+        span.set("configuration", hook.configuration.as_str());
+        span.set("webhook", hook.name.as_str());
+        span.set("group", request.kind.group);
+        span.set("version", request.kind.version);
+        span.set("resource", request.kind.plural);
+        span.set("operation", request.operation.as_str());
+        let (mut span, answer) = Box::pin(trace::within(span, answer)).await;
+        if let Err(why) = &answer {
+            span.fail(why.as_str());
+        }
+        answer
     }
 
     async fn answer(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, stream};
+use mainstay_base::telemetry::trace;
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use mainstay_store::{
     DeleteRangeRequest, DeleteRangeResponse, LeaseId, Op, RangeRequest, RangeResponse, Revision, Txn,
@@ -91,7 +92,7 @@ impl EtcdClient {
         let message = convert::range(&self.inner.keys, request);
         let call = |channel| {
             let message = message.clone();
-            async move { Self::kv(channel).range(message).await }
+            async move { Self::kv(channel).range(carrying(message)).await }
         };
         let answer = self.inner.endpoints.call(Repeat::Always, timeout, call).await;
         let answer = answer.map_err(|Failed { server, status }| {
@@ -128,7 +129,7 @@ impl EtcdClient {
         let message = convert::txn(&self.inner.keys, txn);
         let call = |channel| {
             let message = message.clone();
-            async move { Self::kv(channel).txn(message).await }
+            async move { Self::kv(channel).txn(carrying(message)).await }
         };
         let answer = self.inner.endpoints.call(Repeat::IfUndone, TIMEOUT, call).await;
         let answer = answer.map_err(|failed| refusals::of_write(&failed.server, &failed.status, lease))?;
@@ -143,7 +144,7 @@ impl EtcdClient {
         let message = convert::delete(&self.inner.keys, &request);
         let call = |channel| {
             let message = message.clone();
-            async move { Self::kv(channel).delete_range(message).await }
+            async move { Self::kv(channel).delete_range(carrying(message)).await }
         };
         let answer = self.inner.endpoints.call(Repeat::IfUndone, TIMEOUT, call).await;
         let none = LeaseId::NONE;
@@ -221,6 +222,22 @@ impl EtcdClient {
         }
         Ok(())
     }
+}
+
+/// A message that says which trace it is part of, if it is of any.
+fn carrying<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if let Some((parent, state)) = trace::outgoing() {
+        for (name, value) in [("traceparent", parent), ("tracestate", state)] {
+            // A state that is no header's value is not ours to mend.
+            if !value.is_empty()
+                && let Ok(value) = value.parse()
+            {
+                request.metadata_mut().insert(name, value);
+            }
+        }
+    }
+    request
 }
 
 /// The lease that a transaction's first put names: for the error that says it is gone.

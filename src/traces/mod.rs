@@ -1,0 +1,9 @@
+//! Traces for OpenTelemetry's tools: what the flags say, and the way to the collector (decision 0080). Off unless a flag says so.
+
+mod collector;
+mod config;
+mod export;
+
+pub(crate) use collector::Collector;
+pub(crate) use config::{TracesConfig, read};
+pub(crate) use export::start;
