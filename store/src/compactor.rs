@@ -1,4 +1,4 @@
-//! The loop that gives back the space of old versions.
+//! The loop that gives back the space of old versions, and looks which keys there are.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Compactor {
         platform.spawn_loop("store-compact", async move { compactor.run(&on, &tables).await })
     }
 
-    /// Tells that the floor may have been raised.
+    /// Tells that the floor may have been raised, or that it may be wanted to know which keys there are.
     pub(crate) fn wake(&self) {
         self.shared.work.notify_one();
     }
@@ -63,6 +63,10 @@ impl Compactor {
         platform.yield_to_others(NICENESS);
         loop {
             self.shared.work.notified().await;
+            // Before a compaction, which may take long.
+            if let Err(error) = tables.renew_known_keys(&|| self.has_to_end()) {
+                tracing::warn!(%error, "which keys there are is not known; they are looked for on disk");
+            }
             if self.has_to_end() || !self.compact(tables).await {
                 return;
             }

@@ -151,7 +151,7 @@ impl Core {
             dir: dir.path.clone(),
             stalled,
             meters: Arc::clone(&meters),
-            floor_raised: compactor.waker(),
+            upkeep: compactor.waker(),
         };
         let (queue, applying) = applier.spawn(platform, mark)?;
         loops.extend(applying);

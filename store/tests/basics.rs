@@ -179,6 +179,43 @@ async fn transactions_compare_and_write_in_one_revision() {
     store.close().await.unwrap();
 }
 
+/// Enough keys are looked for in vain that the store learns which keys there are, while more are created.
+#[tokio::test]
+async fn a_creation_finds_what_is_there_however_many_keys_were_new() {
+    const KEYS: usize = 4000;
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { sync: false, head_cache_bytes: 0, ..config(&dir) };
+    let key = |number: usize| format!("/registry/maps/{number}");
+    let create = |store: &Store, number: usize| {
+        let store = store.clone();
+        async move {
+            let txn = Txn::when([Compare::absent(key(number))]).then([PutRequest::new(key(number), "v")]);
+            store.txn(txn).await.unwrap().succeeded
+        }
+    };
+    for start in 0..3_usize {
+        let store = Store::open(config()).await.unwrap();
+        let ours = start * KEYS..(start + 1) * KEYS;
+        for chunk in ours.clone().collect::<Vec<_>>().chunks(100) {
+            let created = futures::future::join_all(chunk.iter().map(|number| create(&store, *number))).await;
+            assert!(created.into_iter().all(|created| created), "{chunk:?} are new");
+        }
+        // Those of this start and of the ones before.
+        let known = (0..(start + 1) * KEYS).step_by(7);
+        let again = futures::future::join_all(known.clone().map(|number| create(&store, number))).await;
+        assert!(again.into_iter().all(|created| !created), "all of them are there");
+        for number in known.step_by(50) {
+            let version = store.get(key(number)).await.unwrap().unwrap().version;
+            store.put(key(number), "w").await.unwrap();
+            assert_eq!(store.get(key(number)).await.unwrap().unwrap().version, version + 1, "{number}");
+            store.delete(key(number)).await.unwrap();
+            assert!(create(&store, number).await, "{number} was deleted");
+            assert!(!create(&store, number).await, "{number} is there again");
+        }
+        store.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_delete_of_nothing_makes_no_revision() {
     let (_dir, store) = open().await;

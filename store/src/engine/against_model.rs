@@ -142,6 +142,14 @@ impl Subject {
         assert_eq!(found, wanted);
     }
 
+    /// Builds the filter of keys, as the compactor does once it is wanted.
+    fn learn_keys(&self) {
+        while !self.tables.wants_known_keys() {
+            self.tables.missed();
+        }
+        self.tables.renew_known_keys(&|| false).unwrap();
+    }
+
     fn compact(&self) {
         while self.tables.compact_step().unwrap() == CompactionStep::More {}
     }
@@ -176,10 +184,14 @@ proptest! {
     fn every_answer_and_every_revision_is_the_models(
         groups in groups(),
         compact in any::<bool>(),
+        learnt_after in 0..9_usize,
         cache in prop_oneof![Just(0_usize), Just(9_600), Just(1 << 20)],
     ) {
         let mut subject = Subject::with_cache(cache);
-        for group in &groups {
+        for (number, group) in groups.iter().enumerate() {
+            if number == learnt_after {
+                subject.learn_keys();
+            }
             subject.apply_group(group);
             if compact {
                 subject.compact();

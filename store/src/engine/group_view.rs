@@ -73,7 +73,13 @@ impl View for GroupView<'_> {
         match self.tables.known(key, at) {
             Known::Live(kv) => Ok(Some(kv)),
             Known::Gone => Ok(None),
-            Known::Nothing => Ok(self.lookups.borrow_mut().look_up(self.db, key, at)?),
+            Known::Nothing => {
+                let found = self.lookups.borrow_mut().look_up(self.db, key, at)?;
+                if found.is_none() {
+                    self.tables.missed();
+                }
+                Ok(found)
+            }
         }
     }
 

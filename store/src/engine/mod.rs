@@ -13,6 +13,7 @@ mod hash;
 mod heads;
 mod history;
 mod image;
+mod known_keys;
 mod moment;
 #[cfg(feature = "etcd")]
 mod moment_versions;

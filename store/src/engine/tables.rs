@@ -10,6 +10,7 @@ use rocksdb::{DB, DBRawIterator, FlushOptions, ReadOptions, ReadTier};
 
 use super::commit::AppliedMark;
 use super::heads::{Heads, Known};
+use super::known_keys::KnownKeys;
 use super::version_record::VersionRecord;
 use super::{EngineError, open, table_key};
 use crate::api::{Alarm, Config, KeyValue, LeaseId, Revision};
@@ -34,6 +35,7 @@ pub(crate) struct Tables {
     floor: AtomicI64,
     auth: AuthTable,
     heads: Heads,
+    pub(super) known_keys: KnownKeys,
     /// About how many bytes compaction has deleted that RocksDB still holds.
     pub(super) garbage: AtomicU64,
     pub(super) alarms: RwLock<Arc<BTreeSet<Alarm>>>,
@@ -62,6 +64,7 @@ impl Tables {
             floor: AtomicI64::new(0),
             auth: AuthTable::new(AuthState::default(), config.auth),
             heads: Heads::new(config.head_cache_bytes),
+            known_keys: KnownKeys::default(),
             garbage: AtomicU64::new(0),
             alarms: RwLock::default(),
             path: path.to_path_buf(),
@@ -129,6 +132,7 @@ impl Tables {
     /// Takes what a command did, once it is written and before [`Tables::publish`].
     pub(crate) fn absorb(&self, effects: &Effects) {
         self.heads.absorb(effects);
+        self.known_keys.absorb(effects);
         self.absorb_alarm(effects);
     }
 
@@ -152,7 +156,15 @@ impl Tables {
 
     /// What is known of a key without looking for it.
     pub(super) fn known(&self, key: &[u8], at: Revision) -> Known {
-        self.heads.at(key, at)
+        match self.heads.at(key, at) {
+            Known::Nothing if self.known_keys.is_absent(key) => Known::Gone,
+            known => known,
+        }
+    }
+
+    /// A key was looked for, and was not there.
+    pub(super) fn missed(&self) {
+        self.known_keys.missed();
     }
 
     /// The version of a key that was live at a revision. `memory_only` gives up (with `Err(None)`) rather than read from disk.
@@ -162,7 +174,7 @@ impl Tables {
         at: Revision,
         memory_only: bool,
     ) -> Result<Option<KeyValue>, Option<EngineError>> {
-        match self.heads.at(key, at) {
+        match self.known(key, at) {
             Known::Live(kv) => return Ok(Some(kv)),
             Known::Gone => return Ok(None),
             Known::Nothing => {}
@@ -180,8 +192,9 @@ impl Tables {
             Err(error) if memory_only && error.incomplete => return Err(None),
             Err(error) => return Err(Some(error)),
         };
-        if let Some(kv) = &found {
-            self.heads.offer(kv, at);
+        match &found {
+            Some(kv) => self.heads.offer(kv, at),
+            None => self.missed(),
         }
         Ok(found)
     }
@@ -263,6 +276,7 @@ impl Tables {
             new.db.into_inner().ok_or_else(|| EngineError::damaged(attempt, "the tables are closed"))?;
         let old = db.replace(new);
         self.heads.clear(mark.revision);
+        self.known_keys.forget();
         self.publish(mark.revision, mark.floor);
         drop(db);
         self.load_auth()?;

@@ -54,8 +54,8 @@ pub(crate) struct Applier {
     pub(crate) dir: std::path::PathBuf,
     pub(crate) stalled: Arc<Stalled>,
     pub(crate) meters: Arc<Meters>,
-    /// Called when the floor was raised.
-    pub(crate) floor_raised: Arc<dyn Fn() + Send + Sync>,
+    /// Called when there is something to do beside applying: the floor was raised, or keys were looked for in vain.
+    pub(crate) upkeep: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Applier {
@@ -293,7 +293,7 @@ impl Applier {
             progress.membership = meta.last_membership.clone();
         }
         shared.applied.tell(meta.last_log_id.map(|id| (term(&id), id.index)));
-        (self.floor_raised)();
+        (self.upkeep)();
         tracing::info!(revision = mark.revision.0, "a snapshot of the leader took the place of the tables");
         Ok(())
     }
@@ -349,8 +349,8 @@ impl Applier {
             .map(|effects| Published { revision: effects.revision, changes: effects.changes })
             .collect();
         self.hub.publish(published);
-        if mark.floor > floor_before.max(Revision(0)) {
-            (self.floor_raised)();
+        if mark.floor > floor_before.max(Revision(0)) || self.tables.wants_known_keys() {
+            (self.upkeep)();
         }
     }
 }

@@ -113,7 +113,7 @@ impl Replay {
             dir: config.dir.clone(),
             stalled: Arc::new(Stalled::default()),
             meters: Arc::new(Meters::default()),
-            floor_raised: Arc::new(|| {}),
+            upkeep: Arc::new(|| {}),
         };
         let (queue, applying) = applier.spawn(platform, self.mark)?;
         loops.extend(applying);
