@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::future::BoxFuture;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
-use super::step::{Step, refuse};
+use super::step::{Step, Work, refuse};
 use crate::types::{AdmissionRequest, Attributes, Authorize, Operation};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -31,9 +30,6 @@ impl Certificates {
     }
 
     async fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
-        if request.kind.group != GROUP {
-            return Ok(());
-        }
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         match request.kind.plural {
             "certificatesigningrequests" => {}
@@ -124,7 +120,7 @@ fn organizations(encoded: &str) -> Result<Vec<String>, String> {
 }
 
 impl Step for Certificates {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.check(request))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if request.kind.group == GROUP { Some(Box::pin(self.check(request))) } else { None }
     }
 }

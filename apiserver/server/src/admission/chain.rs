@@ -43,12 +43,16 @@ impl Admit for Chain {
     fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(async move {
             for step in &self.steps {
-                step.mutate(request).await?;
+                if let Some(work) = step.mutate(request) {
+                    work.await?;
+                }
             }
             if std::mem::take(&mut request.reinvocation.is_wanted) {
                 request.reinvocation.is_again = true;
                 for step in self.steps.iter().filter(|step| step.runs_again()) {
-                    step.mutate(request).await?;
+                    if let Some(work) = step.mutate(request) {
+                        work.await?;
+                    }
                 }
             }
             Ok(())
@@ -58,7 +62,9 @@ impl Admit for Chain {
     fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(async move {
             for step in &self.steps {
-                step.validate(request).await?;
+                if let Some(work) = step.validate(request) {
+                    work.await?;
+                }
             }
             Ok(())
         })
@@ -67,7 +73,9 @@ impl Admit for Chain {
     fn settled<'a>(&'a self, request: &'a AdmissionRequest, stored: bool) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             for step in &self.steps {
-                step.settled(request, stored).await;
+                if let Some(work) = step.settled(request, stored) {
+                    work.await;
+                }
             }
         })
     }

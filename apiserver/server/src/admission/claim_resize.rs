@@ -1,12 +1,11 @@
 //! `PersistentVolumeClaimResize`: a claim grows only once it is bound, and where its class says that it can.
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::{Quantity, Status};
 
-use super::step::{Step, refuse};
+use super::step::{Step, Work, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -64,14 +63,11 @@ fn class_of(claim: &Value) -> &str {
 }
 
 impl Step for ClaimResize {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let updates = request.operation == Operation::Update && request.subresource.is_empty();
-            if *request.kind == PERSISTENT_VOLUME_CLAIM && updates {
-                self.check_growth(request).await
-            } else {
-                Ok(())
-            }
-        })
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let updates = request.operation == Operation::Update && request.subresource.is_empty();
+        if *request.kind == PERSISTENT_VOLUME_CLAIM && updates {
+            return Some(Box::pin(self.check_growth(request)));
+        }
+        None
     }
 }

@@ -1,12 +1,11 @@
 //! `NodeDeclaredFeatureValidator`: a change of a pod that needs something of its node is refused where the node does not
 //! say that it has it (`status.declaredFeatures`).
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::{NODE, POD};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::{Quantity, Status};
 
-use super::step::{Step, refuse};
+use super::step::{Step, Work, at_once, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -63,8 +62,8 @@ impl DeclaredFeatures {
 }
 
 impl Step for DeclaredFeatures {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(self.check(request)))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        at_once(self.check(request))
     }
 }
 

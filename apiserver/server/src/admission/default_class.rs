@@ -3,13 +3,12 @@
 
 use std::cmp::Reverse;
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{INGRESS, INGRESS_CLASS, PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_proto_api::Status;
 
-use super::step::Step;
+use super::step::{Step, Work};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -58,11 +57,7 @@ impl DefaultClass {
         Self { registry }
     }
 
-    async fn set(&self, request: &mut AdmissionRequest) -> Result<(), Status> {
-        if request.operation != Operation::Create || !request.subresource.is_empty() {
-            return Ok(());
-        }
-        let Some(rule) = DEFAULTED.iter().find(|rule| rule.kind == request.kind) else { return Ok(()) };
+    async fn set(&self, rule: &Defaulted, request: &mut AdmissionRequest) -> Result<(), Status> {
         let named = request.object.path(&["spec", rule.field]).is_some()
             || Meta(&request.object).annotation(rule.annotation).is_some();
         if !named && let Some(class) = self.default_class(rule).await? {
@@ -87,7 +82,11 @@ impl DefaultClass {
 }
 
 impl Step for DefaultClass {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.set(request))
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if request.operation != Operation::Create || !request.subresource.is_empty() {
+            return None;
+        }
+        let rule = DEFAULTED.iter().find(|rule| rule.kind == request.kind)?;
+        Some(Box::pin(self.set(rule, request)))
     }
 }

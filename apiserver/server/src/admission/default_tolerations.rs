@@ -1,13 +1,12 @@
 //! `DefaultTolerationSeconds`: pods stay for five minutes on a node that is not ready or not reachable, unless they
 //! say otherwise.
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::POD;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::step::Step;
+use super::step::{Step, Work};
 use crate::types::{AdmissionRequest, Operation};
 
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -18,12 +17,12 @@ const SECONDS: i64 = 300;
 pub struct DefaultTolerations;
 
 impl Step for DefaultTolerations {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         if *request.kind == POD && writes && request.subresource.is_empty() {
             add_tolerations(&mut request.object);
         }
-        Box::pin(ready(Ok(())))
+        None
     }
 }
 

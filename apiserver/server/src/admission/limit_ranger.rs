@@ -1,14 +1,13 @@
 //! `LimitRanger`: containers get the default amounts of their namespace's LimitRanges, and pods, containers and claims
 //! outside their bounds are refused, in upstream's words.
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{LIMIT_RANGE, PERSISTENT_VOLUME_CLAIM, POD};
 use mainstay_apiserver_machinery::object::MetaMut;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::{Quantity, Status};
 
 use super::pod_amounts::{Amounts, Side, amounts, of_containers};
-use super::step::{Step, refuse};
+use super::step::{Step, Work, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -218,23 +217,22 @@ fn check(request: &AdmissionRequest, limits: &[Value]) -> Result<(), Status> {
 }
 
 impl Step for LimitRanger {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            if *request.kind == POD && is_bounded(request) {
-                let limits = self.limits(request).await?;
-                fill(&mut request.object, &limits);
-            }
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if *request.kind != POD || !is_bounded(request) {
+            return None;
+        }
+        Some(Box::pin(async move {
+            let limits = self.limits(request).await?;
+            fill(&mut request.object, &limits);
             Ok(())
-        })
+        }))
     }
 
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            if !is_bounded(request) {
-                return Ok(());
-            }
-            check(request, &self.limits(request).await?)
-        })
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if !is_bounded(request) {
+            return None;
+        }
+        Some(Box::pin(async move { check(request, &self.limits(request).await?) }))
     }
 }
 

@@ -1,11 +1,11 @@
 //! `NamespaceLifecycle`: nothing is written into a namespace that is not there, nothing new into one that is going,
 //! and three namespaces never go.
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::NAMESPACE;
 use mainstay_proto_api::{Status, StatusCause};
 
-use super::step::{Step, refuse};
+use super::step::{Step, Work, at_once, refuse};
+use crate::cache::Cached;
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -23,30 +23,36 @@ impl NamespaceLifecycle {
         Self { registry }
     }
 
-    async fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
+    /// Nothing has to be waited for where the namespace is in the cache, as it nearly always is.
+    fn check<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
         if *request.kind == NAMESPACE {
             if request.operation == Operation::Delete && IMMORTAL.contains(&request.name.as_str()) {
-                return Err(refuse(request, "this namespace may not be deleted"));
+                return at_once(Err(refuse(request, "this namespace may not be deleted")));
             }
-            return Ok(());
+            return None;
         }
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         if request.namespace.is_empty() || !writes || request.kind.plural == "localsubjectaccessreviews" {
-            return Ok(());
+            return None;
         }
-        let namespace = request.namespace.as_str();
-        let cached = match self.registry.get(&NAMESPACE, "", namespace) {
-            Some(cached) => cached,
-            None => match self.registry.get_fresh(&NAMESPACE, "", namespace).await? {
-                Some(cached) => cached,
-                None => return Err(Status::not_found("", "namespaces", namespace)),
-            },
-        };
-        if request.operation == Operation::Create && cached.header.deleting {
-            return Err(terminating(request));
+        match self.registry.get(&NAMESPACE, "", &request.namespace) {
+            Some(cached) => at_once(check_found(request, &cached)),
+            None => Some(Box::pin(self.check_fresh(request))),
         }
-        Ok(())
     }
+
+    async fn check_fresh(&self, request: &AdmissionRequest) -> Result<(), Status> {
+        let namespace = request.namespace.as_str();
+        match self.registry.get_fresh(&NAMESPACE, "", namespace).await? {
+            Some(cached) => check_found(request, &cached),
+            None => Err(Status::not_found("", "namespaces", namespace)),
+        }
+    }
+}
+
+fn check_found(request: &AdmissionRequest, namespace: &Cached) -> Result<(), Status> {
+    let is_refused = request.operation == Operation::Create && namespace.header.deleting;
+    if is_refused { Err(terminating(request)) } else { Ok(()) }
 }
 
 fn terminating(request: &AdmissionRequest) -> Status {
@@ -62,15 +68,13 @@ fn terminating(request: &AdmissionRequest) -> Status {
 }
 
 impl Step for NamespaceLifecycle {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
         // Upstream's step only validates but is first in the mutating chain's place too: a request that cannot be
         // stored must not allocate anything.
-        Box::pin(async move {
-            if request.operation == Operation::Delete { Ok(()) } else { self.check(request).await }
-        })
+        if request.operation == Operation::Delete { None } else { self.check(request) }
     }
 
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.check(request))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        self.check(request)
     }
 }

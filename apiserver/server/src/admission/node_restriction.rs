@@ -2,14 +2,13 @@
 //!
 //! What a node reads is limited by the Node authorizer.
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::POD;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 use super::service_account::MIRROR;
-use super::step::{Step, refuse};
+use super::step::{Step, Work, at_once, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -290,8 +289,8 @@ fn check_audiences(pod: &Value, token_request: &Value) -> Result<(), String> {
 }
 
 impl Step for NodeRestriction {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(self.check(request)))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        at_once(self.check(request))
     }
 }
 

@@ -1,13 +1,12 @@
 //! `TaintNodesByCondition`: a new node starts with the taint of a node that is not ready, so that nothing is placed
 //! on it before its first heartbeat.
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::NODE;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::step::Step;
+use super::step::{Step, Work};
 use crate::types::{AdmissionRequest, Operation};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -17,11 +16,11 @@ const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub struct NodeTaint;
 
 impl Step for NodeTaint {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
         if *request.kind == NODE && request.operation == Operation::Create && request.subresource.is_empty() {
             add_taint(&mut request.object);
         }
-        Box::pin(ready(Ok(())))
+        None
     }
 }
 

@@ -1,12 +1,11 @@
 //! `PodResizeValidator`: a pod that runs does not grow beyond what its node can give, and only on Linux.
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::{NODE, POD};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 use super::pod_amounts::{Side, amounts, of_pod};
-use super::step::{Step, refuse};
+use super::step::{Step, Work, at_once, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -65,8 +64,8 @@ fn refusal(pod: &Value, node: &Value, name: &str) -> Option<String> {
 }
 
 impl Step for PodResize {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(ready(self.check(request)))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        at_once(self.check(request))
     }
 }
 

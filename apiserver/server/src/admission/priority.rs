@@ -1,11 +1,10 @@
 //! `Priority`: the number and the preemption policy of a pod follow from its priority class, never from the client.
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{POD, PRIORITY_CLASS};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::step::{Step, refuse};
+use super::step::{Step, Work, at_once, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -128,21 +127,17 @@ fn apply(pod: &mut Value, class: &Class) -> Result<(), String> {
 }
 
 impl Step for Priority {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let writes = matches!(request.operation, Operation::Create | Operation::Update);
-            if *request.kind == POD && writes && request.subresource.is_empty() {
-                return self.resolve(request).await;
-            }
-            Ok(())
-        })
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if *request.kind == POD && writes && request.subresource.is_empty() {
+            return Some(Box::pin(self.resolve(request)));
+        }
+        None
     }
 
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let writes = matches!(request.operation, Operation::Create | Operation::Update);
-            if *request.kind == PRIORITY_CLASS && writes { self.only_default(request) } else { Ok(()) }
-        })
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if *request.kind == PRIORITY_CLASS && writes { at_once(self.only_default(request)) } else { None }
     }
 }
 

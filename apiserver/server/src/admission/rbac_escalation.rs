@@ -2,13 +2,12 @@
 //!
 //! Upstream has these in the storage of the RBAC kinds rather than in admission; they run last here as there.
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::step::Step;
+use super::step::{Step, Work};
 use crate::authn::user::MASTERS;
 use crate::authz::aggregation::is_aggregated;
 use crate::authz::covers::{Coverage, PERMISSIONS_MAX, covers, describe, quoted};
@@ -32,7 +31,7 @@ impl RbacEscalation {
 
     async fn check(&self, request: &AdmissionRequest) -> Result<(), Status> {
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
-        if !writes || request.kind.group != GROUP || request.user.in_group(MASTERS) {
+        if !writes || request.user.in_group(MASTERS) {
             return Ok(());
         }
         if request.old.as_ref().is_some_and(|old| only_frees(&request.object, old)) {
@@ -141,8 +140,8 @@ fn refuse(request: &AdmissionRequest, why: &str) -> Status {
 }
 
 impl Step for RbacEscalation {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.check(request))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if request.kind.group == GROUP { Some(Box::pin(self.check(request))) } else { None }
     }
 }
 

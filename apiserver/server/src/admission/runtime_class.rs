@@ -1,12 +1,11 @@
 //! `RuntimeClass`: a pod pays the overhead of its runtime class and is placed where the class says.
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{POD, RUNTIME_CLASS};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 use super::pod_amounts::amounts;
-use super::step::{Step, refuse};
+use super::step::{Step, Work, refuse};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -86,24 +85,24 @@ fn check(pod: &Value, class: Option<&Value>) -> Result<(), &'static str> {
 }
 
 impl Step for RuntimeClass {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            if !concerns(request) {
-                return Ok(());
-            }
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if !concerns(request) {
+            return None;
+        }
+        Some(Box::pin(async move {
             let Some(class) = self.class(request).await? else { return Ok(()) };
             apply(&mut request.object, &class).map_err(|why| refuse(request, why))
-        })
+        }))
     }
 
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            if !concerns(request) {
-                return Ok(());
-            }
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        if !concerns(request) {
+            return None;
+        }
+        Some(Box::pin(async move {
             let class = self.class(request).await?;
             check(&request.object, class.as_ref()).map_err(|why| refuse(request, why))
-        })
+        }))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{POD, SERVICE_ACCOUNT};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::pipeline::{NAME_SUFFIX_LENGTH, name_suffix};
@@ -11,7 +10,7 @@ use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::step::{Step, refuse};
+use super::step::{Step, Work, at_once, refuse};
 use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
@@ -175,23 +174,14 @@ fn token_volume(name: &str) -> Value {
 }
 
 impl Step for ServiceAccountStep {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            if *request.kind == POD
-                && request.operation == Operation::Create
-                && request.subresource.is_empty()
-            {
-                return self.complete(request).await;
-            }
-            Ok(())
-        })
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let creates = request.operation == Operation::Create && request.subresource.is_empty();
+        if *request.kind == POD && creates { Some(Box::pin(self.complete(request))) } else { None }
     }
 
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let creates = request.operation == Operation::Create && request.subresource.is_empty();
-            if *request.kind == POD && creates { Self::check(request) } else { Ok(()) }
-        })
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let creates = request.operation == Operation::Create && request.subresource.is_empty();
+        if *request.kind == POD && creates { at_once(Self::check(request)) } else { None }
     }
 }
 

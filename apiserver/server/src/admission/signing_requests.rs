@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::CERTIFICATE_SIGNING_REQUEST;
 use mainstay_apiserver_machinery::pipeline::timestamp;
 use mainstay_apiserver_machinery::value::{Map, Value};
 use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 
-use super::step::Step;
+use super::step::{Step, Work};
 use crate::types::{AdmissionRequest, Operation, UserInfo};
 
 /// The step.
@@ -26,7 +25,7 @@ impl SigningRequests {
 }
 
 impl Step for SigningRequests {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
         if *request.kind == CERTIFICATE_SIGNING_REQUEST {
             match (request.operation, request.subresource.as_str()) {
                 (Operation::Create, "") => stamp_requester(&mut request.object, &request.user),
@@ -37,7 +36,7 @@ impl Step for SigningRequests {
                 _ => {}
             }
         }
-        Box::pin(ready(Ok(())))
+        None
     }
 }
 

@@ -1,12 +1,11 @@
 //! `PodTopologyLabels`: a pod gets the zone and the region of its node as labels, when it is bound or made with a node. Labels
 //! that it has stay.
 
-use futures::future::{BoxFuture, ready};
 use mainstay_apiserver_kinds::{NODE, POD};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
-use super::step::Step;
+use super::step::{Step, Work};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
 
@@ -58,9 +57,9 @@ fn pass_on<'n>(object: &mut Value, of_node: impl Fn(&str) -> Option<&'n str>) {
 }
 
 impl Step for TopologyLabels {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
         self.add(request);
-        Box::pin(ready(Ok(())))
+        None
     }
 }
 

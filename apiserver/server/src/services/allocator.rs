@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use ipnet::IpNet;
 use mainstay_apiserver_kinds::SERVICE;
 use mainstay_apiserver_machinery::kind::Kind;
@@ -22,6 +21,7 @@ use super::claims::{Claim, Claims, ClaimsError};
 use super::pool::{AddressRange, Pool, PoolError, PortRange};
 use super::spec;
 use crate::admission::Step;
+use crate::admission::step::Work;
 use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
@@ -416,23 +416,17 @@ impl ServiceAllocator {
 }
 
 impl Step for ServiceAllocator {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let writes = matches!(request.operation, Operation::Create | Operation::Update);
-            if writes && self.concerns(request) { self.allocate(request).await } else { Ok(()) }
-        })
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if writes && self.concerns(request) { Some(Box::pin(self.allocate(request))) } else { None }
     }
 
     fn runs_again(&self) -> bool {
         false
     }
 
-    fn settled<'a>(&'a self, request: &'a AdmissionRequest, _stored: bool) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            if self.concerns(request) {
-                self.settle(request).await;
-            }
-        })
+    fn settled<'a>(&'a self, request: &'a AdmissionRequest, _stored: bool) -> Work<'a, ()> {
+        if self.concerns(request) { Some(Box::pin(self.settle(request))) } else { None }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{NAMESPACE, POD};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
@@ -12,7 +11,7 @@ use smol_str::SmolStr;
 
 use super::check::{Subject, details, evaluate, reasons};
 use super::policy::{Level, Policy, Standard};
-use crate::admission::step::{Step, refuse};
+use crate::admission::step::{Step, Work, refuse};
 use crate::audit::{annotate, auditing};
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Operation};
@@ -294,8 +293,11 @@ fn changes_what_runs(new: &Value, old: &Value) -> bool {
 }
 
 impl Step for PodSecurity {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.check(request))
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let concerns = *request.kind == NAMESPACE
+            || *request.kind == POD
+            || TEMPLATES.iter().any(|(plural, _)| *plural == request.kind.plural);
+        if concerns { Some(Box::pin(self.check(request))) } else { None }
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::value::Value;
@@ -17,7 +16,7 @@ use super::names::{Seen, review};
 use super::read::Policy;
 use super::scope::Scope;
 use crate::admission::reread::reread;
-use crate::admission::step::{Step, refuse};
+use crate::admission::step::{Step, Work, refuse};
 use crate::admission::webhook::matching::is_exempt;
 use crate::registry::Registry;
 use crate::types::{AdmissionRequest, Authorize, Operation};
@@ -190,7 +189,11 @@ fn refusal(request: &AdmissionRequest, failures: Vec<String>) -> Option<Status> 
 }
 
 impl Step for MutatingPolicies {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.run(request))
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        // What is wrong with the policies is told by the run.
+        if self.scope.bound().is_ok_and(|bound| bound.is_empty()) {
+            return None;
+        }
+        Some(Box::pin(self.run(request)))
     }
 }

@@ -3,7 +3,6 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{POD, RESOURCE_QUOTA};
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::pipeline::removes_object;
@@ -15,7 +14,7 @@ use super::check::{State, constraints, growth};
 use super::scopes;
 use super::usage::{concerns, usage};
 use crate::admission::pod_amounts::{Amounts, add, amounts};
-use crate::admission::step::{Step, refuse};
+use crate::admission::step::{Step, Work, refuse};
 use crate::cache::Cached;
 use crate::registry::{Registry, Written};
 use crate::types::{AdmissionRequest, Operation};
@@ -269,30 +268,33 @@ fn set_used(quota: &mut Value, used: &Amounts) {
 }
 
 impl Step for ResourceQuota {
-    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let grows = match request.operation {
-                Operation::Create => request.subresource.is_empty(),
-                Operation::Update => {
-                    matches!(request.subresource.as_str(), "" | "resize")
-                        && (request.subresource == "resize"
-                            || matches!(request.kind.plural, "services" | "persistentvolumeclaims"))
-                }
-                Operation::Delete | Operation::Connect => false,
-            };
-            if grows && !request.namespace.is_empty() && is_countable(request.kind) {
-                self.charge(request).await
-            } else {
-                Ok(())
+    fn validate<'a>(&'a self, request: &'a AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        let grows = match request.operation {
+            Operation::Create => request.subresource.is_empty(),
+            Operation::Update => {
+                matches!(request.subresource.as_str(), "" | "resize")
+                    && (request.subresource == "resize"
+                        || matches!(request.kind.plural, "services" | "persistentvolumeclaims"))
             }
-        })
+            Operation::Delete | Operation::Connect => false,
+        };
+        let counts = grows && !request.namespace.is_empty() && is_countable(request.kind);
+        if !counts || self.has_quotas(&request.namespace).is_ok_and(|has| !has) {
+            return None;
+        }
+        Some(Box::pin(self.charge(request)))
     }
 
-    fn settled<'a>(&'a self, request: &'a AdmissionRequest, stored: bool) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
+    fn settled<'a>(&'a self, request: &'a AdmissionRequest, stored: bool) -> Work<'a, ()> {
+        // What is wrong with the quotas is told by the work itself.
+        let without = self.has_quotas(&request.namespace).is_ok_and(|has| !has);
+        if *request.kind != RESOURCE_QUOTA && (request.namespace.is_empty() || without) {
+            return None;
+        }
+        Some(Box::pin(async move {
             if let Err(error) = self.settle(request, stored).await {
                 tracing::warn!(namespace = %request.namespace, %error, "a quota's usage could not be corrected");
             }
-        })
+        }))
     }
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::patch;
 use mainstay_apiserver_machinery::value::Value;
@@ -15,7 +14,7 @@ use super::hook::Hook;
 use super::review::denied;
 use super::source::Source;
 use crate::admission::reread::reread;
-use crate::admission::step::Step;
+use crate::admission::step::{Step, Work};
 use crate::audit;
 use crate::callout::Caller;
 use crate::config::Randomness;
@@ -148,7 +147,11 @@ impl Notes<'_> {
 }
 
 impl Step for MutatingWebhooks {
-    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(self.run(request))
+    fn mutate<'a>(&'a self, request: &'a mut AdmissionRequest) -> Work<'a, Result<(), Status>> {
+        // What is wrong with the hooks is told by the run.
+        if self.source.hooks().is_ok_and(|hooks| hooks.is_empty()) {
+            return None;
+        }
+        Some(Box::pin(self.run(request)))
     }
 }
