@@ -12,9 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::commons::Commons;
 use super::resource::{Change, Loaded};
-use super::{CacheMap, Cached, Caches, Progress, ResourceCache, RingBounds};
+use super::{CacheMap, Cached, Caches, Handover, Progress, ResourceCache, RingBounds};
 use crate::backing::{Backing, BackingError};
 use crate::encryption::Vault;
 use crate::registry::{ROOT, object_name};
@@ -45,7 +44,7 @@ pub struct Feed {
     orders: mpsc::Receiver<Order>,
     door: FeedDoor,
     vault: Vault,
-    commons: Commons,
+    handover: Arc<Handover>,
     /// What this server's own copy of the store has will do, whether the others answer or not.
     own_copy: bool,
     loaded: CancellationToken,
@@ -121,7 +120,7 @@ impl Feed {
             orders,
             door,
             vault,
-            commons: Commons::default(),
+            handover: Arc::default(),
             own_copy: false,
             loaded: CancellationToken::new(),
         }
@@ -145,6 +144,11 @@ impl Feed {
     /// What opens stored values.
     pub fn vault(&self) -> &Vault {
         &self.vault
+    }
+
+    /// Where writers of this server hand over what they have encoded.
+    pub(crate) fn handover(&self) -> &Arc<Handover> {
+        &self.handover
     }
 
     /// How far the caches are.
@@ -197,6 +201,8 @@ impl Feed {
     }
 
     async fn load(&self) -> Result<Revision, FeedError> {
+        // What was written before is read, not heard of.
+        self.handover.forget();
         let map = self.caches.map();
         let mut loaded: HashMap<&'static str, Loaded> = HashMap::new();
         let mut revision = Revision(0);
@@ -344,7 +350,7 @@ impl Feed {
         let (prefix, rest) = split_key(map, &kv.key)?;
         let cache = map.get(prefix)?;
         match kind {
-            EventKind::Put => match self.decode(cache.kind, kv) {
+            EventKind::Put => match self.taken_or_decoded(cache.kind, kv) {
                 Ok(cached) => Some((cache, Change::Put(cached))),
                 Err(why) => {
                     let (namespace, name) = object_name(cache.kind, rest)?;
@@ -361,10 +367,18 @@ impl Feed {
         }
     }
 
+    /// The object of a write, which its writer has most often made already, or why it cannot be served.
+    fn taken_or_decoded(&self, kind: &'static Kind, kv: &KeyValue) -> Result<Arc<Cached>, String> {
+        match self.handover.take(kind, kv) {
+            Some(cached) => Ok(cached),
+            None => self.decode(kind, kv).map(Arc::new),
+        }
+    }
+
     /// The object, or why it cannot be served.
     fn decode(&self, kind: &'static Kind, kv: &KeyValue) -> Result<Cached, String> {
         match Cached::unsealed(&self.vault, kind, kv) {
-            Ok(cached) => Ok(cached.sharing(&self.commons)),
+            Ok(cached) => Ok(cached.sharing(self.handover.commons())),
             Err(why) => {
                 let why = why.to_string();
                 self.undecodable.with_label_values(&[kind.plural]).inc();

@@ -53,7 +53,7 @@ impl Loaded {
 
 /// One change on its way into the cache.
 pub(super) enum Change {
-    Put(Cached),
+    Put(Arc<Cached>),
     Spoil { namespace: String, name: String, why: String },
     Delete { namespace: String, name: String },
 }
@@ -266,9 +266,8 @@ impl State {
 
     fn take(&mut self, change: Change, revision: Revision) -> Option<Event> {
         match change {
-            Change::Put(cached) => {
-                self.forget_spoilt(&cached.header.namespace, &cached.header.name);
-                let object = Arc::new(cached);
+            Change::Put(object) => {
+                self.forget_spoilt(&object.header.namespace, &object.header.name);
                 let previous = self.objects.insert(&object);
                 let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
                 Some(Event::new(revision, kind, object, previous))

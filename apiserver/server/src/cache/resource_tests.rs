@@ -31,7 +31,7 @@ fn cache(events_max: usize) -> Arc<ResourceCache> {
 }
 
 fn put(cache: &ResourceCache, namespace: &str, name: &str, revision: i64) {
-    cache.apply(vec![Change::Put(object(namespace, name, revision))], Revision(revision));
+    cache.apply(vec![Change::Put(Arc::new(object(namespace, name, revision)))], Revision(revision));
 }
 
 fn delete(cache: &ResourceCache, namespace: &str, name: &str, revision: i64) {
@@ -197,7 +197,7 @@ async fn watchers_of_a_field_see_what_one_of_everything_picks() {
         let (name, node) = (format!("p{}", random(30)), format!("n{}", random(6)));
         let change = match random(5) {
             0 => Change::Delete { namespace: "a".to_owned(), name },
-            _ => Change::Put(pod(&name, &node, revision)),
+            _ => Change::Put(Arc::new(pod(&name, &node, revision))),
         };
         cache.apply(vec![change], Revision(revision));
         let reader = random(400);
@@ -242,7 +242,7 @@ fn an_index_finds_what_looking_at_every_object_does() {
         let (name, node) = (format!("p{}", random(30)), ["", "n0", "n1", "n2"][random(4) as usize]);
         let change = match random(4) {
             0 => Change::Delete { namespace: "a".to_owned(), name },
-            _ => Change::Put(pod(&name, node, revision)),
+            _ => Change::Put(Arc::new(pod(&name, node, revision))),
         };
         cache.apply(vec![change], Revision(revision));
     }

@@ -16,7 +16,7 @@ use super::freshness::Freshness;
 use super::served::ServedKinds;
 use crate::aggregation::Routes;
 use crate::backing::Backing;
-use crate::cache::{Cached, Caches, Feed, FeedDoor, Progress, ResourceCache, Snapshot};
+use crate::cache::{Cached, Caches, Feed, FeedDoor, Handover, Progress, ResourceCache, Snapshot};
 use crate::encryption::Vault;
 use crate::failure::{Failure, to_status};
 
@@ -35,6 +35,7 @@ pub(super) struct Inner {
     pub(super) event_leases: EventLeases,
     pub(super) freshness: Freshness,
     pub(super) vault: Vault,
+    pub(super) handover: Arc<Handover>,
     /// Who converts custom resources by webhook, and what it converted lately.
     pub(super) converter: OnceLock<Arc<dyn Convert>>,
     pub(super) converted: Mutex<Converted>,
@@ -62,6 +63,7 @@ impl Registry {
             converted: Mutex::default(),
             store,
             vault: feed.vault().clone(),
+            handover: Arc::clone(feed.handover()),
             object_bytes_max,
             caches: feed.caches().clone(),
             feed: feed.door().clone(),

@@ -15,7 +15,7 @@ use mainstay_store::{
 
 use super::{Registry, Stored, object_key};
 use crate::backing::BackingError;
-use crate::cache::{Cached, Header, Raw, splice};
+use crate::cache::{Cached, Handed, Header, Raw, splice};
 use crate::failure::Failure;
 
 /// How a guarded write ended.
@@ -49,13 +49,15 @@ impl Registry {
         let lease = self.lease_for(kind).await.map_err(failed)?;
         let value =
             self.inner.vault.seal(kind, &key, encoded.value.clone()).map_err(|error| failed(error.into()))?;
+        let handed = self.hand_over(&key, &encoded, &value);
         let put = PutRequest::new(key.clone(), value).with_lease(lease);
         let txn = Txn::when([Compare::absent(key)]).then([put]);
         let response = self.txn("Create etcd3", kind, txn).await.map_err(|error| failed(error.into()))?;
         if !response.succeeded {
             return Err(Status::already_exists(kind.group, kind.plural, name));
         }
-        self.shown(kind, encoded.into_stored(response.revision).map_err(failed)?).await
+        let cached = handed.and_then(|handed| handed.written(response.revision));
+        self.shown(kind, encoded.into_stored(response.revision, cached).map_err(failed)?).await
     }
 
     /// Stores a new state of `current`, unless that has changed meanwhile. An equal state is not written again.
@@ -73,12 +75,13 @@ impl Registry {
         let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(failed)?;
         if !current.header.stale && encoded.raw(current.header.revision).map_err(failed)? == current.raw {
-            let unchanged = encoded.into_stored(current.header.revision).map_err(failed)?;
+            let unchanged = encoded.into_stored(current.header.revision, None).map_err(failed)?;
             return self.shown(kind, unchanged).await.map(Written::Stored);
         }
         let lease = self.lease_for(kind).await.map_err(failed)?;
         let value =
             self.inner.vault.seal(kind, &key, encoded.value.clone()).map_err(|error| failed(error.into()))?;
+        let handed = self.hand_over(&key, &encoded, &value);
         let put = PutRequest::new(key.clone(), value).with_lease(lease);
         let txn = Txn::when([Compare::unchanged(key.clone(), current.header.revision)])
             .then([put])
@@ -88,7 +91,8 @@ impl Registry {
         if !response.succeeded {
             return Ok(Written::Changed(self.found(kind, response).await.map_err(failed)?));
         }
-        let stored = encoded.into_stored(response.revision).map_err(failed)?;
+        let cached = handed.and_then(|handed| handed.written(response.revision));
+        let stored = encoded.into_stored(response.revision, cached).map_err(failed)?;
         self.shown(kind, stored).await.map(Written::Stored)
     }
 
@@ -155,7 +159,7 @@ impl Registry {
         let version = Meta(&object).resource_version().parse().map_or(Revision(0), Revision);
         let object = self.to_stored_form(kind, object).await?;
         let encoded = self.encode(kind, object).map_err(|failure| Self::failed(kind, failure))?;
-        let stored = encoded.into_stored(version).map_err(|failure| Self::failed(kind, failure))?;
+        let stored = encoded.into_stored(version, None).map_err(|failure| Self::failed(kind, failure))?;
         self.shown_preview(kind, stored, version).await
     }
 
@@ -192,6 +196,16 @@ impl Registry {
             }
         }
         Ok(None)
+    }
+
+    /// Hands what is about to be written to the feed. What is sealed is opened there: whether its key is still the present one is found out by that.
+    fn hand_over(&self, key: &Bytes, encoded: &Encoded, value: &Bytes) -> Option<Handed<'_>> {
+        if encoded.kind.is_custom || value.as_ptr() != encoded.value.as_ptr() {
+            return None;
+        }
+        let header = Header::of(encoded.kind, &encoded.object, Revision(0));
+        let parts = (encoded.kind, header, encoded.message.clone());
+        Some(self.inner.handover.offer(key.clone(), value.clone(), parts))
     }
 
     fn key_of(kind: &'static Kind, cached: &Cached) -> Result<Bytes, Status> {
@@ -256,13 +270,19 @@ impl Encoded {
         Ok(Raw::whole(raw))
     }
 
-    /// The object as it stands in the store under `revision`.
-    fn into_stored(mut self, revision: Revision) -> Result<Stored, Failure> {
-        let raw = self.raw(revision)?;
+    /// The object as it stands in the store under `revision`, and as the cache has it if that is known.
+    fn into_stored(mut self, revision: Revision, cached: Option<Arc<Cached>>) -> Result<Stored, Failure> {
+        let known = match cached {
+            Some(cached) => Ok(cached),
+            None => Err(self.raw(revision)?),
+        };
         if revision != Revision(0) {
             MetaMut(&mut self.object).set_resource_version(&revision.to_string());
         }
-        let header = Header::of(self.kind, &self.object, revision);
-        Ok(Stored { object: self.object, cached: Arc::new(Cached { header, kind: self.kind, raw }) })
+        let cached = known.unwrap_or_else(|raw| {
+            let header = Header::of(self.kind, &self.object, revision);
+            Arc::new(Cached { header, kind: self.kind, raw })
+        });
+        Ok(Stored { object: self.object, cached })
     }
 }
