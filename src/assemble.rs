@@ -375,10 +375,7 @@ pub(crate) fn server_config(
             expiration_max: TOKEN_LIFETIME_MAX,
         },
         kubelet: KubeletClient { identity: shown.kubelet_client(), ca_pem: shown.trusted() },
-        front_proxy: Some(FrontProxy {
-            identity: shown.front_proxy(),
-            ca_pem: identities.front_proxy_ca_pem.clone().into_bytes(),
-        }),
+        front_proxy: Some(FrontProxy { identity: shown.front_proxy(), ca_pem: shown.front_proxy_trusted() }),
         service_cidr: IpNet::V4(config.cluster.service_cidr),
         cluster_cidr: Some(IpNet::V4(config.cluster.cluster_cidr)),
         node_ports: 30_000..=32_767,

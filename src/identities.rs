@@ -13,7 +13,7 @@ use mainstay_base::pki::{
 };
 use time::OffsetDateTime;
 
-use crate::authority::{Authorities, OPTIONAL, Standing};
+use crate::authority::{Authorities, FRONT_PROXY, LineAuthorities, LineStanding, OPTIONAL, PEERS, Standing};
 use crate::config::Config;
 use crate::data_dir::{write_atomically, write_pair};
 
@@ -42,7 +42,7 @@ pub(crate) struct Identities {
     pub(crate) apiserver: Leaf,
     /// What the API server shows to node agents.
     pub(crate) kubelet_client: Leaf,
-    /// The authority of the front proxy: nobody but extension servers trusts it.
+    /// The authority of the front proxy, PEM, two while it is exchanged: nobody but extension servers trusts it.
     pub(crate) front_proxy_ca_pem: String,
     /// What the API server shows to extension servers.
     pub(crate) front_proxy: Leaf,
@@ -60,7 +60,12 @@ pub(crate) struct Identities {
     pub(crate) node: Leaf,
     /// What this server shows to the other members of the store, who look at its file; none where it has no others.
     peer: Option<Leaf>,
+    /// Those of the store's members, PEM, who look at its file.
+    peer_ca_pem: String,
 }
+
+/// The authorities of the store's members, one or two, below the data directory: what members trust.
+pub(crate) const PEERS_TRUSTED: &str = "pki/peer-trusted.pem";
 
 /// What every server of a cluster must have the same, below the data directory. The authority of the store's members is one
 /// of its own: a node's certificate must not open the store.
@@ -96,8 +101,10 @@ impl Identities {
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let node_name = &config.cluster.node_name;
         let authorities = authorities(&folder, now)?;
-        let front_proxy_ca = ensure_ca(&folder, "front-proxy-ca", now)?;
-        let peer_ca = ensure_ca(&folder, "peer-ca", now)?;
+        let line = |line| LineAuthorities::ensure(&folder, line, || ensure_ca(&folder, line.name, now));
+        let (front_proxy_ca, peer_ca) = (line(FRONT_PROXY)?, line(PEERS)?);
+        // Before anything of a new one is shown.
+        ensure_text(&dir.join(PEERS_TRUSTED), &peer_ca.trusted_pem)?;
         let lifetime = config.certificate_lifetime;
         let maker_of = |ca| Maker { folder: &folder, ca, now, renew, lifetime };
         let mut peer = None;
@@ -106,9 +113,9 @@ impl Identities {
                 usage: Usage::ClientAndServer,
                 ..server(node_name, vec![SubjectName::Ip(config.node_ip)])
             };
-            peer = Some(maker_of(&peer_ca).ensure("peer", &request)?);
+            peer = Some(maker_of(&peer_ca.signing).ensure("peer", &request)?);
         }
-        let front_proxy = maker_of(&front_proxy_ca);
+        let front_proxy = maker_of(&front_proxy_ca.signing);
         let maker = maker_of(&authorities.signing);
         let node_names = vec![SubjectName::Dns(node_name.clone()), SubjectName::Ip(config.node_ip)];
         Ok(Self {
@@ -118,7 +125,7 @@ impl Identities {
             kubelet_client: maker
                 .ensure("apiserver-kubelet-client", &client("kube-apiserver-kubelet-client", None))?,
             front_proxy: front_proxy.ensure("front-proxy-client", &client(FRONT_PROXY_NAME, None))?,
-            front_proxy_ca_pem: front_proxy_ca.certificate_pem().to_owned(),
+            front_proxy_ca_pem: front_proxy_ca.trusted_pem,
             kubelet_server: maker
                 .ensure("kubelet", &server(&format!("system:node:{node_name}"), node_names))?,
             admin: maker.ensure("admin", &client("kubernetes-admin", Some("system:masters")))?,
@@ -128,6 +135,7 @@ impl Identities {
             proxy: maker.ensure("proxy", &client("system:kube-proxy", None))?,
             node: maker.ensure("node", &client(&format!("system:node:{node_name}"), Some("system:nodes")))?,
             peer,
+            peer_ca_pem: peer_ca.trusted_pem,
             ca_pem: authorities.trusted_pem,
             signing: authorities.signing,
         })
@@ -140,7 +148,11 @@ impl Identities {
     pub(crate) fn standing(&self) -> anyhow::Result<Standing> {
         let of = |leaf: &Leaf| issuer(&leaf.certificate_pem, &self.ca_pem);
         let shows: Vec<_> = self.of_own_parts().into_iter().map(of).collect::<Result<_, _>>()?;
-        Ok(Standing::new(pins(&self.ca_pem)?, shows, Some(of(&self.apiserver)?.unwrap_or_default())))
+        let serves = of(&self.apiserver)?.unwrap_or_default();
+        let peers = LineStanding::new(&self.peer_ca_pem, self.peer.as_ref())?;
+        let front_proxy = LineStanding::new(&self.front_proxy_ca_pem, Some(&self.front_proxy))?;
+        let lines = [(PEERS.name.to_owned(), peers), (FRONT_PROXY.name.to_owned(), front_proxy)];
+        Ok(Standing { lines: lines.into(), ..Standing::new(pins(&self.ca_pem)?, shows, Some(serves)) })
     }
 
     /// All certificates that end before the authorities do.
@@ -230,6 +242,14 @@ fn ensure_ca(folder: &Path, name: &str, now: OffsetDateTime) -> anyhow::Result<C
     write_atomically(&key, ca.key_pem().as_bytes(), 0o600)?;
     write_atomically(&certificate, ca.certificate_pem().as_bytes(), 0o644)?; // last: it marks the pair as complete
     Ok(ca)
+}
+
+/// Writes a file where it does not hold this text.
+fn ensure_text(file: &Path, text: &str) -> anyhow::Result<()> {
+    if file.exists() && read(file)? == text {
+        return Ok(());
+    }
+    write_atomically(file, text.as_bytes(), 0o644)
 }
 
 fn ensure_key(file: &Path) -> anyhow::Result<String> {

@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::config::{Config, MemberSettings};
 use crate::data_dir::{DataDir, write_atomically};
+use crate::identities::PEERS_TRUSTED;
 use crate::join::Peer;
 use crate::refusal::refuse;
 
@@ -92,7 +93,7 @@ pub(crate) async fn place(
     let url = peer_url(config.node_ip, member.peer_bind.port());
     let file = MemberFile::ensure(dir, &url)?;
     let pki = |name: &str| dir.join("pki").join(name);
-    let tls = PeerTls::load(pki("peer.crt"), pki("peer.key"), pki("peer-ca.crt"))
+    let tls = PeerTls::load(pki("peer.crt"), pki("peer.key"), dir.join(PEERS_TRUSTED))
         .map_err(|error| refuse(error.to_string()))?;
     let transport = TcpTransport::bind_tls(&[member.peer_bind], tls).await;
     let transport = transport.map_err(|error| refuse(format!("{:#}", anyhow::Error::new(error))))?;

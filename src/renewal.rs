@@ -40,6 +40,7 @@ pub(crate) struct Shown {
     serving: watch::Sender<PemPair>,
     kubelet_client: watch::Sender<PemPair>,
     front_proxy: watch::Sender<PemPair>,
+    front_proxy_trusted: watch::Sender<String>,
     kubelet: watch::Sender<Leaf>,
     trusted: watch::Sender<String>,
     signing: watch::Sender<Authority>,
@@ -63,6 +64,7 @@ impl Shown {
             serving: watch::Sender::new(serving_pair(identities)),
             kubelet_client: watch::Sender::new(pem_pair(&identities.kubelet_client)),
             front_proxy: watch::Sender::new(pem_pair(&identities.front_proxy)),
+            front_proxy_trusted: watch::Sender::new(identities.front_proxy_ca_pem.clone()),
             kubelet: watch::Sender::new(identities.kubelet_server.clone()),
             trusted: watch::Sender::new(identities.ca_pem.clone()),
             signing: watch::Sender::new(authority(config, identities)),
@@ -84,6 +86,11 @@ impl Shown {
     /// What the API server shows to extension servers.
     pub(crate) fn front_proxy(&self) -> watch::Receiver<PemPair> {
         self.front_proxy.subscribe()
+    }
+
+    /// The authorities that extension servers are to trust, PEM.
+    pub(crate) fn front_proxy_trusted(&self) -> watch::Receiver<String> {
+        self.front_proxy_trusted.subscribe()
     }
 
     /// What the node agent's own server shows.
@@ -144,6 +151,9 @@ impl Shown {
         }
         if before.signing.certificate_pem() != now.signing.certificate_pem() {
             self.signing.send_replace(authority(config, now));
+        }
+        if before.front_proxy_ca_pem != now.front_proxy_ca_pem {
+            self.front_proxy_trusted.send_replace(now.front_proxy_ca_pem.clone());
         }
         tell(&self.serving, serving_pair(now));
         tell(&self.kubelet_client, pem_pair(&now.kubelet_client));

@@ -1,7 +1,10 @@
 //! What comes next, from how far the cluster is and what its machines have done. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::lines::LINES;
 use super::standing::{Stage, Standing};
 
 /// What an administrator wants.
@@ -26,6 +29,9 @@ pub(crate) struct Rotation {
     pub(crate) old: String,
     /// The one that comes.
     pub(crate) new: String,
+    /// Those that come in other lines, by the names of these. One that began before there were any has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) others: BTreeMap<String, String>,
 }
 
 /// A machine of the cluster.
@@ -116,7 +122,7 @@ fn lack(rotation: Option<&Rotation>, machine: &Machine) -> Option<String> {
             "{who} has never said which authorities it trusts: start it, with this version; or give it up by {instead}"
         ));
     };
-    let Rotation { stage, old: _, new } = rotation?;
+    let Rotation { stage, old: _, new, others } = rotation?;
     let is_new = |pin: &String| pin == new;
     let lacks = match stage {
         Stage::Trusted => {
@@ -132,7 +138,20 @@ fn lack(rotation: Option<&Rotation>, machine: &Machine) -> Option<String> {
             .then_some("serves with a certificate of the old authority still"),
         Stage::Dropped => (!standing.trusts.iter().all(is_new)).then_some("trusts the old authority still"),
     };
+    let lacks = lacks.map(str::to_owned).or_else(|| lack_of_lines(*stage, others, machine));
     lacks.map(|what| format!("{who} {what}: is it up?"))
+}
+
+/// What a server has not done yet with the authorities that only servers have.
+fn lack_of_lines(stage: Stage, new: &BTreeMap<String, String>, machine: &Machine) -> Option<String> {
+    let standing = machine.standing.as_ref().filter(|_| machine.is_server)?;
+    LINES.into_iter().find_map(|line| {
+        let new = new.get(line.name)?;
+        match standing.lines.get(line.name) {
+            Some(standing) => standing.lacks(line, stage, new),
+            None => Some(format!("does not know of the new authority of {} yet", line.words)),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -148,11 +167,35 @@ mod tests {
             trusts: owned(trusts),
             shows: owned(shows),
             serves: serves.map(str::to_owned),
+            lines: BTreeMap::new(),
         }
     }
 
     fn machine(name: &str, is_server: bool, standing: Option<Standing>) -> Machine {
         Machine { name: name.to_owned(), is_server, standing }
+    }
+
+    #[test]
+    fn servers_are_waited_for_in_the_lines_that_they_alone_have() {
+        let others = BTreeMap::from([("peer-ca".to_owned(), "new".to_owned())]);
+        let rotation =
+            Rotation { stage: Stage::Trusted, old: "old".to_owned(), new: "new".to_owned(), others };
+        let trusting = standing(&["old", "new"], &["old"], Some("old"));
+        let worker = machine("w", false, Some(standing(&["old", "new"], &["old"], None)));
+        let with = |trusts: &[&str]| {
+            let pins: Vec<_> = trusts.iter().map(|pin| (*pin).to_owned()).collect();
+            let lines = serde_json::json!({"peer-ca": {"trusts": pins, "shows": "old"}});
+            Standing { lines: serde_json::from_value(lines).unwrap(), ..trusting.clone() }
+        };
+        let waits = |said: Standing| {
+            let machines = [machine("s", true, Some(said)), worker.clone()];
+            decide(Some(&rotation), &machines, Wish::Issue).unwrap()
+        };
+        let unknown = "server s does not know of the new authority of the store's members yet: is it up?";
+        assert_eq!(waits(trusting.clone()).waits, [unknown]);
+        let untrusted = "server s does not trust the new authority of the store's members yet: is it up?";
+        assert_eq!(waits(with(&["old"])).waits, [untrusted]);
+        assert_eq!(waits(with(&["old", "new"])).step, Step::To(Stage::Issued));
     }
 
     /// One line for each thing that a cluster can be in.
@@ -202,8 +245,12 @@ mod tests {
         ];
         let mut text = String::new();
         for (what, stage, machines) in all {
-            let rotation =
-                stage.map(|stage| Rotation { stage, old: "old".to_owned(), new: "new".to_owned() });
+            let rotation = stage.map(|stage| Rotation {
+                stage,
+                old: "old".to_owned(),
+                new: "new".to_owned(),
+                others: BTreeMap::new(),
+            });
             writeln!(text, "{what}").unwrap();
             for wish in [Wish::Look, Wish::Issue, Wish::Finish] {
                 let said = match decide(rotation.as_ref(), &machines, wish) {

@@ -20,6 +20,7 @@ use tracing::info;
 
 use super::decide::{Decision, Machine, Rotation, Step, Wish, decide};
 use super::held::Authorities;
+use super::lines::{self, Pair};
 use super::record::{Record, load, note, standings, store_if};
 use super::standing::{Stage, Standing};
 use crate::identities::{CA_VALIDITY, authorities};
@@ -212,10 +213,15 @@ impl AuthorityDesk {
             let now = SystemClock.wall();
             let old = authorities(&folder, now)?;
             let name = format!("mainstay-ca-{:08x}", rand::random::<u32>());
-            let new = Ca::generate(&name, now, CA_VALIDITY).context("making the new authority")?;
+            let generate =
+                |name: &str| Ca::generate(name, now, CA_VALIDITY).context("making the new authority");
+            let new = generate(&name)?;
+            let (others, pairs) =
+                lines::make(|line| generate(&format!("mainstay-{line}-{:08x}", rand::random::<u32>())))?;
             let pin = |ca: &Ca| pins(ca.certificate_pem()).map(|pins| pins.concat());
-            let rotation = Rotation { stage: Stage::Trusted, old: pin(&old.serving)?, new: pin(&new)? };
-            Record::new(rotation, new.certificate_pem(), new.key_pem(), &secret)
+            let rotation =
+                Rotation { stage: Stage::Trusted, old: pin(&old.serving)?, new: pin(&new)?, others };
+            Record::new(rotation, &Pair::of(&new), &pairs, &secret)
         });
         made.await.context("making the new authority")?
     }

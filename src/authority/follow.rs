@@ -111,9 +111,8 @@ impl Followed {
             own.contains(&record.rotation.old),
             "it is from an authority that this server does not have: is its data directory a copy of an old one?"
         );
-        let authority = record.authority(&read("peer-ca.key")?)?;
-        anyhow::ensure!(pins(&authority.0)? == [record.rotation.new.clone()], "the record is damaged");
-        Held::new(record.rotation.stage, authority).write(&folder)
+        let (authority, others) = record.authorities(&read("peer-ca.key")?)?;
+        Held::new(record.rotation.stage, authority, others).write(&folder)
     }
 
     async fn tell(&self, standing: &Standing) -> anyhow::Result<()> {

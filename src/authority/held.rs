@@ -1,5 +1,6 @@
 //! What a server's directory holds of an exchange: the new authority beside the old one, until it takes its place.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -7,13 +8,15 @@ use anyhow::Context as _;
 use mainstay_base::pki::{Ca, Leaf, pins};
 use serde::{Deserialize, Serialize};
 
+use super::lines::Pair;
 use super::standing::Stage;
 use crate::data_dir::{write_atomically, write_pair};
 use crate::refusal::refuse;
 
 const FILE: &str = "authority.json";
 const FORMER: &str = "former-authorities";
-const FORMAT_VERSION: u32 = 1;
+/// The first form had no other authorities than the cluster's own.
+const FORMAT_VERSION: u32 = 2;
 /// Files below the data directory that another server needs too, where they are there.
 pub(crate) const OPTIONAL: [&str; 2] = [NEW_AUTHORITY, "pki/former-authorities"];
 /// The new authority, below the data directory.
@@ -30,14 +33,21 @@ pub(super) struct Held {
     pub(super) certificate_pem: String,
     /// Its key, PEM.
     pub(super) key_pem: String,
+    /// The new authorities of other lines, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) others: BTreeMap<String, Pair>,
 }
 
 impl Held {
-    pub(super) fn new(stage: Stage, (certificate_pem, key_pem): (String, String)) -> Self {
-        Self { format_version: FORMAT_VERSION, stage, certificate_pem, key_pem }
+    pub(super) fn new(
+        stage: Stage,
+        (certificate_pem, key_pem): (String, String),
+        others: BTreeMap<String, Pair>,
+    ) -> Self {
+        Self { format_version: FORMAT_VERSION, stage, certificate_pem, key_pem, others }
     }
 
-    fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+    pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let file = folder.join(FILE);
         let reading = || format!("reading {}", file.display());
         let text = match fs::read(&file) {
@@ -46,9 +56,9 @@ impl Held {
             Err(error) => return Err(error).with_context(reading),
         };
         let held: Self = serde_json::from_slice(&text).with_context(reading)?;
-        if held.format_version != FORMAT_VERSION {
+        if held.format_version == 0 || held.format_version > FORMAT_VERSION {
             return Err(refuse(format!(
-                "{} has format {}, this mainstay reads {FORMAT_VERSION}: use the mainstay that made it",
+                "{} has format {}, this mainstay reads up to {FORMAT_VERSION}: use the mainstay that made it",
                 file.display(),
                 held.format_version
             )));
@@ -66,8 +76,11 @@ impl Held {
         Ok(true)
     }
 
-    /// The new authority takes the place of the old one. Interrupted, it is done again.
+    /// The new authorities take the place of the old ones. Interrupted, it is done again.
     fn take_place(&self, folder: &Path) -> anyhow::Result<()> {
+        for (name, pair) in &self.others {
+            write_pair(&folder.join(name), &pair.leaf(), true)?;
+        }
         let file = folder.join("ca.crt");
         let old = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         if old != self.certificate_pem {
@@ -191,7 +204,7 @@ mod tests {
         };
         let at = |stage| {
             let authority = (new.certificate_pem().to_owned(), new.key_pem().to_owned());
-            let held = Held::new(stage, authority);
+            let held = Held::new(stage, authority, BTreeMap::new());
             assert!(held.write(folder).unwrap());
             assert!(stage == Stage::Dropped || !held.write(folder).unwrap(), "it is there already");
             told(&read())

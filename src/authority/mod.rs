@@ -9,6 +9,7 @@ mod decide;
 mod desk;
 mod follow;
 mod held;
+mod lines;
 mod record;
 mod standing;
 
@@ -16,5 +17,6 @@ pub(crate) use command::{RotateAuthority, rotate, told};
 pub(crate) use desk::{AuthorityDesk, TRUST, Trust};
 pub(crate) use follow::{Followed, STAGE, STAGE_KEY, follow};
 pub(crate) use held::{Authorities, NEW_AUTHORITY, OPTIONAL, former, stage_held};
+pub(crate) use lines::{FRONT_PROXY, LineAuthorities, LineStanding, PEERS};
 pub(crate) use record::versions_said;
 pub(crate) use standing::Standing;

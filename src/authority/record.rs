@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mainstay_base::pki::pins;
 use mainstay_store::{Compare, PutRequest, RangeRequest, Revision, Store, Txn};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::bytes::Bytes;
 
 use super::decide::Rotation;
+use super::lines::Pair;
 use super::standing::Standing;
 use crate::join::{open, seal};
 
@@ -20,8 +22,8 @@ pub(super) const RECORD: &str = "/mainstay/authority/rotation";
 const STANDINGS: &str = "/mainstay/authority/standings/";
 /// The form of the record. One of another form was written by a newer version.
 const FORMAT_VERSION: u32 = 1;
-const CERTIFICATE: &str = "ca.crt";
-const KEY: &str = "ca.key";
+/// What the files of the cluster's own authority are called.
+const CLUSTERS: &str = "ca";
 
 /// The record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,28 +38,47 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// A record of a new authority, PEM. `secret` is one that every server has, and nobody else.
+    /// A record of a new authority, and of those of other lines by their names. `secret` is one that every server has, and nobody else.
     pub(super) fn new(
         rotation: Rotation,
-        certificate_pem: &str,
-        key_pem: &str,
+        authority: &Pair,
+        others: &BTreeMap<String, Pair>,
         secret: &str,
     ) -> anyhow::Result<Self> {
-        let files = BTreeMap::from([
-            (CERTIFICATE.to_owned(), certificate_pem.to_owned()),
-            (KEY.to_owned(), key_pem.to_owned()),
-        ]);
+        let named = others.iter().map(|(name, pair)| (name.as_str(), pair)).chain([(CLUSTERS, authority)]);
+        let files = named.flat_map(|(name, pair)| {
+            [
+                (format!("{name}.crt"), pair.certificate_pem.clone()),
+                (format!("{name}.key"), pair.key_pem.clone()),
+            ]
+        });
+        let files: BTreeMap<String, String> = files.collect();
         let sealed = seal(&files, &own_secret(secret))?;
         Ok(Self { format_version: FORMAT_VERSION, rotation, sealed })
     }
 
-    /// The new authority: its certificate and its key, PEM.
+    /// The new authority, its certificate and its key (PEM), and those of the other lines that the exchange is about, by their names.
     ///
     /// # Errors
-    /// It was sealed with another secret.
-    pub(super) fn authority(&self, secret: &str) -> anyhow::Result<(String, String)> {
+    /// They were sealed with another secret, or are not those of the record.
+    pub(super) fn authorities(
+        &self,
+        secret: &str,
+    ) -> anyhow::Result<((String, String), BTreeMap<String, Pair>)> {
         let mut files = open(&self.sealed, &own_secret(secret)).context("opening the new authority")?;
-        files.remove(CERTIFICATE).zip(files.remove(KEY)).context("the record lacks the new authority")
+        let mut take = |name: &str, pin: &str| {
+            let pair = files.remove(&format!("{name}.crt")).zip(files.remove(&format!("{name}.key")));
+            let pair = pair.with_context(|| format!("the record lacks the new authority {name}"))?;
+            anyhow::ensure!(pins(&pair.0)? == [pin], "the record is damaged: {name} is another authority");
+            anyhow::Ok(pair)
+        };
+        let authority = take(CLUSTERS, &self.rotation.new)?;
+        let mut others = BTreeMap::new();
+        for (name, pin) in &self.rotation.others {
+            let (certificate_pem, key_pem) = take(name, pin)?;
+            others.insert(name.clone(), Pair { certificate_pem, key_pem });
+        }
+        Ok((authority, others))
     }
 
     fn parse(value: &[u8]) -> anyhow::Result<Self> {
@@ -142,22 +163,42 @@ pub(crate) async fn versions_said(store: &Store) -> anyhow::Result<BTreeMap<Stri
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use mainstay_base::pki::Ca;
+    use time::OffsetDateTime;
+
     use super::*;
+    use crate::authority::lines;
     use crate::authority::standing::Stage;
 
     fn record() -> Record {
-        let rotation = Rotation { stage: Stage::Trusted, old: "a".to_owned(), new: "b".to_owned() };
-        Record::new(rotation, "certificate", "key", "the peers' key").unwrap()
+        let ca = |name| Ca::generate(name, OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
+        let (authority, (new, others)) = (ca("ca"), lines::make(|name| Ok(ca(name))).unwrap());
+        let pin = pins(authority.certificate_pem()).unwrap().concat();
+        let rotation = Rotation { stage: Stage::Trusted, old: "a".to_owned(), new: pin, others: new };
+        Record::new(rotation, &Pair::of(&authority), &others, "the peers' key").unwrap()
     }
 
     #[test]
     fn the_new_authority_is_for_servers_only() {
         let text = serde_json::to_vec(&record()).unwrap();
         let read = Record::parse(&text).unwrap();
-        let opened = read.authority("the peers' key").unwrap();
-        assert_eq!(opened, ("certificate".to_owned(), "key".to_owned()));
-        assert!(read.authority("another").is_err());
-        assert!(!String::from_utf8_lossy(&text).contains("certificate"));
+        let (authority, others) = read.authorities("the peers' key").unwrap();
+        assert_eq!(pins(&authority.0).unwrap(), [read.rotation.new.clone()]);
+        for (name, pin) in &read.rotation.others {
+            assert_eq!(pins(&others[name].certificate_pem).unwrap(), [pin.clone()]);
+        }
+        assert_eq!(others.len(), 2);
+        assert!(read.authorities("another").is_err());
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(
+            !text.contains("PRIVATE") && !text.contains(others["peer-ca"].key_pem.lines().nth(1).unwrap())
+        );
+        let mut other = read;
+        other.rotation.others.insert("peer-ca".to_owned(), "of another".to_owned());
+        let error = other.authorities("the peers' key").unwrap_err().to_string();
+        assert!(error.contains("peer-ca is another authority"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The stages of the exchange, and what one machine has done of them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::lines::LineStanding;
 
 /// How far the cluster is. Each stage is one that all machines have come to before the next one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +33,9 @@ pub(crate) struct Standing {
     /// The one that its API server's certificate is of; none on a worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) serves: Option<String>,
+    /// The same of the authorities that servers alone have, by their names; empty on a worker.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) lines: BTreeMap<String, LineStanding>,
 }
 
 impl Standing {
@@ -41,6 +48,6 @@ impl Standing {
         let mut shows: Vec<String> = shows.into_iter().map(Option::unwrap_or_default).collect();
         shows.sort_unstable();
         shows.dedup();
-        Self { version: crate::versions::own().to_owned(), trusts, shows, serves }
+        Self { version: crate::versions::own().to_owned(), trusts, shows, serves, lines: BTreeMap::new() }
     }
 }

@@ -14,7 +14,7 @@ const SKEW_MILLIS_MAX: i64 = 2_000;
 const LATE_SECONDS: i64 = 2 * 3600;
 /// A snapshot that is due is taken within this.
 const SNAPSHOT_LATE_SECONDS: i64 = 600;
-/// An authority is replaced by hand: that takes planning.
+/// An authority is exchanged when somebody asks for it: that takes planning.
 const AUTHORITY_SECONDS: i64 = 365 * 86_400;
 
 /// What is said.
@@ -269,7 +269,7 @@ pub(super) fn certificates(name: &str, held: &[CertificateReport], now: i64, sai
         } else if *is_authority {
             if not_after - now < AUTHORITY_SECONDS {
                 said.wrong(format!(
-                    "the authority {file} of {name} ends {ends}, and nothing renews it: plan a new cluster before"
+                    "the authority {file} of {name} ends {ends}: exchange it before, by `mainstay certs rotate --authority`"
                 ));
             }
         } else if now >= renewed_at + grace {

@@ -52,6 +52,24 @@ fn told_to_pods(at: &Machine, wanted: usize) {
     assert!(told.is_some(), "pods are told of {wanted} authorities");
 }
 
+/// How many authorities of the front proxy extension servers are told.
+#[track_caller]
+fn told_to_extension_servers(at: &Machine, wanted: usize) {
+    let path = r"jsonpath={.data.requestheader-client-ca-file}";
+    let told = eventually(START, || {
+        let get = ["get", "configmap", "extension-apiserver-authentication", "-n", "kube-system", "-o", path];
+        (at.kubectl(&get).ok().matches("BEGIN CERTIFICATE").count() == wanted).then_some(())
+    });
+    assert!(told.is_some(), "extension servers are told of {wanted} authorities");
+}
+
+/// What a server has of the authorities that servers alone have: of the store's members, of the front proxy, and whom members trust.
+#[track_caller]
+fn of_servers(at: &Machine) -> [String; 3] {
+    ["peer-ca.crt", "front-proxy-ca.crt", "peer-trusted.pem"]
+        .map(|name| std::fs::read_to_string(at.data_dir().join("pki").join(name)).unwrap())
+}
+
 #[track_caller]
 pub(crate) fn reaches_the_pod(servers: &[Machine], before: &str) {
     for server in servers {
@@ -83,6 +101,7 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     let (address, _) = before.split_once(' ').unwrap();
     let old = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy(servers[0].kubeconfig(), old.path()).unwrap();
+    let of_before = of_servers(&servers[0]);
     assert!(rotate(&servers[0], &["--finish"]).stderr.contains("begin with"), "there is nothing to finish");
 
     // A worker that is away holds it up.
@@ -106,6 +125,12 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     println!("{} writes meanwhile", load.end().writes());
     reaches_the_pod(&servers, &before);
     told_to_pods(&servers[0], 2);
+    told_to_extension_servers(&servers[0], 2);
+    for server in &servers {
+        let [peers, front_proxy, trusted] = of_servers(server);
+        assert_eq!([peers.as_str(), front_proxy.as_str()], [of_before[0].as_str(), &of_before[1]]);
+        assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 2, "members trust both");
+    }
     assert!(with(&servers[0], old.path()).code == 0, "a kubeconfig of before still works");
     late.start(&text(&agent)); // and so does a token
     assert!(status(&late).contains("node.crt"));
@@ -121,6 +146,11 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     println!("{} writes meanwhile, the longest pause {:?}", figures.writes(), figures.pause_after(began));
     reaches_the_pod(&servers, &before);
     told_to_pods(&servers[0], 1);
+    told_to_extension_servers(&servers[0], 1);
+    let of_now = of_servers(&servers[0]);
+    assert!(of_now.iter().zip(&of_before).all(|(now, before)| now != before), "they are exchanged too");
+    assert_eq!(of_now[0], of_now[2], "the old one is trusted no more");
+    assert!(servers.iter().all(|server| of_servers(server) == of_now));
     assert!(answers(&late, address, 8080), "the pod serves on");
     let refused = with(&servers[0], old.path());
     assert!(

@@ -70,8 +70,8 @@ pub struct KubeletClient {
 pub struct FrontProxy {
     /// The client certificate shown to extension servers; a new one from the next connection on.
     pub identity: watch::Receiver<PemPair>,
-    /// The CA that signed it, PEM; extension servers find it in the cluster.
-    pub ca_pem: Vec<u8>,
+    /// The CAs that sign it, PEM; extension servers find them in the cluster, and others when they change.
+    pub ca_pem: watch::Receiver<String>,
 }
 
 /// Bounds of the server; the defaults are upstream's.

@@ -122,7 +122,6 @@ impl TestServer {
     fn prepare_over(store: TestStore, dir: TempDir) -> Parts {
         let ca = Ca::generate("test", OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
         let tasks = Tasks::new("test", CancellationToken::new());
-        let ca_pem = ca.certificate_pem().as_bytes().to_vec();
         let authorities = watch::channel(ca.certificate_pem().to_owned()).1;
         let (_keep, serving) = watch::channel(leaf(&ca, "server", &[], Usage::Server));
         let config = ServerConfig {
@@ -139,7 +138,7 @@ impl TestServer {
             },
             front_proxy: Some(FrontProxy {
                 identity: watch::channel(leaf(&ca, "front-proxy-client", &[], Usage::Client)).1,
-                ca_pem: ca_pem.clone(),
+                ca_pem: authorities.clone(),
             }),
             kubelet: KubeletClient {
                 identity: watch::channel(leaf(&ca, "kubelet-client", &[], Usage::Client)).1,
