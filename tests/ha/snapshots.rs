@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::command::{Output, eventually};
+use crate::command::{Output, eventually, run};
 use crate::machine::{Machine, Switch};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -148,4 +148,57 @@ fn a_cluster_comes_back_from_a_snapshot_on_one_server_and_the_others_join_it() {
     restore(&machines[0], &file, &[&with_keys[..], &["--yes"]].concat()).ok();
     machines[0].start(&["server", "--agent=false", "--snapshot-interval", "0"]);
     assert_eq!(secret(&machines[0]), "dmFsdWU=");
+}
+
+fn unix_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A time as people and `--at` write it.
+fn shown(format: &str) -> String {
+    run(std::process::Command::new("date").arg("-u").arg(format), "").ok().trim().to_owned()
+}
+
+/// Somebody deletes something by mistake, and knows at what time that was.
+#[test]
+fn a_cluster_goes_back_to_a_time_of_day() {
+    let switch = Switch::new();
+    let mut machine = switch.machine(1);
+    let server = ["server", "--agent=false", "--snapshot-interval", "0"];
+    machine.start(&server);
+    machine.kubectl(&["create", "configmap", "kept"]).ok();
+    let kept_at = unix_now();
+    let work = tempfile::tempdir().unwrap();
+    let (file, nowhere) = (work.path().join("saved.snapshot"), work.path().join("nowhere"));
+    let data_dir = machine.data_dir();
+    let save = || machine.mainstay(&["snapshot", "save", path(&file), "--data-dir", path(&data_dir)]).ok();
+    let noted = eventually(SOON, || {
+        save();
+        let at = ["--at", &shown("+%Y-%m-%dT%H:%M:%S.%NZ")];
+        let look = ["snapshot", "restore", path(&file), "--data-dir", path(&nowhere)];
+        // It says which moment that is, and refuses an empty directory.
+        let said = machine.mainstay(&[&look[..], &at].concat());
+        let told = said.stdout.split("noted by then is ").nth(1)?.split(": ").next()?.to_owned();
+        let told = run(std::process::Command::new("date").args(["+%s", "-d", &told]), "").ok();
+        (told.trim().parse::<u64>().unwrap() > kept_at).then_some(())
+    });
+    noted.expect("a moment is noted after what was written");
+    let moment = shown("+%Y-%m-%dT%H:%M:%S.%NZ");
+    machine.kubectl(&["delete", "configmap", "kept"]).ok();
+    machine.kubectl(&["create", "configmap", "later"]).ok();
+    save();
+    machine.stop();
+    assert_refused(
+        &restore(&machine, &file, &["--yes", "--at", "2020-01-01T00:00:00Z"]),
+        "goes back to moments from 20",
+    );
+    assert_refused(
+        &restore(&machine, &file, &["--yes", "--at", "2099-01-01T00:00:00Z"]),
+        "has nothing later",
+    );
+    let said = restore(&machine, &file, &["--yes", "--at", &moment]).ok();
+    assert!(said.contains("the newest moment that is noted by then is "), "{said}");
+    machine.start(&server);
+    assert!(has(&machine, "configmap", "kept"));
+    assert!(!has(&machine, "configmap", "later"));
 }
