@@ -173,7 +173,8 @@ mod tests {
     use crate::authority::standing::Stage;
 
     fn record() -> Record {
-        let ca = |name| Ca::generate(name, OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
+        let ca =
+            |name: &str| Ca::generate(name, OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
         let (authority, (new, others)) = (ca("ca"), lines::make(|name| Ok(ca(name))).unwrap());
         let pin = pins(authority.certificate_pem()).unwrap().concat();
         let rotation = Rotation { stage: Stage::Trusted, old: "a".to_owned(), new: pin, others: new };
@@ -185,9 +186,9 @@ mod tests {
         let text = serde_json::to_vec(&record()).unwrap();
         let read = Record::parse(&text).unwrap();
         let (authority, others) = read.authorities("the peers' key").unwrap();
-        assert_eq!(pins(&authority.0).unwrap(), [read.rotation.new.clone()]);
+        assert_eq!(pins(&authority.0).unwrap(), [read.rotation.new.as_str()]);
         for (name, pin) in &read.rotation.others {
-            assert_eq!(pins(&others[name].certificate_pem).unwrap(), [pin.clone()]);
+            assert_eq!(pins(&others[name].certificate_pem).unwrap(), [pin.as_str()]);
         }
         assert_eq!(others.len(), 2);
         assert!(read.authorities("another").is_err());

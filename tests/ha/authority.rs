@@ -125,12 +125,7 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     println!("{} writes meanwhile", load.end().writes());
     reaches_the_pod(&servers, &before);
     told_to_pods(&servers[0], 2);
-    told_to_extension_servers(&servers[0], 2);
-    for server in &servers {
-        let [peers, front_proxy, trusted] = of_servers(server);
-        assert_eq!([peers.as_str(), front_proxy.as_str()], [of_before[0].as_str(), &of_before[1]]);
-        assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 2, "members trust both");
-    }
+    half_way(&servers, &of_before);
     assert!(with(&servers[0], old.path()).code == 0, "a kubeconfig of before still works");
     late.start(&text(&agent)); // and so does a token
     assert!(status(&late).contains("node.crt"));
@@ -146,11 +141,7 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     println!("{} writes meanwhile, the longest pause {:?}", figures.writes(), figures.pause_after(began));
     reaches_the_pod(&servers, &before);
     told_to_pods(&servers[0], 1);
-    told_to_extension_servers(&servers[0], 1);
-    let of_now = of_servers(&servers[0]);
-    assert!(of_now.iter().zip(&of_before).all(|(now, before)| now != before), "they are exchanged too");
-    assert_eq!(of_now[0], of_now[2], "the old one is trusted no more");
-    assert!(servers.iter().all(|server| of_servers(server) == of_now));
+    at_the_end(&servers, &of_before);
     assert!(answers(&late, address, 8080), "the pod serves on");
     let refused = with(&servers[0], old.path());
     assert!(
@@ -169,6 +160,27 @@ fn the_authority_is_exchanged_under_load_and_nothing_is_lost_or_restarted() {
     assert_eq!(servers[2].kubectl(&ready).ok().lines().count(), 3);
 
     start_again(&mut servers);
+}
+
+/// Members and extension servers are to trust both of their authorities.
+#[track_caller]
+fn half_way(servers: &[Machine], before: &[String; 3]) {
+    told_to_extension_servers(&servers[0], 2);
+    for server in servers {
+        let [peers, front_proxy, trusted] = of_servers(server);
+        assert_eq!([&peers, &front_proxy], [&before[0], &before[1]]);
+        assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 2, "members trust both");
+    }
+}
+
+/// They have new ones alone, the same on every server.
+#[track_caller]
+fn at_the_end(servers: &[Machine], before: &[String; 3]) {
+    told_to_extension_servers(&servers[0], 1);
+    let now = of_servers(&servers[0]);
+    assert!(now.iter().zip(before).all(|(now, before)| now != before), "they are exchanged too");
+    assert_eq!(now[0], now[2], "the old one is trusted no more");
+    assert!(servers.iter().all(|server| of_servers(server) == now));
 }
 
 /// All servers start with what they have.
