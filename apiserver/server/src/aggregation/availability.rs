@@ -36,11 +36,16 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer to a question about discovery.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// What a look at one server found: reason and message of the condition, and whether it is good.
-struct Found {
+/// Whether a server answers, and what is said of it.
+struct Condition {
     is_available: bool,
     reason: &'static str,
     message: String,
+}
+
+/// What a look at one server found.
+struct Found {
+    condition: Condition,
     resources: Value,
     openapi: Value,
     /// None where it is not known anew: what there was stays.
@@ -141,7 +146,7 @@ impl Availability {
     async fn look(&self) -> Result<bool, Status> {
         let registry = self.seeder.registry();
         let before = self.routes.current();
-        let mut versions = Vec::new();
+        let (mut versions, mut conditions) = (Vec::new(), Vec::new());
         for cached in registry.cache(&API_SERVICE)?.snapshot().iter() {
             let object = registry.decode_served(&API_SERVICE, cached)?;
             let remote = match Remote::read(&object) {
@@ -154,7 +159,6 @@ impl Availability {
             };
             let known = before.versions.iter().find(|one| one.remote.name == remote.name);
             let found = self.find(&remote, known.and_then(|known| known.openapi_v2.as_deref())).await;
-            self.tell(&remote.name, &found).await?;
             let kept = |new: Value, old: fn(&RemoteVersion) -> &Value| match known {
                 // What an unavailable server had is still shown, as stale.
                 Some(known) if new.is_null() => old(known).clone(),
@@ -163,12 +167,13 @@ impl Availability {
             versions.push(Arc::new(RemoteVersion {
                 group: remote.group,
                 version: remote.version,
-                is_available: found.is_available,
+                is_available: found.condition.is_available,
                 resources: kept(found.resources, |known| &known.resources),
                 openapi: kept(found.openapi, |known| &known.openapi),
                 openapi_v2: found.openapi_v2.or_else(|| known.and_then(|known| known.openapi_v2.clone())),
-                remote,
+                remote: Arc::clone(&remote),
             }));
+            conditions.push((remote, found.condition));
         }
         versions.sort_by_key(|version| std::cmp::Reverse(version.remote.priority));
         let is_same = versions.len() == before.versions.len()
@@ -183,15 +188,17 @@ impl Availability {
         if !is_same {
             self.routes.set(versions);
         }
+        // Only now: whoever reads the condition finds the route.
+        for (remote, condition) in conditions {
+            self.tell(&remote.name, &condition).await?;
+        }
         Ok(has_remotes)
     }
 
     /// Asks a server for its resources, and for its OpenAPI index and document.
     async fn find(&self, remote: &Remote, known: Option<&OpenApiPart>) -> Found {
         let missing = |reason, message: String| Found {
-            is_available: false,
-            reason,
-            message,
+            condition: Condition { is_available: false, reason, message },
             resources: Value::Null,
             openapi: Value::Null,
             openapi_v2: None,
@@ -222,9 +229,11 @@ impl Availability {
         let url = format!("https://{}{path}", target.authority());
         match self.ask(remote, &path).await {
             Ok(resources) => Found {
-                is_available: true,
-                reason: "Passed",
-                message: "all checks passed".to_owned(),
+                condition: Condition {
+                    is_available: true,
+                    reason: "Passed",
+                    message: "all checks passed".to_owned(),
+                },
                 resources,
                 openapi: self.openapi(remote).await,
                 openapi_v2: self.openapi_v2(remote, known).await,
@@ -291,7 +300,7 @@ impl Availability {
     }
 
     /// Writes the condition where it differs.
-    async fn tell(&self, name: &SmolStr, found: &Found) -> Result<(), Status> {
+    async fn tell(&self, name: &SmolStr, found: &Condition) -> Result<(), Status> {
         let now = timestamp(self.clock.wall());
         let status = if found.is_available { "True" } else { "False" };
         let change = |mut object: Value| {
