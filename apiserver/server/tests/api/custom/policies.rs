@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::{definition, install, version};
 use crate::client::{Client, config_map};
 use crate::server::TestServer;
 
@@ -67,6 +68,53 @@ async fn a_policy_is_held_with_its_parameters() {
     assert_eq!(
         warned.header("warning"),
         "299 - \"Validation failed for ValidatingAdmissionPolicy 'small' with binding 'warns': 2 entries are too many\""
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn expressions_about_custom_kinds_are_checked_by_their_schemas() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "size": {"type": "integer"}, "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}});
+    let crd = definition("shop.example.com", "Shirt", "Namespaced", &json!([version("v1", &schema)]));
+    install(&client, &crd).await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{"apiGroups": ["shop.example.com"], "apiVersions": ["v1"],
+            "operations": ["CREATE"], "resources": ["shirts"]}]},
+        "paramKind": {"apiVersion": "shop.example.com/v1", "kind": "Shirt"},
+        "validations": [
+            {"expression": "object.spec.size <= params.spec.size && object.metadata.labels.size() > 0"},
+            {"expression": "object.spec.sise > 1"},
+            {"expression": "object.spec.size < 2 || params.spec.size == 'L'"}]});
+    let policies = format!("{GROUP}/validatingadmissionpolicies");
+    client.post(&policies, &policy(&spec)).await.expect(201);
+    let mut watch = client.watch(&format!("{policies}?watch=1"), "application/json").await;
+    let status = loop {
+        let event = watch.next().await.expect("one more event");
+        if event["object"]["status"]["observedGeneration"] == 1 {
+            break event["object"]["status"].clone();
+        }
+    };
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    let told: Vec<(&str, &str)> = warnings
+        .iter()
+        .map(|one| {
+            (one["fieldRef"].as_str().unwrap(), one["warning"].as_str().unwrap().lines().next().unwrap())
+        })
+        .collect();
+    let kind = "shop.example.com/v1, Kind=Shirt: compilation failed: ERROR: <input>";
+    assert_eq!(
+        told,
+        [
+            ("spec.validations[1].expression", format!("{kind}:1:12: undefined field 'sise'").as_str()),
+            (
+                "spec.validations[2].expression",
+                format!("{kind}:1:42: found no matching overload for '_==_' applied to '(int, string)'")
+                    .as_str()
+            ),
+        ]
     );
     server.stop().await;
 }
