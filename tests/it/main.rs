@@ -7,6 +7,7 @@
 
 mod budgets;
 mod certificates;
+mod custom_kinds;
 mod hollow_node;
 mod plane;
 mod servers;
