@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, SOON, answers, pause};
+use crate::cluster::{Cluster, SOON, answers};
 use crate::command::{Output, eventually};
 use crate::machine::{Machine, Switch};
 
@@ -85,6 +85,20 @@ fn when_two_of_three_servers_are_lost_the_third_refuses_or_is_read_with_a_warnin
     assert_eq!(cluster.containers(0), before, "no container is another one, or was restarted");
 }
 
+/// How far a server has applied its log, as it says.
+#[track_caller]
+fn applied(server: &Machine) -> u64 {
+    let said = server.kubectl(&["get", "--raw", "/mainstay/v1/servers"]).ok();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    said["appliedIndex"].as_u64().unwrap()
+}
+
+/// How far its log is committed, as its directory says: the file holds eight bytes of magic, the cluster, the term and the index.
+fn noted(server: &Machine) -> u64 {
+    let bytes = std::fs::read(server.data_dir().join("store/COMMITTED")).unwrap_or_default();
+    bytes.get(24..32).map_or(0, |index| u64::from_le_bytes(index.try_into().unwrap()))
+}
+
 /// All three lose their power, and one comes back: it is read as it was, up to its last write, by whoever allowed that beforehand.
 #[test]
 fn a_server_that_is_started_alone_is_read_with_a_warning_where_that_is_allowed() {
@@ -100,8 +114,9 @@ fn a_server_that_is_started_alone_is_read_with_a_warning_where_that_is_allowed()
     servers[0].kubectl(&["create", "configmap", "kept", "--from-literal=a=1"]).ok();
     let get = ["get", "configmap", "kept", "-o", "jsonpath={.data.a}"];
     assert_eq!(servers[2].kubectl(&get).ok(), "1");
-    // It notes now and then how far its log is committed.
-    pause(Duration::from_secs(3));
+    let applied = applied(&servers[2]);
+    let is_noted = eventually(SOON, || (noted(&servers[2]) >= applied).then_some(()));
+    is_noted.expect("a server notes how far its log is committed");
     for server in &mut servers {
         server.kill();
     }
