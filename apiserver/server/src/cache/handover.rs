@@ -104,8 +104,8 @@ impl Draft {
             Some(Arc::new(cached.sharing(commons)))
         };
         // A draft is of one write, so of one revision.
-        let made = self.made.get_or_init(make).as_ref()?;
-        (made.header.revision == revision).then(|| Arc::clone(made))
+        let cached = self.made.get_or_init(make).as_ref()?;
+        (cached.header.revision == revision).then(|| Arc::clone(cached))
     }
 }
 
