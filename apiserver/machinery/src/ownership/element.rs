@@ -181,7 +181,9 @@ fn order(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => a.cmp(b),
         (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
-            a.as_f64().unwrap_or_default().total_cmp(&b.as_f64().unwrap_or_default())
+            // Adding nothing makes zeros alike: a negative one is written, and read again, as a whole number that has no sign.
+            let number = |value: &Value| value.as_f64().unwrap_or_default() + 0.0;
+            number(a).total_cmp(&number(b))
         }
         (Value::Str(a), Value::Str(b)) => a.cmp(b),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
@@ -228,3 +230,18 @@ impl PartialEq for Element {
 }
 
 impl Eq for Element {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_same_however_they_are_written() {
+        for (one, other) in [(r#"k:{"port":-0.0}"#, r#"k:{"port":0}"#), ("v:6.0", "v:6"), ("v:-0.0", "v:0.0")]
+        {
+            let [one, other] = [one, other].map(|text| Element::parse(text).unwrap().unwrap());
+            assert_eq!(one, other);
+            assert_eq!(Element::parse(&one.text()).unwrap().unwrap(), one);
+        }
+    }
+}
