@@ -7,7 +7,7 @@ use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A collector: `HOST:PORT`, `dns:///HOST:PORT`, `unix:///PATH` or `unix-abstract:///NAME`. It is spoken to without TLS, as
+/// A collector: `HOST:PORT`, `dns:///HOST:PORT` or `unix:///PATH`. It is spoken to without TLS, as
 /// upstream does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Collector {
