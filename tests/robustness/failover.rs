@@ -1,10 +1,14 @@
-//! How long writes stop when the leader's process ends, killed or in good order, with timers as they are by default.
+//! How long writes stop when the leader's process ends, killed or in good order, with timers as they are by default; and that a machine
+//! with too much to do elects nobody.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use pb::kv_client::KvClient;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -79,17 +83,43 @@ async fn write(
     (written, again)
 }
 
+/// Two of them at every member.
+struct Writers {
+    journal: Rc<Journal>,
+    stop: CancellationToken,
+    writing: Vec<JoinHandle<(u64, u64)>>,
+}
+
+impl Writers {
+    fn start(machine: &Machine) -> Self {
+        let journal = Rc::new(Journal::default());
+        let stop = CancellationToken::new();
+        let mut writing = Vec::new();
+        for first in 0..2 * MEMBERS {
+            let channels = urls().iter().map(|url| machine.tls.connect_later(url, CALL_MAX)).collect();
+            let write = write(channels, first % MEMBERS, Rc::clone(&journal), stop.clone());
+            writing.push(tokio::task::spawn_local(write));
+        }
+        Self { journal, stop, writing }
+    }
+
+    /// How many writes there were, and how many were tried again.
+    async fn finish(self) -> (u64, u64) {
+        self.stop.cancel();
+        let (mut written, mut again) = (0, 0);
+        for writer in self.writing {
+            let done = writer.await.unwrap();
+            (written, again) = (written + done.0, again + done.1);
+        }
+        (written, again)
+    }
+}
+
 #[test]
 fn a_rolling_restart_is_hardly_noticed() {
     on_machine(async |machine: &mut Machine| {
-        let journal = Rc::new(Journal::default());
-        let stop = CancellationToken::new();
-        let mut writers = Vec::new();
-        for first in 0..2 * MEMBERS {
-            let channels = urls().iter().map(|url| machine.tls.connect_later(url, CALL_MAX)).collect();
-            let writing = write(channels, first % MEMBERS, Rc::clone(&journal), stop.clone());
-            writers.push(tokio::task::spawn_local(writing));
-        }
+        let writers = Writers::start(machine);
+        let journal = Rc::clone(&writers.journal);
         journal.writes_for(Duration::from_secs(1)).await;
         let mut gaps = Vec::new();
         for restart in 0..RESTARTS {
@@ -102,16 +132,59 @@ fn a_rolling_restart_is_hardly_noticed() {
             journal.writes_for(Duration::from_millis(300)).await;
             gaps.push(journal.longest_gap(from, Instant::now()));
         }
-        stop.cancel();
-        let (mut written, mut again) = (0, 0);
-        for writer in writers {
-            let done = writer.await.unwrap();
-            (written, again) = (written + done.0, again + done.1);
-        }
+        let (written, again) = writers.finish().await;
         println!("{written} writes, {again} of them tried once more; without writes for {gaps:?}");
         let (median, worst) = (median(&mut gaps), gaps[RESTARTS - 1]);
         println!("rolling restart: median gap {median:?}, worst {worst:?}");
         // On a quiet machine it is a few times less; that a debug build shares two cores with other tests is no reason to fail.
         assert!(median < Duration::from_millis(250), "median {median:?}");
+    });
+}
+
+/// Threads that do nothing but take the machine's cores, until this is dropped.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn start(threads: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..threads {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || while !stop.load(Ordering::Relaxed) {});
+        }
+        Self(stop)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Half an hour is for figures: `MAINSTAY_SOAK_SECONDS=1800`.
+const SOAK: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_loaded_machine_elects_nobody() {
+    let soak = match std::env::var("MAINSTAY_SOAK_SECONDS") {
+        Ok(seconds) => Duration::from_secs(seconds.parse().unwrap()),
+        Err(_) => SOAK,
+    };
+    on_machine(async |machine: &mut Machine| {
+        let writers = Writers::start(machine);
+        writers.journal.writes_for(Duration::from_secs(1)).await;
+        let before = machine.reign().await;
+        let busy = Busy::start(2 * std::thread::available_parallelism().unwrap().get());
+        let from = Instant::now();
+        writers.journal.writes_for(soak).await;
+        let gap = writers.journal.longest_gap(from, Instant::now());
+        drop(busy);
+        let after = machine.reign().await;
+        let (written, again) = writers.finish().await;
+        println!(
+            "{soak:?} with every core busy twice: {written} writes, {again} of them tried once more, the longest time without one {gap:?}; \
+             leader and term {before:?}, then {after:?}"
+        );
+        assert_eq!(before, after, "a leader that nothing was wrong with was replaced");
     });
 }

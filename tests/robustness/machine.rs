@@ -194,12 +194,18 @@ impl Machine {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// The member that leads by the word of most.
+    /// The member that leads by the word of all.
     pub(crate) async fn leader(&self) -> usize {
+        self.reign().await.0
+    }
+
+    /// The member that leads by the word of all, and the newest term: the same pair later says that nobody was elected since.
+    pub(crate) async fn reign(&self) -> (usize, u64) {
         let started = Instant::now();
         loop {
             let mut ids = Vec::new();
             let mut named = Vec::new();
+            let mut term = 0;
             for url in urls() {
                 let Ok(channel) = self.tls.connect(&url, Duration::from_secs(2)).await else { continue };
                 let Ok(status) = MaintenanceClient::new(channel).status(pb::StatusRequest {}).await else {
@@ -208,12 +214,13 @@ impl Machine {
                 let status = status.into_inner();
                 ids.push(status.header.unwrap().member_id);
                 named.push(status.leader);
+                term = term.max(status.raft_term);
             }
             if ids.len() == MEMBERS
                 && named.iter().all(|leader| *leader == named[0])
                 && let Some(leader) = ids.iter().position(|id| *id == named[0])
             {
-                return leader;
+                return (leader, term);
             }
             assert!(started.elapsed() < SOON, "no leader");
             tokio::time::sleep(Duration::from_millis(20)).await;
