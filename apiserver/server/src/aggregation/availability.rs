@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use mainstay_apiserver_kinds::{API_SERVICE, ENDPOINT_SLICE, SERVICE};
 use mainstay_apiserver_machinery::json;
 use mainstay_apiserver_machinery::object::Meta;
-use mainstay_apiserver_machinery::openapi;
 use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
 use mainstay_apiserver_machinery::pipeline::timestamp;
 use mainstay_apiserver_machinery::value;
@@ -54,7 +54,7 @@ struct Found {
 
 /// What a server answered.
 struct Answer {
-    document: Value,
+    body: Bytes,
     /// Empty without one.
     etag: String,
 }
@@ -254,14 +254,15 @@ impl Availability {
     async fn openapi_v2(&self, remote: &Remote, known: Option<&OpenApiPart>) -> Option<Arc<OpenApiPart>> {
         let etag = known.map(|known| known.etag.as_str()).unwrap_or_default();
         let answer = self.within_time(self.exchange(remote, "/openapi/v2", etag)).await;
-        let Answer { document, etag } = answer.ok().flatten()?;
+        let Answer { body, etag } = answer.ok().flatten()?;
         let prefix = format!("/apis/{}/{}/", remote.group, remote.version);
-        Some(Arc::new(OpenApiPart { etag, document: openapi::part_below(&document, &prefix) }))
+        OpenApiPart::newer(known, &body, etag, &prefix).map(Arc::new)
     }
 
     async fn ask(&self, remote: &Remote, path: &str) -> Result<Value, String> {
         let answer = self.within_time(self.exchange(remote, path, "")).await?;
-        answer.map(|answer| answer.document).ok_or_else(|| "it has not changed".to_owned())
+        let answer = answer.ok_or_else(|| "it has not changed".to_owned())?;
+        json::decode_free(&answer.body).map_err(|error| error.to_string())
     }
 
     async fn within_time<T>(&self, asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -294,9 +295,7 @@ impl Availability {
         let etag = answer.headers().get(http::header::ETAG).and_then(|etag| etag.to_str().ok());
         let etag = etag.unwrap_or_default().to_owned();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        let document = json::decode_free(&body).map_err(|error| error.to_string())?;
-        Ok(Some(Answer { document, etag }))
+        Ok(Some(Answer { body: body.map_err(|error| error.to_string())?.to_bytes(), etag }))
     }
 
     /// Writes the condition where it differs.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::{json, openapi};
+use sha2::{Digest as _, Sha256};
 
 use super::remote::Remote;
 
@@ -31,8 +33,22 @@ pub struct RemoteVersion {
 pub struct OpenApiPart {
     /// What the whole document was tagged with; empty if it was not.
     pub(super) etag: String,
+    /// Of the whole document: a server without tags sends the same one at each look.
+    hash: [u8; 32],
     /// The part, as `openapi::part_below` makes it.
     pub document: Value,
+}
+
+impl OpenApiPart {
+    /// The part of a server's document below `prefix`; none where the document is the known one, or no document at all.
+    pub(super) fn newer(known: Option<&Self>, body: &[u8], etag: String, prefix: &str) -> Option<Self> {
+        let hash: [u8; 32] = Sha256::digest(body).into();
+        if known.is_some_and(|known| known.hash == hash && known.etag == etag) {
+            return None;
+        }
+        let whole = json::decode_free(body).ok()?;
+        Some(Self { etag, hash, document: openapi::part_below(&whole, prefix) })
+    }
 }
 
 /// The versions at one moment.
@@ -71,5 +87,24 @@ impl Routes {
     pub(super) fn set(&self, versions: Vec<Arc<RemoteVersion>>) {
         let generation = self.table.load().generation + 1;
         self.table.store(Arc::new(Table { generation, versions }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_taken_in_once_tagged_or_not() {
+        let body = br#"{"paths": {"/apis/g/v1/things": {"get": {}}, "/apis/g/v2/things": {}}}"#;
+        let first = OpenApiPart::newer(None, body, String::new(), "/apis/g/v1/").unwrap();
+        assert!(first.document.path(&["paths", "/apis/g/v1/things"]).is_some());
+        assert!(first.document.path(&["paths", "/apis/g/v2/things"]).is_none());
+        assert_eq!(OpenApiPart::newer(Some(&first), body, String::new(), "/apis/g/v1/"), None);
+        let other = br#"{"paths": {"/apis/g/v1/others": {}}}"#;
+        let second = OpenApiPart::newer(Some(&first), other, String::new(), "/apis/g/v1/").unwrap();
+        assert!(second.document.path(&["paths", "/apis/g/v1/others"]).is_some());
+        assert!(OpenApiPart::newer(Some(&first), body, "\"new\"".to_owned(), "/apis/g/v1/").is_some());
+        assert_eq!(OpenApiPart::newer(Some(&first), b"not JSON", String::new(), "/apis/g/v1/"), None);
     }
 }

@@ -166,6 +166,19 @@ async fn requests_go_to_the_extension_server_in_the_users_name() {
     );
     assert_eq!(definitions[format!("{meta}_v2")]["description"], "Not ours.");
     assert!(definitions[meta]["properties"].is_object() && definitions["unused"].is_null());
+
+    let media = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let binary = client.get_as("/openapi/v2", media).await;
+    assert_eq!(binary.code, 200);
+    // A path or a definition with a name: field 1 is the name, field 2 what it names.
+    let names = |name: &str| {
+        let length = u8::try_from(name.len()).unwrap();
+        let field = [&[0x0a, length][..], name.as_bytes(), &[0x12]].concat();
+        binary.bytes.windows(field.len()).any(|part| part == field)
+    };
+    assert!(names("/apis/metrics.example.com/v1/namespaces/{namespace}/samples"));
+    assert!(names("com.example.Sample") && names(&format!("{meta}_v2")) && names(meta));
+    assert!(!names("/apis/metrics.example.com/v2/samples") && !names("unused"));
     server.stop().await;
 }
 
