@@ -1,13 +1,16 @@
 //! Reading a request body within bounds.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use mainstay_proto_api::Status;
 
 use crate::types::{Body, BodyError};
 
-/// How long the rest of a body that is too long is read.
-const DISCARD_TIME: std::time::Duration = std::time::Duration::from_millis(500);
+/// How long the rest of a body that is too long is read, and how long one part of it is waited for.
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+const DISCARD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads a whole body of at most `limit_bytes`. Nothing is allocated for a length that is only claimed.
 ///
@@ -55,7 +58,7 @@ pub async fn read_body(
 async fn discard(body: &mut Body, bytes_max: usize) {
     let mut seen = 0;
     let drain = async {
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(DISCARD_PAUSE, body.frame()).await {
             seen += frame.data_ref().map_or(0, Bytes::len);
             if seen > bytes_max {
                 break;
