@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Auditor;
+use crate::authn::impersonation_modes::LastModes;
 use crate::config::{Limits, Randomness};
 use crate::discovery::Documents;
 use crate::flow::FlowControl;
@@ -28,6 +29,8 @@ pub struct Core {
     pub authenticator: Arc<dyn Authenticate>,
     /// Authorization.
     pub authorizer: Arc<dyn Authorize>,
+    /// How callers that act as others were last allowed to.
+    pub impersonators: LastModes,
     /// The audit log, where there is one.
     pub auditor: Option<Arc<Auditor>>,
     /// Where requests are traced to, if they are.
@@ -91,6 +94,7 @@ impl Core {
             writer,
             authenticator: assembly.authenticator,
             authorizer: assembly.authorizer,
+            impersonators: LastModes::default(),
             auditor,
             tracer,
             flow: Flow {

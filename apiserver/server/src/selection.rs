@@ -37,15 +37,15 @@ impl Selection {
     pub fn from_query(kind: &'static Kind, namespace: &str, query: &Query) -> Result<Self, Status> {
         let mut selection = Self::everything(kind, namespace);
         if let Some(text) = query.non_empty("labelSelector") {
-            selection.labels = label::Selector::parse(text)
-                .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+            selection.labels =
+                label::Selector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?;
         }
         if let Some(text) = query.non_empty("fieldSelector") {
             selection.fields =
                 field::Selector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?;
             for term in selection.fields.terms() {
                 if !is_selectable(kind, &term.field) {
-                    return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
+                    return Err(Status::bad_request(unknown_field(kind, &term.field)));
                 }
             }
         }
@@ -139,6 +139,14 @@ impl Selection {
             }
         }
     }
+}
+
+/// Upstream words it by whether the kind has fields of its own to select by.
+fn unknown_field(kind: &Kind, field: &str) -> String {
+    if kind.is_custom || !kind.rules.selectable_fields().is_empty() {
+        return format!("field label not supported: {field}");
+    }
+    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
 }
 
 fn is_selectable(kind: &Kind, field: &str) -> bool {

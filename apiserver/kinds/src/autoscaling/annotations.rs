@@ -112,6 +112,12 @@ pub(super) fn to_v1(object: &mut Value) {
     if let Some(conditions) = object.remove_path(&["status", "conditions"]) {
         annotate(object, CONDITIONS, &conditions);
     }
+    // v1 shows both at all times; clients with strict types want them.
+    for field in ["currentReplicas", "desiredReplicas"] {
+        if object.path(&["status", field]).is_none() {
+            object.set_path(&["status", field], 0_i64);
+        }
+    }
 }
 
 fn annotate(object: &mut Value, name: &str, value: &Value) {

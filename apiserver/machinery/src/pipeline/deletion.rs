@@ -10,6 +10,9 @@ use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 use time::{Duration, OffsetDateTime};
 
+/// The option that removes what cannot be read.
+pub const UNREADABLE: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+
 /// What a delete asks for (meta/v1 `DeleteOptions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteOptions {
@@ -25,6 +28,8 @@ pub struct DeleteOptions {
     pub orphan_dependents: Option<bool>,
     /// Whether nothing is to be stored.
     pub dry_run: bool,
+    /// Whether the object is to go although it cannot be read (`ignoreStoreReadErrorWithClusterBreakingPotential`).
+    pub unreadable: bool,
 }
 
 /// What a delete does.
@@ -59,12 +64,21 @@ impl DeleteOptions {
             propagation_policy: text(&["propagationPolicy"]),
             orphan_dependents: body.path_bool(&["orphanDependents"]),
             dry_run: !dry_run.is_empty(),
+            unreadable: body.path_bool(&[UNREADABLE]) == Some(true),
         };
         let mut errors = ErrorList::new();
         if dry_run.iter().any(|one| one.as_str() != Some("All")) {
             errors.not_supported(&Path::new("dryRun"), dry_run.to_vec(), &["All"]);
         }
         options.validate(&mut errors);
+        if options.unreadable {
+            for other in ["propagationPolicy", "orphanDependents", "gracePeriodSeconds", "preconditions"] {
+                if body.path(&[other]).is_some_and(|value| !value.is_null()) {
+                    let why = format!("cannot be set together with .{other}");
+                    errors.invalid(&Path::new(UNREADABLE), true, &why);
+                }
+            }
+        }
         errors.into_result("meta.k8s.io", "DeleteOptions", "")?;
         Ok(options)
     }

@@ -12,6 +12,7 @@ mod create;
 pub mod deletion;
 mod name;
 mod owners;
+mod references;
 mod stamp;
 mod update;
 
@@ -20,5 +21,6 @@ pub use age::human_duration;
 pub use create::{Creation, prepare_create, validate_create};
 pub use name::{NAME_SUFFIX_LENGTH, name_suffix};
 pub use owners::{Author, apply, lay_over, track};
+pub use references::dedup_owner_references;
 pub use stamp::{parse_timestamp, timestamp};
-pub use update::{Target, is_unchanged, prepare_update, removes_object, validate_update};
+pub use update::{Target, invalid_stored, is_unchanged, prepare_update, removes_object, validate_update};

@@ -19,6 +19,16 @@ pub enum Target<'a> {
     Part(&'a str),
 }
 
+/// What upstream says of a stored object that does not meet a precondition; clients show it, controllers look for its end.
+pub fn invalid_stored(kind: &Kind, (namespace, name): (&str, &str), why: &str) -> String {
+    let prefix = kind.storage.as_ref().map(|storage| storage.prefix).unwrap_or_default();
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    let key = format!("/registry/{prefix}/{namespace}{slash}{name}");
+    format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
+    )
+}
+
 /// Checks the preconditions of an update and restores what it may not change. `old` is the stored object with its
 /// resource version. Comes after mutating admission.
 ///
@@ -32,6 +42,7 @@ pub fn prepare_update(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Va
     if !uid.is_empty() && uid != before.uid() {
         let text =
             format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", before.uid());
+        let text = invalid_stored(kind, (before.namespace(), before.name()), &text);
         return Err(Status::conflict(kind.group, kind.plural, before.name(), text));
     }
     let mut meta = MetaMut(new);

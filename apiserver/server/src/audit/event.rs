@@ -97,6 +97,8 @@ pub(super) struct Event<'a> {
     pub(super) user: &'a UserInfo,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) impersonated_user: Option<&'a UserInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) authentication_metadata: Option<AuthenticationMetadata>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "<[_]>::is_empty")]
     pub(super) source_ips: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -115,6 +117,20 @@ pub(super) struct Event<'a> {
     pub(super) stage_timestamp: OffsetDateTime,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) annotations: &'a BTreeMap<SmolStr, String>,
+}
+
+/// How it is known who asks.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthenticationMetadata {
+    impersonation_constraint: &'static str,
+}
+
+impl AuthenticationMetadata {
+    /// None where no constrained impersonation took place.
+    pub(super) fn of(constraint: &'static str) -> Option<Self> {
+        (!constraint.is_empty()).then_some(Self { impersonation_constraint: constraint })
+    }
 }
 
 fn micro_time<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {

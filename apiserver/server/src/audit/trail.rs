@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 use time::OffsetDateTime;
 
 use super::auditor::{Auditor, Tellable};
-use super::event::{Event, ObjectReference, ResponseStatus};
+use super::event::{AuthenticationMetadata, Event, ObjectReference, ResponseStatus};
 use super::object;
 use super::policy::{Level, Stage, Told};
 use crate::types::UserInfo;
@@ -97,6 +97,7 @@ pub(crate) struct Trail {
 struct Noted {
     annotations: BTreeMap<SmolStr, String>,
     impersonated: Option<UserInfo>,
+    impersonation_constraint: &'static str,
     response: Option<ResponseStatus>,
     request_body: Vec<Bytes>,
     response_body: Option<(String, Vec<Bytes>)>,
@@ -124,9 +125,11 @@ impl Trail {
         self.noted.lock().annotations.entry(key.into()).or_insert(value);
     }
 
-    /// Notes whom the request acts as.
-    pub(crate) fn impersonates(&self, user: &UserInfo) {
-        self.noted.lock().impersonated = Some(user.clone());
+    /// Notes whom the request acts as, and the verb of the constrained impersonation that allowed it, if one did.
+    pub(crate) fn impersonates(&self, user: &UserInfo, constraint: &'static str) {
+        let mut noted = self.noted.lock();
+        noted.impersonated = Some(user.clone());
+        noted.impersonation_constraint = constraint;
     }
 
     pub(super) fn take_request(&self, part: Bytes) {
@@ -220,6 +223,7 @@ impl Trail {
             verb: &self.facts.verb,
             user: &self.facts.user,
             impersonated_user: noted.impersonated.as_ref(),
+            authentication_metadata: AuthenticationMetadata::of(noted.impersonation_constraint),
             source_ips: &self.facts.source_ips,
             user_agent: &self.facts.user_agent,
             object_ref: reference.as_ref(),

@@ -115,7 +115,7 @@ impl Authenticator {
                 by_certificate.map_err(|error| invalid(&error))?;
                 let user =
                     self.config.anonymous.admit(request.uri.path()).ok_or(AuthnError::NoCredentials)?;
-                Ok(Identity { user, ..Identity::default() })
+                Ok(Identity { user: Arc::new(user), ..Identity::default() })
             }
         }
     }
@@ -169,7 +169,7 @@ impl Authenticator {
                     return Err(CredentialError::Audience(wanted.to_vec()));
                 }
                 user.mark_authenticated();
-                Ok(Identity { user, impersonator: None, audiences: held })
+                Ok(Identity { user: Arc::new(user), impersonator: None, audiences: held })
             }
             Err(why) => Err(CredentialError::Webhook(why)),
         }
@@ -183,7 +183,11 @@ impl Authenticator {
             return Err(CredentialError::Audience(wanted.to_vec()));
         }
         user.mark_authenticated();
-        Ok(Identity { user, impersonator: None, audiences: held.into_iter().map(Into::into).collect() })
+        Ok(Identity {
+            user: Arc::new(user),
+            impersonator: None,
+            audiences: held.into_iter().map(Into::into).collect(),
+        })
     }
 
     fn by_front_proxy(
@@ -195,7 +199,7 @@ impl Authenticator {
         let user = proxy.authenticate(&request.headers, chain, self.unix_now())?;
         Ok(user.map(|mut user| {
             user.mark_authenticated();
-            Identity { user, ..Identity::default() }
+            Identity { user: Arc::new(user), ..Identity::default() }
         }))
     }
 
@@ -211,14 +215,14 @@ impl Authenticator {
         let mut user = service_account::resolve(&claims, self.config.live.as_ref(), now)?;
         user.mark_authenticated();
         let audiences = audiences.into_iter().map(Into::into).collect();
-        Ok(Identity { user, impersonator: None, audiences })
+        Ok(Identity { user: Arc::new(user), impersonator: None, audiences })
     }
 
     fn by_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Option<Identity>, CredentialError> {
         let user = self.config.certificates.authenticate(chain, self.unix_now())?;
         Ok(user.map(|mut user| {
             user.mark_authenticated();
-            Identity { user, ..Identity::default() }
+            Identity { user: Arc::new(user), ..Identity::default() }
         }))
     }
 

@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod discovery;
 pub mod front_proxy;
 pub mod impersonation;
+pub mod impersonation_modes;
 pub mod jwt;
 pub mod service_account;
 pub mod static_tokens;

@@ -47,7 +47,7 @@ impl Seeder {
             kind,
             namespace: namespace.into(),
             name: name.into(),
-            user: UserInfo::new("system:apiserver", [MASTERS]),
+            user: Arc::new(UserInfo::new("system:apiserver", [MASTERS])),
             dry_run: false,
             options: Value::Null,
             owner: FieldOwner::Manager("kube-apiserver".into()),

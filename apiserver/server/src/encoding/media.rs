@@ -90,17 +90,21 @@ pub struct Allow {
     pub views: bool,
     /// A stream of events: no YAML.
     pub stream: bool,
+    /// A list, whose metadata alone is a list too.
+    pub list: bool,
     /// A custom resource, which has no protobuf form; its metadata has.
     pub custom: bool,
 }
 
 impl Allow {
-    /// One object, or a list.
-    pub const OBJECTS: Self = Self { views: true, stream: false, custom: false };
+    /// One object.
+    pub const OBJECTS: Self = Self { views: true, stream: false, list: false, custom: false };
+    /// A list.
+    pub const LIST: Self = Self { list: true, ..Self::OBJECTS };
     /// Only the object itself: reviews, statuses.
-    pub const PLAIN: Self = Self { views: false, stream: false, custom: false };
+    pub const PLAIN: Self = Self { views: false, ..Self::OBJECTS };
     /// A watch.
-    pub const WATCH: Self = Self { views: true, stream: true, custom: false };
+    pub const WATCH: Self = Self { stream: true, ..Self::OBJECTS };
 }
 
 /// Accept headers have fewer clauses than this; the rest is ignored.
@@ -124,6 +128,10 @@ pub fn accept(header: Option<&str>, query: &Query, allow: Allow) -> Result<Accep
         }
         let view = match view {
             View::Table(_) => View::Table(include_object(query)?),
+            View::Metadata if !allow.stream => {
+                check_number(clause.wanted.unwrap_or_default(), allow.list)?;
+                View::Metadata
+            }
             other => other,
         };
         return Ok(Accepted { media, view, pretty });
@@ -131,6 +139,17 @@ pub fn accept(header: Option<&str>, query: &Query, allow: Allow) -> Result<Accep
     let offered = if allow.custom { &Media::ALL[..2] } else { &Media::ALL[..] };
     let offered: Vec<&str> = offered.iter().map(|media| media.content_type()).collect();
     Err(Status::not_acceptable(&offered))
+}
+
+/// The metadata of one object is no list, and that of a list is one.
+fn check_number(wanted: &str, list: bool) -> Result<(), Status> {
+    let why = match (wanted, list) {
+        ("PartialObjectMetadata", true) => "is a list",
+        ("PartialObjectMetadataList", false) => "is not a list",
+        _ => return Ok(()),
+    };
+    let message = format!("you requested {wanted}, but the requested object {why}");
+    Err(Status::failure(406, "NotAcceptable", message))
 }
 
 fn include_object(query: &Query) -> Result<IncludeObject, Status> {

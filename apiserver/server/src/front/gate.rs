@@ -2,14 +2,16 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use mainstay_apiserver_machinery::scalar::parse_duration;
 use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 use tracing::{Instrument, debug, debug_span, error};
@@ -20,7 +22,7 @@ use super::trail_slot::TrailSlot;
 use super::{nonresource, record, resource, traced};
 use crate::aggregation::AGGREGATOR;
 use crate::audit;
-use crate::authn::{bearer, impersonation};
+use crate::authn::{bearer, impersonation, impersonation_modes};
 use crate::authz::forbidden;
 use crate::core::Core;
 use crate::request::{PathError, Peer, Query, RequestContext, RequestInfo, normalise_path, respond_status};
@@ -51,6 +53,7 @@ pub(crate) async fn serve(
         request.map(|body| body.map_err(|error| BodyError::Transport(Box::new(error))).boxed_unsync());
     let slot = TrailSlot::default();
     let head = Head { query: &query, id: &id, slot: &slot };
+    let is_head = *request.method() == Method::HEAD;
     let answer = AssertUnwindSafe(answer(&core, peer, request, head)).catch_unwind().instrument(span);
     let mut response = match answer.await {
         Ok(Ok(response)) => slot.answered(response, None).await,
@@ -69,6 +72,16 @@ pub(crate) async fn serve(
     };
     finish_headers(&mut response, &id);
     slot.name_flow(&mut response);
+    if is_head { without_body(response) } else { response }
+}
+
+/// The answer to a HEAD: HTTP/2 would carry a body that clients take for a broken stream.
+fn without_body(response: Response) -> Response {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_body| empty_body());
+    if let Some(length) = length {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
     response
 }
 
@@ -171,10 +184,13 @@ async fn admitted(
     (info, head): (&RequestInfo, Head<'_>),
 ) -> Result<Response, Status> {
     let Known { peer, caller, trail, long_running } = known;
-    let identity = impersonation::act_as(&parts.headers, &caller, &*core.authorizer).await?;
+    let attributes = info.attributes();
+    let asked = (&*core.authorizer, &core.impersonators);
+    let acting = impersonation_modes::act_as(&parts.headers, &attributes, &caller, asked).await?;
+    let identity = acting.identity;
     if let Some(trail) = &trail {
         if identity.impersonator.is_some() {
-            trail.impersonates(&identity.user);
+            trail.impersonates(&identity.user, acting.constraint);
         }
         body = audit::listened(body, trail);
     }
@@ -185,8 +201,7 @@ async fn admitted(
         request.headers_mut().remove(http::header::ACCEPT_ENCODING);
     }
     let (query, id) = (head.query, head.id);
-    let attributes = info.attributes();
-    let limit = time_limit(core, query);
+    let limit = time_limit(core, query, long_running)?;
     let user = &identity.user;
     let asking = Asking { core, user, info, attributes: &attributes, query, limit };
     let mut permit = match asking.permit(head.slot, long_running).await {
@@ -236,22 +251,18 @@ fn too_late(core: &Core) -> Status {
     Status::timeout("request did not complete within the allotted timeout", 0)
 }
 
-/// The time that an answer may take.
-fn time_limit(core: &Core, query: &Query) -> std::time::Duration {
-    let asked = query.non_empty("timeout").and_then(seconds);
-    asked.map_or(core.limits.request_timeout, |asked| asked.min(core.limits.request_timeout))
-}
-
-/// `30s`, `500ms` or plain seconds.
-fn seconds(text: &str) -> Option<std::time::Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
-    match unit {
-        "" | "s" => Some(std::time::Duration::from_secs(number)),
-        "ms" => Some(std::time::Duration::from_millis(number)),
-        "m" => Some(std::time::Duration::from_secs(number.saturating_mul(60))),
-        _ => None,
-    }
+/// The time that an answer may take: what the client says, where that is less than the server's own limit.
+///
+/// # Errors
+/// 400 for a time that cannot be read, unless the request is long-running.
+fn time_limit(core: &Core, query: &Query, long_running: bool) -> Result<Duration, Status> {
+    let limit = core.limits.request_timeout;
+    let Some(text) = query.non_empty("timeout").filter(|_| !long_running) else { return Ok(limit) };
+    let asked = parse_duration(text).map_err(|why| {
+        Status::bad_request(format!("invalid timeout specified in the request URL - {why}"))
+    })?;
+    let asked = u64::try_from(asked).ok().filter(|nanoseconds| *nanoseconds > 0);
+    Ok(asked.map_or(limit, |nanoseconds| Duration::from_nanos(nanoseconds).min(limit)))
 }
 
 async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -> Result<Response, Status> {

@@ -2,18 +2,20 @@
 
 use futures::StreamExt;
 use http::StatusCode;
-use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
+use mainstay_apiserver_machinery::pipeline::deletion::{DeleteOptions, UNREADABLE};
+use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::{self, Value};
-use mainstay_proto_api::Status;
+use mainstay_proto_api::{Status, StatusDetails};
 
 use super::get::namespace;
 use super::list_options::ListOptions;
 use super::options::{add_warnings, delete_options};
 use super::{Call, Deletion, FieldOwner, WriteRequest, list};
+use crate::audit;
 use crate::encoding::{
     Allow, ListMeta, ListSource, list_body, list_response, object_response, value_response,
 };
-use crate::types::{Body, Response};
+use crate::types::{Attributes, Body, Decision, Response};
 
 /// Deletes of one collection that run at once.
 const CONCURRENT_MAX: usize = 8;
@@ -22,6 +24,9 @@ pub(super) async fn object(call: &Call<'_>, body: Body) -> Result<Response, Stat
     let accepted = call.accept(Allow::OBJECTS)?;
     let body = call.body(body).await?;
     let (options, tree) = delete_options(call, &body)?;
+    if options.unreadable {
+        return unreadable(call, &options).await;
+    }
     let request = request(call, &call.info().name, &options, tree);
     let deletion = call.core.writer.delete(&request, &options).await?;
     let mut response = if deletion.gone && !call.kind.rules.returns_deleted_object() {
@@ -40,7 +45,38 @@ fn success(call: &Call<'_>, deletion: &Deletion) -> Result<Response, Status> {
     let header = &deletion.object.cached.header;
     let status =
         Status::success_for(call.kind.group, call.kind.plural, &header.name, &header.uid.to_string());
-    let tree = value::to_value(&status).map_err(|error| Status::internal(&error))?;
+    said(call, &status)
+}
+
+/// Removes an object that cannot be read, whatever holds it: no admission, no finalizer and no owner is asked, as upstream.
+async fn unreadable(call: &Call<'_>, options: &DeleteOptions) -> Result<Response, Status> {
+    audit::annotate("apiserver.k8s.io/unsafe-delete-ignore-read-error", String::new);
+    let info = call.info();
+    let right = Attributes { verb: "unsafe-delete-ignore-read-errors".into(), ..info.attributes() };
+    let refused = |why: String| Err(Status::forbidden(call.kind.group, call.kind.plural, &info.name, why));
+    match call.core.authorizer.authorize(call.context.user(), &right).await {
+        Decision::Allow(_) => {}
+        Decision::Failed { error, .. } => {
+            return refused(format!(
+                "error while checking permission for {:?}, {error}",
+                right.verb.as_str()
+            ));
+        }
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            return refused(format!("not permitted to do {:?}, reason: {reason}", right.verb.as_str()));
+        }
+    }
+    let key = (namespace(call), info.name.as_str());
+    call.core.registry.remove_unreadable(call.kind, key, options.dry_run).await?;
+    let details =
+        StatusDetails { name: info.name.clone(), kind: call.kind.kind.into(), ..StatusDetails::default() };
+    let mut done = Status::success().with_details(details);
+    done.code = 200;
+    said(call, &done)
+}
+
+fn said(call: &Call<'_>, status: &Status) -> Result<Response, Status> {
+    let tree = value::to_value(status).map_err(|error| Status::internal(&error))?;
     let schema = mainstay_apiserver_machinery::schema::lookup("meta/v1.Status");
     value_response(call.headers(), call.accept(Allow::PLAIN)?, &tree, schema, StatusCode::OK)
         .map_err(|failure| call.failed(&failure))
@@ -59,10 +95,16 @@ fn request(call: &Call<'_>, name: &str, options: &DeleteOptions, tree: Value) ->
 }
 
 pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response, Status> {
-    let accepted = call.accept(Allow::OBJECTS)?;
+    let accepted = call.accept(Allow::LIST)?;
     let list_options = ListOptions::for_list(&call.context.query)?;
     let body = call.body(body).await?;
     let (options, tree) = delete_options(call, &body)?;
+    if options.unreadable {
+        let why = "is not allowed with DELETECOLLECTION, try again after removing the option";
+        let mut errors = ErrorList::new();
+        errors.invalid(&Path::new(UNREADABLE), true, why);
+        errors.into_result("meta.k8s.io", "DeleteOptions", "")?;
+    }
     let page = list::page(call, &list_options).await?;
     let meta = ListMeta { revision: page.meta.revision, ..ListMeta::default() };
     let objects = page.into_objects();

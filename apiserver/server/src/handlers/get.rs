@@ -2,23 +2,24 @@
 
 use http::StatusCode;
 use mainstay_proto_api::Status;
-use mainstay_store::Revision;
 
 use super::Call;
+use super::list_options::resource_version;
 use crate::encoding::{Allow, object_response};
 use crate::types::Response;
 
 pub(super) async fn object(call: &Call<'_>) -> Result<Response, Status> {
     let accepted = call.accept(Allow::OBJECTS)?;
+    if call.context.query.is_true("export") {
+        let gone = "the export parameter, deprecated since v1.14, is no longer supported";
+        return Err(Status::bad_request(gone));
+    }
     let info = call.info();
     let registry = &call.core.registry;
     let found = match call.context.query.non_empty("resourceVersion") {
         Some("0") => registry.get(call.kind, namespace(call), &info.name),
         Some(version) => {
-            let version = version.parse().map_err(|error| {
-                Status::bad_request(format!("invalid resource version {version:?}: {error}"))
-            })?;
-            registry.fresh_to(Revision(version)).await?;
+            registry.fresh_to(resource_version(version)?).await?;
             registry.get(call.kind, namespace(call), &info.name)
         }
         None => {

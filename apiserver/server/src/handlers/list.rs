@@ -29,7 +29,7 @@ impl Page {
 }
 
 pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
-    let accepted = call.accept(Allow::OBJECTS)?;
+    let accepted = call.accept(Allow::LIST)?;
     let options = ListOptions::for_list(&call.context.query)?;
     let page = page(call, &options).await?;
     let chunks = list_body(call.encoder(accepted), accepted.media, &page.meta, page.source)

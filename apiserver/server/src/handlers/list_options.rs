@@ -5,7 +5,7 @@ use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_proto_api::Status;
 use mainstay_store::Revision;
 
-use crate::request::Query;
+use crate::request::{Query, number_fault};
 
 /// How exact a resource version is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +62,12 @@ impl ListOptions {
             _ => None,
         };
         Ok(Self {
-            limit: usize::try_from(integer(query, "limit")?.unwrap_or(0)).unwrap_or(0),
+            limit: usize::try_from(query.integer("limit")?.unwrap_or(0)).unwrap_or(0),
             token: query.non_empty("continue").map(Continue::decode).transpose()?,
             version: query.non_empty("resourceVersion").map(resource_version).transpose()?,
             version_match,
-            timeout_seconds: integer(query, "timeoutSeconds")?
+            timeout_seconds: query
+                .integer("timeoutSeconds")?
                 .and_then(|s| u64::try_from(s).ok())
                 .filter(|s| *s > 0),
             bookmarks: query.is_true("allowWatchBookmarks"),
@@ -115,17 +116,15 @@ impl ListOptions {
     }
 }
 
-fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
-    let Some(text) = query.non_empty(name) else { return Ok(None) };
-    text.parse()
-        .map(Some)
-        .map_err(|error| Status::bad_request(format!("invalid value {text:?} for {name}: {error}")))
-}
-
-fn resource_version(text: &str) -> Result<Revision, Status> {
-    let value: u64 = text
-        .parse()
-        .map_err(|error| Status::bad_request(format!("Invalid value: {text:?}: resourceVersion: {error}")))?;
+/// A resource version of a query.
+///
+/// # Errors
+/// 400 for what is no number.
+pub(super) fn resource_version(text: &str) -> Result<Revision, Status> {
+    let value: u64 = text.parse().map_err(|error| {
+        let why = number_fault("ParseUint", text, &error);
+        Status::bad_request(format!("resourceVersion: Invalid value: {text:?}: {why}"))
+    })?;
     Ok(Revision(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 

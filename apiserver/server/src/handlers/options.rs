@@ -2,7 +2,7 @@
 
 use http::header::{HeaderValue, WARNING};
 use mainstay_apiserver_machinery::json::Strictness;
-use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
+use mainstay_apiserver_machinery::pipeline::deletion::{DeleteOptions, UNREADABLE};
 use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::{PatchType, Status};
@@ -150,10 +150,7 @@ pub(super) fn delete_options(call: &Call<'_>, body: &[u8]) -> Result<(DeleteOpti
 fn from_query(call: &Call<'_>) -> Result<Value, Status> {
     let query = &call.context.query;
     let mut tree = Value::map();
-    if let Some(text) = query.non_empty("gracePeriodSeconds") {
-        let seconds: i64 = text.parse().map_err(|error| {
-            Status::bad_request(format!("invalid value {text:?} for gracePeriodSeconds: {error}"))
-        })?;
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         tree.set_path(&["gracePeriodSeconds"], seconds);
     }
     if let Some(policy) = query.non_empty("propagationPolicy") {
@@ -161,6 +158,9 @@ fn from_query(call: &Call<'_>) -> Result<Value, Status> {
     }
     if query.non_empty("orphanDependents").is_some() {
         tree.set_path(&["orphanDependents"], query.is_true("orphanDependents"));
+    }
+    if query.non_empty(UNREADABLE).is_some() {
+        tree.set_path(&[UNREADABLE], query.is_true(UNREADABLE));
     }
     let dry_run: Vec<&str> = query.all("dryRun").filter(|v| !v.is_empty()).collect();
     if !dry_run.is_empty() {

@@ -141,7 +141,7 @@ async fn answer(call: &Call<'_>, body: Body) -> Result<Response, Status> {
         resource(call, body).await?
     } else {
         let found = call.kind.subresource(&info.subresource).ok_or_else(Status::path_not_found)?;
-        check_verb(call.kind, found.verbs, &info.verb)?;
+        check_verb(found.verbs, &info.verb)?;
         subresource(call, found, body).await?
     };
     call.say_if_stale(&mut response);
@@ -150,7 +150,10 @@ async fn answer(call: &Call<'_>, body: Body) -> Result<Response, Status> {
 
 async fn resource(call: &Call<'_>, body: Body) -> Result<Response, Status> {
     let info = call.info();
-    check_verb(call.kind, call.kind.verbs, &info.verb)?;
+    check_verb(call.kind.verbs, &info.verb)?;
+    if info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch") {
+        return Err(method_not_allowed());
+    }
     match info.verb.as_str() {
         "get" => get::object(call).await,
         "list" => list::objects(call).await,
@@ -209,14 +212,8 @@ fn check_scope(call: &Call<'_>) -> Result<(), Status> {
     Ok(())
 }
 
-fn check_verb(kind: &Kind, verbs: &[&str], verb: &str) -> Result<(), Status> {
-    if verbs.contains(&verb) {
-        return Ok(());
-    }
-    if verb == "create" || verb.is_empty() || verb == "watch" || verb == "list" {
-        return Err(method_not_allowed());
-    }
-    Err(Status::method_not_allowed(kind.group, kind.plural, verb))
+fn check_verb(verbs: &[&str], verb: &str) -> Result<(), Status> {
+    if verbs.contains(&verb) { Ok(()) } else { Err(method_not_allowed()) }
 }
 
 /// 405 for methods that a path does not have.

@@ -25,6 +25,9 @@ pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
     let options = ListOptions::for_watch(&call.context.query)?;
     let selection =
         Selection::from_query(call.kind, namespace(call), &call.context.query)?.named(&call.info().name);
+    if selection.single_name().is_some_and(|name| !call.info().name.is_empty() && name != call.info().name) {
+        return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+    }
     let media = if accepted.media == Media::Protobuf { WatchMedia::Protobuf } else { WatchMedia::Json };
     let encoder = FrameEncoder { objects: call.encoder(accepted), media };
     let start = start(call, &options, &selection).await?;

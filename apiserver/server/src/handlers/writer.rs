@@ -41,7 +41,7 @@ pub struct WriteRequest {
     /// Name; empty for creates.
     pub name: SmolStr,
     /// Who asks.
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// Whether to stop short of storing.
     pub dry_run: bool,
     /// The options as admission sees them.
@@ -118,9 +118,13 @@ impl Writer {
         if !request.name.is_empty() {
             pipeline::check_identity(&object, &request.name, &request.namespace)?;
         }
+        let duplicates = pipeline::dedup_owner_references(&mut object, false);
         self.track(request, Target::Object, &mut object, &Value::map());
         let mut admission = Self::admission_request(request, "", Operation::Create, object, None);
+        admission.warnings.extend(duplicates);
         self.admission.mutate(&mut admission).await?;
+        let duplicates = pipeline::dedup_owner_references(&mut admission.object, true);
+        admission.warnings.extend(duplicates);
         let result = self.create_admitted(&mut admission).await;
         self.admission.settled(&admission, result.is_ok() && !request.dry_run).await;
         result.map(|stored| Outcome { stored, created: true, warnings: admission.warnings.into_vec() })
@@ -221,6 +225,7 @@ impl Writer {
         let kind = request.kind;
         pipeline::check_identity(&new, &request.name, &request.namespace)?;
         pipeline::accept(kind, &mut new, &request.namespace)?;
+        let duplicates = pipeline::dedup_owner_references(&mut new, false);
         self.track(request, target, &mut new, &old);
         let subresource = match target {
             Target::Object => "",
@@ -228,7 +233,10 @@ impl Writer {
             Target::Part(name) => name,
         };
         let mut admission = Self::admission_request(request, subresource, Operation::Update, new, Some(old));
+        admission.warnings.extend(duplicates);
         self.admission.mutate(&mut admission).await?;
+        let duplicates = pipeline::dedup_owner_references(&mut admission.object, true);
+        admission.warnings.extend(duplicates);
         let written = self.update_admitted(target, cached, &mut admission).await;
         let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
         self.admission.settled(&admission, stored).await;

@@ -12,6 +12,7 @@ mod keys;
 mod past;
 mod served;
 mod stored;
+mod unreadable;
 mod writes;
 
 pub use door::Registry;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Query, RequestInfo};
 use crate::flow::Seat;
 use crate::handlers::Writer;
-use crate::types::Identity;
+use crate::types::{Identity, UserInfo};
 
 /// The other end of the connection.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The user the request runs as.
-    pub fn user(&self) -> &crate::types::UserInfo {
+    pub fn user(&self) -> &Arc<UserInfo> {
         &self.identity.user
     }
 }

@@ -15,4 +15,4 @@ pub use object::{
     strictness,
 };
 pub use path::{PathError, normalise_path};
-pub use query::Query;
+pub use query::{Query, number_fault};

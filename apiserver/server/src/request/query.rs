@@ -1,5 +1,9 @@
 //! Query parameters. Pure; unknown parameters are kept and ignored, as upstream does.
 
+use std::num::{IntErrorKind, ParseIntError};
+
+use mainstay_proto_api::Status;
+
 /// Decoded query parameters in the order sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
@@ -39,10 +43,28 @@ impl Query {
         self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// The number that `name` has, if it is given.
+    ///
+    /// # Errors
+    /// 400 for what is no number, in the words of upstream's language.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, Status> {
+        let Some(text) = self.non_empty(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| Status::bad_request(number_fault("ParseInt", text, &error)))
+    }
+
     /// Upstream's reading of a boolean parameter: present and neither `0` nor `false`.
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
+}
+
+/// Why a text is no number, as Go's `strconv` says it.
+pub fn number_fault(function: &str, text: &str, error: &ParseIntError) -> String {
+    let why = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{function}: parsing {text:?}: {why}")
 }
 
 fn unescape(text: &str) -> String {

@@ -27,7 +27,7 @@ pub struct AccessReview {
 impl AccessReview {
     async fn answer(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
         let mut review = read(&context, request, self.kind, self.body_bytes_max).await?;
-        let user = if self.about_self { context.user().clone() } else { subject(&review)? };
+        let user = if self.about_self { Arc::clone(context.user()) } else { Arc::new(subject(&review)?) };
         let decision = self.authorizer.authorize(&user, &attributes(&review)).await;
         review.set_path(&["status"], status(&decision));
         created(&context, self.kind, &review)

@@ -6,6 +6,7 @@ use mainstay_apiserver_machinery::pipeline;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
+use crate::handlers::method_not_allowed;
 use crate::request::{RequestContext, decode_object, read_body, respond_object, shown_type, strictness};
 use crate::types::{Request, Response};
 
@@ -19,14 +20,29 @@ pub async fn read(
     kind: &'static Kind,
     body_bytes_max: usize,
 ) -> Result<Value, Status> {
+    read_also(context, request, (kind, &[]), body_bytes_max).await
+}
+
+/// As [`read`], of an object that may also name one of these older API versions.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_also(
+    context: &RequestContext,
+    request: Request,
+    (kind, older): (&'static Kind, &[&str]),
+    body_bytes_max: usize,
+) -> Result<Value, Status> {
     if request.method() != Method::POST {
-        let verb = context.info.verb.as_str();
-        return Err(Status::method_not_allowed(&context.info.api_group, &context.info.resource, verb));
+        return Err(method_not_allowed());
     }
     let body = read_body(&context.headers, request.into_body(), body_bytes_max).await?;
     let strictness = strictness(&context.query, "CreateOptions")?;
     let decoded = decode_object(&context.headers, &body, kind.schema(), shown_type(kind), strictness)?;
     let mut object = decoded.object;
+    if object.path_str(&["apiVersion"]).is_some_and(|version| older.contains(&version)) {
+        object.set_path(&["apiVersion"], kind.api_version().into_owned());
+    }
     pipeline::accept(kind, &mut object, &context.info.namespace)?;
     pipeline::validate_create(kind, &object)?;
     Ok(object)

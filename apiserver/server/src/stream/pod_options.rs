@@ -4,6 +4,8 @@ use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::request::Query;
 
@@ -68,11 +70,7 @@ pub fn log_path(pod: &Value, container: &str, query: &Query) -> Result<String, S
 fn check_log_options(name: &str, query: &Query) -> Result<(), Status> {
     let mut errors = ErrorList::new();
     let mut number = |field: &str, least: i64, text: &str| {
-        let Some(given) = query.non_empty(field) else { return Ok(()) };
-        let value: i64 = given
-            .parse()
-            .map_err(|_parse| Status::bad_request(format!("{field}: {given:?} is not a number")))?;
-        if value < least {
+        if let Some(value) = query.integer(field)?.filter(|value| *value < least) {
             errors.invalid(&Path::new(field), value, text);
         }
         Ok::<(), Status>(())
@@ -80,6 +78,13 @@ fn check_log_options(name: &str, query: &Query) -> Result<(), Status> {
     number("tailLines", 0, "must be greater than or equal to 0")?;
     number("limitBytes", 1, "must be greater than 0")?;
     number("sinceSeconds", 1, "must be greater than 0")?;
+    if let Some(given) = query.non_empty("sinceTime")
+        && OffsetDateTime::parse(given, &Rfc3339).is_err()
+    {
+        let layout = "2006-01-02T15:04:05Z07:00";
+        let why = format!("parsing time {given:?} as {layout:?}: cannot parse {given:?} as \"2006\"");
+        return Err(Status::bad_request(why));
+    }
     if query.non_empty("sinceSeconds").is_some() && query.non_empty("sinceTime").is_some() {
         errors.forbidden(&Path::new(""), "at most one of `sinceTime` or `sinceSeconds` may be specified");
     }

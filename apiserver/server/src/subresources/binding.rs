@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use mainstay_apiserver_kinds::{BINDING, POD};
 use mainstay_apiserver_machinery::object::{Meta, MetaMut};
-use mainstay_apiserver_machinery::pipeline::timestamp;
+use mainstay_apiserver_machinery::pipeline::{self, timestamp};
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_base::lifecycle::Clock;
@@ -101,16 +101,16 @@ fn bound(mut pod: Value, binding: &Value, now: &str) -> Result<Value, Status> {
     let uid = Meta(binding).uid();
     if !uid.is_empty() && uid != Meta(&pod).uid() {
         let held = Meta(&pod).uid().to_owned();
-        return Err(conflict(format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {held}"
-        )));
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
+        return Err(conflict(pipeline::invalid_stored(&POD, (Meta(&pod).namespace(), &name), &why)));
     }
     let version = Meta(binding).resource_version();
     if !version.is_empty() && version != Meta(&pod).resource_version() {
         let held = Meta(&pod).resource_version().to_owned();
-        return Err(conflict(format!(
+        let why = format!(
             "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {held}"
-        )));
+        );
+        return Err(conflict(pipeline::invalid_stored(&POD, (Meta(&pod).namespace(), &name), &why)));
     }
     if Meta(&pod).is_deleting() {
         return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));

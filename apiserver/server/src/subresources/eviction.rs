@@ -14,7 +14,7 @@ use mainstay_proto_api::Status;
 use super::disruption::{self, Permission};
 use crate::handlers::{FieldOwner, WriteRequest, Writer};
 use crate::request::{RequestContext, respond_status};
-use crate::reviews::request::{dry_run, read};
+use crate::reviews::request::{dry_run, read_also};
 use crate::types::{
     AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
 };
@@ -33,7 +33,9 @@ pub struct PodEviction {
 
 impl PodEviction {
     async fn evict(&self, context: RequestContext, request: Request) -> Result<Response, Status> {
-        let eviction = read(&context, request, &EVICTION, self.body_bytes_max).await?;
+        // Upstream's one kind of a version that is else gone: old clients still drain.
+        let kind = (&EVICTION, &["policy/v1beta1"][..]);
+        let eviction = read_also(&context, request, kind, self.body_bytes_max).await?;
         let name = context.info.name.clone();
         let named = Meta(&eviction).name();
         if !named.is_empty() && named != name {

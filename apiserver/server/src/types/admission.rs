@@ -1,5 +1,7 @@
 //! What an admission step sees and may change.
 
+use std::sync::Arc;
+
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
 use smol_str::SmolStr;
@@ -82,7 +84,7 @@ pub struct AdmissionRequest {
     /// The stored object, for `Update` and `Delete`.
     pub old: Option<Value>,
     /// Who asks.
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// Nothing will be stored: steps must not have side effects.
     pub dry_run: bool,
     /// The options of the request (`CreateOptions`, `DeleteOptions`, …).

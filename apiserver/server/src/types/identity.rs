@@ -1,6 +1,7 @@
 //! Who sends a request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -33,9 +34,9 @@ impl UserInfo {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user requests run as (after impersonation).
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// The real user behind an impersonated one.
-    pub impersonator: Option<UserInfo>,
+    pub impersonator: Option<Arc<UserInfo>>,
     /// The audiences the token was valid for; empty for certificates.
     pub audiences: Vec<SmolStr>,
 }

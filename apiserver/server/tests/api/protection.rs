@@ -29,7 +29,7 @@ impl Authenticate for Open {
         _certs: &'a [CertificateDer<'static>],
     ) -> BoxFuture<'a, Result<Identity, AuthnError>> {
         let user = UserInfo { name: "test".into(), ..UserInfo::default() };
-        Box::pin(async { Ok(Identity { user, ..Identity::default() }) })
+        Box::pin(async { Ok(Identity { user: user.into(), ..Identity::default() }) })
     }
 }
 

@@ -123,6 +123,8 @@ mod tests {
     use super::super::answers::tests::Reads;
     use super::super::names::review;
     use super::*;
+    use std::sync::Arc;
+
     use crate::types::{AdmissionRequest, Marks, Operation, Reinvocation, UserInfo, Warnings};
     use mainstay_apiserver_kinds::CONFIG_MAP;
     use mainstay_apiserver_machinery::value;
@@ -138,7 +140,7 @@ mod tests {
             name: "c".into(),
             object: object.clone(),
             old: None,
-            user: UserInfo::new("jane", ["dev"]),
+            user: Arc::new(UserInfo::new("jane", ["dev"])),
             dry_run: false,
             options: Value::Null,
             warnings: Warnings::default(),

@@ -68,7 +68,7 @@ pub(super) fn review(request: &AdmissionRequest, form: &Kind) -> Value {
         "name": request.name.as_str(),
         "namespace": request.namespace.as_str(),
         "operation": request.operation.as_str(),
-        "userInfo": value::to_value(&request.user).unwrap_or_default(),
+        "userInfo": value::to_value(&*request.user).unwrap_or_default(),
         "dryRun": request.dry_run,
         "options": request.options.clone(),
     })

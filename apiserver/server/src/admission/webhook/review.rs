@@ -45,7 +45,7 @@ pub(super) fn question(
         "requestKind": requested.unwrap_or_else(|| of_kind(request.kind)),
         "requestResource": of_resource(request.kind),
         "operation": request.operation.as_str(),
-        "userInfo": value::to_value(&request.user).unwrap_or_default(),
+        "userInfo": value::to_value(&*request.user).unwrap_or_default(),
         "object": object.clone(),
         "oldObject": old.cloned().unwrap_or_default(),
         "dryRun": request.dry_run,

@@ -14,7 +14,8 @@ const ONE: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const TWO: &str = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
 const PATH: &str = "/api/v1/namespaces/default/secrets";
 
-fn configuration(resources: &str, providers: &Value) -> EncryptionConfig {
+/// Seals these resources with these providers.
+pub(crate) fn configuration(resources: &str, providers: &Value) -> EncryptionConfig {
     let text = json!({
         "apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration",
         "resources": [{"resources": [resources], "providers": providers}]
@@ -22,7 +23,8 @@ fn configuration(resources: &str, providers: &Value) -> EncryptionConfig {
     EncryptionConfig::parse(&text.to_string()).unwrap()
 }
 
-fn aesgcm(keys: &[(&str, &str)]) -> Value {
+/// A provider with keys by name.
+pub(crate) fn aesgcm(keys: &[(&str, &str)]) -> Value {
     let keys: Vec<Value> =
         keys.iter().map(|(name, secret)| json!({"name": name, "secret": secret})).collect();
     json!([{"aesgcm": {"keys": keys}}])
@@ -98,6 +100,53 @@ async fn what_cannot_be_read_is_said_and_harms_nothing_else() {
     let answer = server.admin().get(PATH).await.expect(500);
     let message = answer["message"].as_str().unwrap();
     assert!(message.ends_with("identity transformer tried to read encrypted data"), "{message}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_can_be_removed_by_who_may() {
+    let server = TestServer::configured(sealed_by(aesgcm(&[("key1", ONE)]))).await;
+    server.admin().post(PATH, &secret("s")).await.expect(201);
+    let server = server.restart(sealed_by(aesgcm(&[("key1", TWO)]))).await;
+    let admin = server.admin();
+    admin.post(PATH, &secret("sound")).await.expect(201);
+    let rule = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["delete"]}]);
+    super::grant(&admin, "joe", rule).await;
+    let headers = [("content-type", "application/json")];
+    let remove = async |client: &Client, name: &str, more: Value| {
+        let mut options = json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true});
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        client.call(http::Method::DELETE, &format!("{PATH}/{name}"), &headers, options.to_string()).await
+    };
+    let joe = server.user("joe", &[]);
+    let refused = remove(&joe, "s", json!({})).await.expect(403);
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.contains("not permitted to do \"unsafe-delete-ignore-read-errors\", reason: "),
+        "{message}"
+    );
+    let mixed = remove(&admin, "s", json!({"gracePeriodSeconds": 0})).await.expect(422);
+    let message = mixed["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("Invalid value: true: cannot be set together with .gracePeriodSeconds"),
+        "{message}"
+    );
+    let readable = remove(&admin, "sound", json!({})).await.expect(409);
+    let message = readable["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("unsafe deletion is not allowed because the object is decodable from storage"),
+        "{message}"
+    );
+    remove(&admin, "s", json!({"dryRun": ["All"]})).await.expect(200);
+    admin.get(PATH).await.expect(500);
+    let removed = remove(&admin, "s", json!({})).await.expect(200);
+    assert_eq!((&removed["status"], &removed["details"]["name"]), (&json!("Success"), &json!("s")));
+    assert_eq!(
+        admin.get(PATH).await.expect(200)["items"].as_array().unwrap().len(),
+        1,
+        "lists are whole again"
+    );
+    remove(&admin, "s", json!({})).await.expect(404);
     server.stop().await;
 }
 
