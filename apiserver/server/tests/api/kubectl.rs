@@ -1,14 +1,15 @@
 //! What kubectl does that needs no running pod. Needs kubectl in the path, as the tests of the whole do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mainstay_apiserver_server::config::PemPair;
 use mainstay_base::pki::Usage;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::client::DEADLINE;
 use crate::server::{TestServer, leaf};
@@ -27,39 +28,66 @@ impl Said {
     }
 }
 
-/// kubectl with an administrator's kubeconfig in `home`.
+/// kubectl with a kubeconfig in `home`.
 pub(crate) struct Kubectl<'a> {
     home: &'a Path,
+    config: PathBuf,
 }
 
 impl<'a> Kubectl<'a> {
+    /// As the administrator.
     pub(crate) fn new(server: &TestServer, home: &'a Path) -> Self {
-        let pair = leaf(&server.ca, "admin", &["system:masters"], Usage::Client);
+        Self::of(server, home, "config", &leaf(&server.ca, "admin", &["system:masters"], Usage::Client))
+    }
+
+    /// As whoever this certificate names; the kubeconfig is `file`.
+    pub(crate) fn of(server: &TestServer, home: &'a Path, file: &str, identity: &PemPair) -> Self {
+        let user = json!({
+            "client-certificate-data": STANDARD.encode(&identity.cert_pem),
+            "client-key-data": STANDARD.encode(&identity.key_pem)});
+        Self::with_user(server, home, file, &user)
+    }
+
+    /// As whoever holds this token.
+    pub(crate) fn with_token(server: &TestServer, home: &'a Path, token: &str) -> Self {
+        Self::with_user(server, home, "token-config", &json!({"token": token}))
+    }
+
+    fn with_user(server: &TestServer, home: &'a Path, file: &str, user: &Value) -> Self {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             "clusters": [{"name": "c", "cluster": {
                 "server": format!("https://{}", server.server.local_addr()),
                 "certificate-authority-data": STANDARD.encode(server.ca.certificate_pem())}}],
-            "users": [{"name": "u", "user": {
-                "client-certificate-data": STANDARD.encode(&pair.cert_pem),
-                "client-key-data": STANDARD.encode(&pair.key_pem)}}],
+            "users": [{"name": "u", "user": user}],
         });
-        std::fs::write(home.join("config"), config.to_string()).unwrap();
-        Self { home }
+        let path = home.join(file);
+        std::fs::write(&path, config.to_string()).unwrap();
+        Self { home, config: path }
     }
 
-    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> Said {
-        let mut child = Command::new("kubectl")
+    /// Its kubeconfig.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// A kubectl that runs, to be talked with.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new("kubectl")
             .args(arguments)
-            .env("KUBECONFIG", self.home.join("config"))
+            .env("KUBECONFIG", &self.config)
             .env("HOME", self.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("kubectl is installed");
+            .expect("kubectl is installed")
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> Said {
+        let mut child = self.spawn(arguments);
         child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
         let output =
             tokio::time::timeout(DEADLINE, child.wait_with_output()).await.expect("in time").unwrap();

@@ -11,20 +11,20 @@ use crate::kubectl::Kubectl;
 use crate::server::TestServer;
 use crate::tls_peer::Peer;
 
-async fn apply(kubectl: &Kubectl<'_>, objects: &[Value]) {
+pub(crate) async fn apply(kubectl: &Kubectl<'_>, objects: &[Value]) {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     kubectl.run(&["apply", "-f", "-"], &list.to_string()).await.ok();
 }
 
 /// What kubectl says when it is refused.
-async fn refused(kubectl: &Kubectl<'_>, arguments: &[&str], input: &str) -> String {
+pub(crate) async fn refused(kubectl: &Kubectl<'_>, arguments: &[&str], input: &str) -> String {
     let said = kubectl.run(arguments, input).await;
     assert_ne!(said.code, 0, "{arguments:?} is refused: {}", said.out);
     said.err
 }
 
 /// Tries until what is said holds: policies and rights reach the request path a moment after they are stored.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let wait = async {
         while !holds().await {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

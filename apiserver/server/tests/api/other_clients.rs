@@ -13,12 +13,17 @@ use crate::server::TestServer;
 
 /// Runs a program that an environment variable names, with the kubeconfig in `home`; its output when it succeeds.
 async fn run(variable: &str, home: &Path, arguments: &[&str]) -> String {
+    run_with(variable, &home.join("config"), arguments).await
+}
+
+/// As [`run`], with this kubeconfig.
+pub(crate) async fn run_with(variable: &str, config: &Path, arguments: &[&str]) -> String {
     let program = std::env::var_os(variable)
         .unwrap_or_else(|| panic!("{variable} must name the program: run the tests with `make test`"));
     let output = Command::new(program)
         .args(arguments)
-        .env("KUBECONFIG", home.join("config"))
-        .env("HOME", home)
+        .env("KUBECONFIG", config)
+        .env("HOME", config.parent().unwrap())
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(3 * DEADLINE, output).await.expect("in time").expect("it starts");
@@ -92,5 +97,20 @@ async fn the_python_client_reads_writes_watches_and_applies() {
     install(&server.admin(), &crd).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/client.py");
     assert_eq!(run("MAINSTAY_TEST_PYTHON", home.path(), &[script]).await, "python is content\n");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_client_reads_an_object_of_every_kind() {
+    let server = TestServer::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let kubectl = Kubectl::new(&server, home.path());
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    kubectl.run(&["create", "-f", "-"], &account.to_string()).await.ok();
+    let examples = include_str!("../data/examples.yaml");
+    let said = kubectl.run(&["create", "--validate=strict", "-f", "-"], examples).await.ok();
+    assert!(said.lines().count() > 50, "{said}");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/every_kind.py");
+    assert_eq!(run("MAINSTAY_TEST_PYTHON", home.path(), &[script]).await, "python read everything\n");
     server.stop().await;
 }

@@ -10,7 +10,7 @@ use mainstay_apiserver_server::{Backing, EtcdClient, EtcdConfig, EtcdTls};
 use mainstay_base::pki::{Ca, Usage};
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use mainstay_store::etcd::{Endpoint, FaceConfig, Listener, Server, TlsFiles};
-use mainstay_store::{Config, RangeRequest, Store};
+use mainstay_store::{Config, OpenError, RangeRequest, Store};
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use time::OffsetDateTime;
@@ -225,7 +225,17 @@ impl Tls {
 
 async fn open_embedded(dir: &Path) -> Store {
     let config = Config { dir: dir.join("store"), sync: false, ..Config::default() };
-    Store::open(config).await.unwrap()
+    let opened = async {
+        loop {
+            match Store::open(config.clone()).await {
+                // A program that another test of this process starts has its files, with the lock of the store that was just
+                // closed, for the moment between fork and exec.
+                Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                other => return other.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, opened).await.expect("nobody else has the store")
 }
 
 /// Our store behind its gRPC face: over TLS for the server, plain for the test.

@@ -34,7 +34,8 @@ fn other_form(object: &Value, to: &str) -> Value {
     converted
 }
 
-fn answered(review: &Value) -> Does {
+/// What a webhook answers that converts between the two versions.
+pub(crate) fn answered(review: &Value) -> Does {
     let request = &review["request"];
     let to = request["desiredAPIVersion"].as_str().unwrap();
     let objects = request["objects"].as_array().unwrap().iter().map(|object| other_form(object, to));
@@ -46,7 +47,8 @@ fn answered(review: &Value) -> Does {
     )
 }
 
-fn endpoints(peer: &Peer, stored: &str) -> Value {
+/// A definition with two versions that `peer` converts between; `stored` is the one that is stored.
+pub(crate) fn endpoints(peer: &Peer, stored: &str) -> Value {
     let text = json!({"type": "string"});
     let spec = |properties: Value| json!({"type": "object", "properties": properties});
     let schema = |properties: Value| json!({"type": "object", "properties": {"spec": spec(properties)}});

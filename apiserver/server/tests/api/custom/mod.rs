@@ -10,6 +10,7 @@ mod rules;
 mod shapes;
 mod versions;
 
+pub(crate) use conversion::{answered, endpoints};
 use serde_json::{Value, json};
 
 use crate::client::Client;

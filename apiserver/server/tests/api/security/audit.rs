@@ -31,18 +31,19 @@ rules:
 - level: Metadata
 "#;
 
-pub(super) struct Log {
+/// The file of an audit log.
+pub(crate) struct Log {
     path: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Log {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { path: dir.path().join("audit.log"), _dir: dir }
     }
 
-    pub(super) fn config(&self) -> AuditConfig {
+    pub(crate) fn config(&self) -> AuditConfig {
         let log =
             LogFile { path: self.path.clone(), size_bytes_max: 100 << 20, backups_max: 0, age_days_max: 0 };
         AuditConfig {
@@ -56,9 +57,14 @@ impl Log {
 
     /// The events of a request, by its id.
     pub(super) fn of(&self, id: &str) -> Vec<Value> {
+        self.all().into_iter().filter(|event| event["auditID"] == id).collect()
+    }
+
+    /// All whole events so far.
+    pub(crate) fn all(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.path).unwrap();
-        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        events.filter(|event| event["auditID"] == id).collect()
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
     }
 }
 

@@ -111,16 +111,16 @@ async fn b067_only_a_front_proxys_own_certificate_makes_its_headers_count() {
 }
 
 /// An issuer of tokens over TLS.
-struct Issuer {
-    url: String,
-    ca_pem: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
     key_pem: String,
     key_id: String,
     _sink: Sink,
 }
 
 impl Issuer {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let key_pem = generate_key_pem().unwrap();
         let keys = SigningKeys::new(key_pem.as_bytes(), &[]).unwrap();
         let jwks = serde_json::to_value(keys.jwks()).unwrap();
@@ -144,7 +144,8 @@ impl Issuer {
         Self { url: remote.url, ca_pem, key_pem, key_id, _sink: sink }
     }
 
-    fn token(&self, change: &[(&str, Value)]) -> String {
+    /// A token of `jane`, with claims changed.
+    pub(crate) fn token(&self, change: &[(&str, Value)]) -> String {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let mut claims = json!({"iss": self.url, "aud": "cluster", "exp": now + 600, "sub": "jane", "teams": ["devs"], "tier": "gold"});
         for (name, value) in change {

@@ -41,13 +41,13 @@ struct State {
     calls: Mutex<HashMap<String, usize>>,
 }
 
-pub(super) struct KmsPlugin {
+pub(crate) struct KmsPlugin {
     state: Arc<State>,
     dir: TempDir,
 }
 
 impl KmsPlugin {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("kms.sock")).unwrap();
         let state = Arc::new(State::default());
@@ -56,21 +56,21 @@ impl KmsPlugin {
         Self { state, dir }
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("unix://{}", self.dir.path().join("kms.sock").display())
     }
 
-    pub(super) fn calls(&self, method: &str) -> usize {
+    pub(crate) fn calls(&self, method: &str) -> usize {
         self.state.calls.lock().get(method).copied().unwrap_or(0)
     }
 
     /// Seals with another key from now on.
-    pub(super) fn rotate(&self) {
+    pub(crate) fn rotate(&self) {
         self.state.key.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Answers nothing but errors from now on.
-    pub(super) fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.state.fails.store(true, Ordering::SeqCst);
     }
 }

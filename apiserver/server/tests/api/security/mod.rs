@@ -20,4 +20,9 @@ mod streams;
 mod webhook_sink;
 mod webhooks;
 
+pub(crate) use audit::Log;
+pub(crate) use encryption::{aesgcm, configuration};
+pub(crate) use identities::Issuer;
+pub(crate) use kms_plugin::KmsPlugin;
+
 use arrange::{grant, pod, service_account, until};
