@@ -88,23 +88,32 @@ pub struct Accepted {
 pub struct Allow {
     /// Tables and metadata-only views.
     pub views: bool,
-    /// A stream of events: no YAML.
-    pub stream: bool,
-    /// A list, whose metadata alone is a list too.
-    pub list: bool,
     /// A custom resource, which has no protobuf form; its metadata has.
     pub custom: bool,
+    /// What the answer holds.
+    pub holds: Holds,
+}
+
+/// What an answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// One object.
+    One,
+    /// A list, whose metadata alone is a list too.
+    List,
+    /// A stream of events: no YAML.
+    Events,
 }
 
 impl Allow {
     /// One object.
-    pub const OBJECTS: Self = Self { views: true, stream: false, list: false, custom: false };
+    pub const OBJECTS: Self = Self { views: true, custom: false, holds: Holds::One };
     /// A list.
-    pub const LIST: Self = Self { list: true, ..Self::OBJECTS };
+    pub const LIST: Self = Self { holds: Holds::List, ..Self::OBJECTS };
     /// Only the object itself: reviews, statuses.
     pub const PLAIN: Self = Self { views: false, ..Self::OBJECTS };
     /// A watch.
-    pub const WATCH: Self = Self { stream: true, ..Self::OBJECTS };
+    pub const WATCH: Self = Self { holds: Holds::Events, ..Self::OBJECTS };
 }
 
 /// Accept headers have fewer clauses than this; the rest is ignored.
@@ -128,11 +137,11 @@ pub fn accept(header: Option<&str>, query: &Query, allow: Allow) -> Result<Accep
         }
         let view = match view {
             View::Table(_) => View::Table(include_object(query)?),
-            View::Metadata if !allow.stream => {
-                check_number(clause.wanted.unwrap_or_default(), allow.list)?;
+            View::Metadata => {
+                check_number(clause.wanted.unwrap_or_default(), allow.holds)?;
                 View::Metadata
             }
-            other => other,
+            View::Object => View::Object,
         };
         return Ok(Accepted { media, view, pretty });
     }
@@ -142,10 +151,10 @@ pub fn accept(header: Option<&str>, query: &Query, allow: Allow) -> Result<Accep
 }
 
 /// The metadata of one object is no list, and that of a list is one.
-fn check_number(wanted: &str, list: bool) -> Result<(), Status> {
-    let why = match (wanted, list) {
-        ("PartialObjectMetadata", true) => "is a list",
-        ("PartialObjectMetadataList", false) => "is not a list",
+fn check_number(wanted: &str, holds: Holds) -> Result<(), Status> {
+    let why = match (wanted, holds) {
+        ("PartialObjectMetadata", Holds::List) => "is a list",
+        ("PartialObjectMetadataList", Holds::One) => "is not a list",
         _ => return Ok(()),
     };
     let message = format!("you requested {wanted}, but the requested object {why}");
@@ -194,7 +203,7 @@ impl<'a> Clause<'a> {
             ("application", "vnd.kubernetes.protobuf") => Media::Protobuf,
             _ => return None,
         };
-        (!(allow.stream && media == Media::Yaml)).then_some(media)
+        (allow.holds != Holds::Events || media != Media::Yaml).then_some(media)
     }
 
     fn view(&self, media: Media, allow: Allow) -> Option<View> {

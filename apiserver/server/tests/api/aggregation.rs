@@ -147,7 +147,12 @@ async fn requests_go_to_the_extension_server_in_the_users_name() {
     let index = client.get("/openapi/v3").await.expect(200);
     let url = index["paths"]["apis/metrics.example.com/v1"]["serverRelativeURL"].as_str().unwrap();
     assert_eq!(client.get(url).await.expect(200)["info"]["title"], "samples");
+    one_document_is_made_of_both(&client).await;
+    server.stop().await;
+}
 
+/// OpenAPI v2 of both servers, as JSON and as protobuf.
+async fn one_document_is_made_of_both(client: &Client) {
     let document = client.get("/openapi/v2").await.expect(200);
     let paths = &document["paths"];
     let get = &paths["/apis/metrics.example.com/v1/namespaces/{namespace}/samples"]["get"];
@@ -179,7 +184,6 @@ async fn requests_go_to_the_extension_server_in_the_users_name() {
     assert!(names("/apis/metrics.example.com/v1/namespaces/{namespace}/samples"));
     assert!(names("com.example.Sample") && names(&format!("{meta}_v2")) && names(meta));
     assert!(!names("/apis/metrics.example.com/v2/samples") && !names("unused"));
-    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,12 +172,12 @@ async fn kubectl_writes_one_version_and_reads_another_that_a_webhook_makes() {
     server.stop().await;
 }
 
-const WHO: &str = r#"
+const WHO: &str = r"
 from kubernetes import client, config
 config.load_kube_config()
 review = client.AuthenticationV1Api().create_self_subject_review(client.V1SelfSubjectReview())
 print(review.status.user_info.username, *review.status.user_info.groups)
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_who_their_issuers_token_says() {
