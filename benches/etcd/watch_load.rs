@@ -71,7 +71,10 @@ impl Load {
             stamped(&prefix, writer as u64 * 1000 + done % 100, epoch)
         };
         let written = self.run("/etcdserverpb.KV/Put", WRITERS, round, request, |_| ()).await;
-        watchers.finish(written.ops, written.took).await
+        let mut measured = watchers.finish(written.ops, written.took).await;
+        let millis = |part| written.latency.percentile(part).as_secs_f64() * 1e3;
+        measured.note.push_str(&format!("; puts p50 {:.2} ms, p99 {:.2} ms", millis(0.5), millis(0.99)));
+        measured
     }
 
     async fn watch(&self, shape: Shape, prefix: &str, epoch: Instant) -> Watchers {

@@ -2,7 +2,8 @@
 //! latencies and the server's CPU time a call.
 //!
 //! `cargo bench -p mainstay-store --features etcd --bench face [put] [txn] [read] [watch] [quick] [CLIENTS or WATCHERS]`. CPU times mean something on
-//! a machine that is busy with other things too; rates and latencies do not. With `hold`, the server's process number is printed and the first load runs for a
+//! a machine that is busy with other things too; rates and latencies do not. `BACKLOG` in the environment is how many bytes may wait for watchers before
+//! writers do (0: they never wait). With `hold`, the server's process number is printed and the first load runs for a
 //! minute: for a profiler.
 #![allow(
     clippy::print_stdout,
@@ -69,7 +70,11 @@ async fn run_server(dir: &str) {
     let endpoint: Endpoint = "http://127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind(&endpoint, None).await.unwrap();
     println!("{}", listener.endpoint());
-    let server = Server::new(store, FaceConfig::default()).unwrap();
+    let mut face = FaceConfig::default();
+    if let Ok(backlog) = std::env::var("BACKLOG") {
+        face.watch_backlog_bytes = Some(backlog.parse().unwrap()).filter(|bytes| *bytes > 0);
+    }
+    let server = Server::new(store, face).unwrap();
     server.serve(vec![listener], CancellationToken::new()).await;
 }
 

@@ -1,10 +1,13 @@
 //! What all services share: the store, who may use it, and the header of every answer.
+use std::sync::Arc;
+
 use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::access::{Credentials, Need, acting};
+use super::pace::Pace;
 use super::{FaceConfig, refusal};
 use crate::Store;
 use crate::api::{Leadership, Revision};
@@ -18,6 +21,7 @@ pub(crate) struct Face {
     pub(crate) store: Store,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) config: FaceConfig,
+    pub(crate) pace: Arc<Pace>,
     /// Cancelled when the server stops: streams end then.
     pub(crate) stop: CancellationToken,
 }
@@ -105,6 +109,16 @@ impl Face {
             () = self.stop.cancelled() => Err(refusal::STOPPED.into()),
             done = work => done, // whoever waits changes nothing
         }
+    }
+
+    /// Waits until what a write answered may be told: watchers may be far behind.
+    pub(crate) async fn pace(&self) {
+        self.pace.hold(self.announced()).await;
+    }
+
+    /// Every watcher has been told where to look for what concerns it, up to here.
+    pub(crate) fn announced(&self) -> Revision {
+        self.store.core().hub.announced()
     }
 
     /// [`Face::admit`] for requests that need more than the store checks.

@@ -51,6 +51,7 @@ impl pb::kv_server::Kv for KvService {
         let response = store.put_with(wanted).await;
         write.end(&response, |put| Some(put.revision));
         let response = response.map_err(|error| refusal::of_write(&error))?;
+        self.face.pace().await;
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::put_response(header, response)))
     }
@@ -65,6 +66,9 @@ impl pb::kv_server::Kv for KvService {
         let response = store.delete_range(wanted).await;
         write.end(&response, |gone| (gone.deleted > 0).then_some(gone.revision));
         let response = response.map_err(|error| refusal::of_write(&error))?;
+        if response.deleted > 0 {
+            self.face.pace().await;
+        }
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::delete_response(header, response)))
     }
@@ -76,6 +80,9 @@ impl pb::kv_server::Kv for KvService {
         let response = store.txn(wanted).await;
         write.end(&response, |txn| wrote(txn).then_some(txn.revision));
         let response = response.map_err(|error| refusal::of_write(&error))?;
+        if wrote(&response) {
+            self.face.pace().await;
+        }
         let header = self.face.header(response.revision);
         Ok(Response::new(convert::txn_response(header, response)))
     }

@@ -30,6 +30,7 @@ mod maintenance;
 mod metered;
 mod metrics;
 mod metrics_text;
+mod pace;
 mod pages;
 mod range_stream;
 mod refusal;

@@ -9,6 +9,7 @@ use super::FaceConfig;
 use super::face::Face;
 use super::listener::{self, Listener};
 use super::metrics::Metrics;
+use super::pace::Pace;
 use super::router::Router;
 use crate::Store;
 
@@ -27,8 +28,13 @@ impl Server {
     /// # Errors
     /// A metric has a name that is taken, which no configuration can cause.
     pub fn new(store: Store, config: FaceConfig) -> Result<Self, MetricsError> {
-        let face =
-            Arc::new(Face { leadership: store.leadership(), store, config, stop: CancellationToken::new() });
+        let face = Arc::new(Face {
+            leadership: store.leadership(),
+            store,
+            pace: Pace::new(config.watch_backlog_bytes),
+            config,
+            stop: CancellationToken::new(),
+        });
         let metrics = Metrics::new()?;
         if let Some(tracer) = &face.config.tracer {
             tracer.register(&metrics.registry).map_err(MetricsError::Prometheus)?;
@@ -44,6 +50,8 @@ impl Server {
             let router = Arc::clone(&self.router);
             tasks.spawn(listener::run(listener, router, tasks.clone()));
         }
+        let face = Arc::clone(&self.face);
+        tasks.spawn(async move { face.pace.run(|| face.announced(), face.stop.clone()).await });
         tasks.close();
         tokio::select! {
             biased;

@@ -35,6 +35,9 @@ pub(crate) struct Cursor {
     pub(super) position: Revision,
     /// The revisions that have something for this watch, as far as it knows.
     pub(super) span: Option<Span>,
+    /// About so many bytes of events are in them.
+    #[cfg(feature = "etcd")]
+    owed: u64,
     /// The store's newest revision when the watch was registered.
     #[cfg(feature = "etcd")]
     opened_at: Revision,
@@ -52,6 +55,8 @@ impl Cursor {
         let mut cursor = Self {
             position: request.start.unwrap_or(Revision::INITIAL),
             span: None,
+            #[cfg(feature = "etcd")]
+            owed: 0,
             place: registered.map(|(place, _)| place),
             #[cfg(feature = "etcd")]
             opened_at: registered.map_or_else(|| hub.announced(), |(_, newest)| newest),
@@ -89,12 +94,17 @@ impl Cursor {
     /// Takes what the notifier left; nothing before the position counts. Returns what there is to read.
     pub(crate) fn gather(&mut self) -> Option<Span> {
         if let Some(new) = self.slot.take() {
-            self.span = Some(self.span.map_or(new, |span| span.join(new)));
+            self.span = Some(self.span.map_or(new.span, |span| span.join(new.span)));
+            #[cfg(feature = "etcd")]
+            {
+                self.owed = self.owed.saturating_add(new.bytes);
+            }
         }
-        self.span = self.span.and_then(|span| {
+        let span = self.span.and_then(|span| {
             let first = span.first.max(self.position);
             (first <= span.last).then_some(Span { first, last: span.last })
         });
+        self.set_span(span);
         self.span
     }
 
@@ -119,7 +129,22 @@ impl Cursor {
 
     /// What of the span is left after everything before `next` was read.
     pub(crate) fn advance(&mut self, span: Span, next: Revision) {
-        self.span = (next <= span.last).then_some(Span { first: next, last: span.last });
+        #[cfg(feature = "etcd")]
+        {
+            let read = self.owed.min(part(self.owed, span, next));
+            self.owed -= read;
+            self.slot.settle(read);
+        }
+        self.set_span((next <= span.last).then_some(Span { first: next, last: span.last }));
+    }
+
+    /// Once nothing is left, nothing is owed.
+    fn set_span(&mut self, span: Option<Span>) {
+        self.span = span;
+        #[cfg(feature = "etcd")]
+        if span.is_none() {
+            self.slot.settle(std::mem::take(&mut self.owed));
+        }
     }
 
     /// Everything before `next` was delivered.
@@ -133,7 +158,22 @@ impl Drop for Cursor {
         if let Some(place) = self.place {
             self.hub.unregister(&self.request.key, self.request.range_end.as_ref(), place);
         }
+        // From here on nobody marks the slot.
+        #[cfg(feature = "etcd")]
+        {
+            let unseen = self.slot.take().map_or(0, |due| due.bytes);
+            self.slot.settle(self.owed.saturating_add(unseen));
+        }
     }
+}
+
+/// What of the bytes of a span lies before `next`, if they are spread evenly.
+#[cfg(feature = "etcd")]
+fn part(bytes: u64, span: Span, next: Revision) -> u64 {
+    let revisions = |from: Revision, to: Revision| u128::from(to.0.saturating_sub(from.0).unsigned_abs());
+    let (read, all) = (revisions(span.first, next), revisions(span.first, span.last.next()));
+    let part = u128::from(bytes) * read.min(all) / all.max(1);
+    u64::try_from(part).unwrap_or(bytes)
 }
 
 /// The changes of a revision that a watch asked for.

@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::interval_index::IntervalIndex;
+use super::owed::event_bytes;
 use super::ring::{Items, Published, Ring, Slice};
-use super::slot::{Group, Slot, Span};
+use super::slot::{Due, Group, Slot, Span};
 use crate::api::{Config, Revision};
 use crate::engine::Tables;
 use crate::platform::{Loop, Platform};
@@ -34,8 +35,9 @@ impl Registry {
         for item in items.iter() {
             let span = Span { first: item.revision, last: item.revision };
             for change in &item.changes {
+                let due = Due { span, bytes: event_bytes(&change.kv.key, &change.kv.value) };
                 self.index.visit(&change.kv.key, &mut |group| {
-                    if group.note(span) {
+                    if group.note(due) {
                         noted.push(Arc::clone(group));
                     }
                 });
@@ -225,8 +227,9 @@ impl Hub {
     /// The ring moved on before the notifier saw it: every watcher has to look for itself.
     fn announce_all(&self, from: Revision) {
         let newest = self.ring.newest();
-        let span = Span { first: from, last: newest };
-        self.registry.lock().index.visit_all(&mut |group| group.mark(span));
+        // How much that is, nobody knows: it counts for nothing.
+        let due = Due { span: Span { first: from, last: newest }, bytes: 0 };
+        self.registry.lock().index.visit_all(&mut |group| group.mark(due));
         self.set_announced(newest);
     }
 }

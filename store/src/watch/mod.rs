@@ -5,6 +5,7 @@
 mod cursor;
 mod hub;
 mod interval_index;
+mod owed;
 mod ring;
 mod slot;
 mod watcher;

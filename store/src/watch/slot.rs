@@ -4,6 +4,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+#[cfg(feature = "etcd")]
+use super::owed::Owed;
 use crate::api::Revision;
 
 /// The revisions from the first to the last that concern a watcher, which it has not taken notice of.
@@ -20,12 +22,26 @@ impl Span {
     }
 }
 
+/// A span, and how many bytes of events are in it, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) span: Span,
+    pub(crate) bytes: u64,
+}
+
+impl Due {
+    fn join(self, other: Self) -> Self {
+        Self { span: self.span.join(other.span), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+}
+
 /// Where the watchers of one task say that they have something to read: one wake for all, and only those named are looked at.
 #[cfg(feature = "etcd")]
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     marked: Mutex<Vec<i64>>,
     wake: Notify,
+    owed: Owed,
 }
 
 #[cfg(feature = "etcd")]
@@ -50,6 +66,11 @@ impl Mailbox {
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
     }
+
+    /// What the watchers of the task have to be told.
+    pub(crate) fn owed(&self) -> &Owed {
+        &self.owed
+    }
 }
 
 /// Who is woken.
@@ -65,13 +86,13 @@ enum Wake {
 /// Shared by a watcher and the hub.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    span: Mutex<Option<Span>>,
+    due: Mutex<Option<Due>>,
     wake: Wake,
 }
 
 impl Default for Slot {
     fn default() -> Self {
-        Self { span: Mutex::default(), wake: Wake::Own(Notify::new()) }
+        Self { due: Mutex::default(), wake: Wake::Own(Notify::new()) }
     }
 }
 
@@ -79,25 +100,39 @@ impl Slot {
     /// The slot of a watcher in a group.
     #[cfg(feature = "etcd")]
     pub(crate) fn in_group(mailbox: Arc<Mailbox>, watcher: i64) -> Self {
-        Self { span: Mutex::default(), wake: Wake::Group(mailbox, watcher) }
+        Self { due: Mutex::default(), wake: Wake::Group(mailbox, watcher) }
     }
 
     /// Adds revisions and wakes the watcher.
-    pub(crate) fn mark(&self, span: Span) {
+    pub(crate) fn mark(&self, due: Due) {
         let unseen = {
-            let mut current = self.span.lock();
+            let mut current = self.due.lock();
             let unseen = current.is_some();
-            *current = Some(current.map_or(span, |current| current.join(span)));
+            *current = Some(current.map_or(due, |current| current.join(due)));
             unseen
         };
+        #[cfg(feature = "etcd")]
+        if let Wake::Group(mailbox, _) = &self.wake {
+            mailbox.owed.announce(due.bytes);
+        }
         // Who was woken and has not looked since need not be woken again.
         if !unseen {
             self.wake();
         }
     }
 
-    pub(crate) fn take(&self) -> Option<Span> {
-        self.span.lock().take()
+    pub(crate) fn take(&self) -> Option<Due> {
+        self.due.lock().take()
+    }
+
+    /// The watcher has read so many bytes of what it was told of, or wants them no more.
+    #[cfg(feature = "etcd")]
+    pub(super) fn settle(&self, bytes: u64) {
+        if let Wake::Group(mailbox, _) = &self.wake
+            && bytes > 0
+        {
+            mailbox.owed.settle(bytes);
+        }
     }
 
     /// Wakes the watcher so that it looks at the store's state.
@@ -124,7 +159,7 @@ impl Slot {
 pub(crate) struct Group {
     members: Mutex<Members>,
     /// What the notifier has found for the group and not yet told.
-    pending: Mutex<Option<Span>>,
+    pending: Mutex<Option<Due>>,
 }
 
 #[derive(Debug, Default)]
@@ -157,22 +192,24 @@ impl Group {
     }
 
     /// Notes revisions for the whole group. True if they are the first since the group was told.
-    pub(super) fn note(&self, span: Span) -> bool {
+    pub(super) fn note(&self, due: Due) -> bool {
         let mut pending = self.pending.lock();
         let first = pending.is_none();
-        *pending = Some(pending.map_or(span, |whole| whole.join(span)));
+        *pending = Some(pending.map_or(due, |whole| whole.join(due)));
         first
     }
 
     /// Tells every watcher of what was noted.
     pub(super) fn tell(&self) {
-        if let Some(span) = self.pending.lock().take() {
-            self.mark(span);
+        // Not under the lock: to mark thousands takes time.
+        let pending = self.pending.lock().take();
+        if let Some(due) = pending {
+            self.mark(due);
         }
     }
 
-    pub(super) fn mark(&self, span: Span) {
-        self.members.lock().slots.iter().flatten().for_each(|slot| slot.mark(span));
+    pub(super) fn mark(&self, due: Due) {
+        self.members.lock().slots.iter().flatten().for_each(|slot| slot.mark(due));
     }
 
     pub(super) fn wake(&self) {
@@ -201,12 +238,13 @@ mod tests {
         let group = Group::default();
         let slot = Arc::new(Slot::default());
         group.add(Arc::clone(&slot));
-        let span = |first, last| Span { first: Revision(first), last: Revision(last) };
-        assert!(group.note(span(3, 3)));
-        assert!(!group.note(span(5, 5)));
+        let due =
+            |first, last, bytes| Due { span: Span { first: Revision(first), last: Revision(last) }, bytes };
+        assert!(group.note(due(3, 3, 10)));
+        assert!(!group.note(due(5, 5, 7)));
         assert_eq!(slot.take(), None);
         group.tell();
-        assert_eq!(slot.take(), Some(span(3, 5)));
+        assert_eq!(slot.take(), Some(due(3, 5, 17)));
         group.tell();
         assert_eq!(slot.take(), None);
     }

@@ -237,3 +237,39 @@ async fn a_slow_stream_loses_nothing_however_far_it_falls_behind() {
     }
     rig.stop().await;
 }
+
+/// The least backlog there is: every answer waits for room or its time, and every write and every event goes through.
+#[tokio::test]
+async fn writers_that_wait_for_watchers_are_answered_and_watchers_miss_nothing() {
+    const STREAMS: usize = 5;
+    const WRITES: usize = 40;
+    let rig = Rig::with(FaceConfig { watch_backlog_bytes: Some(1), ..FaceConfig::default() }).await;
+    // One more is never read.
+    let mut idle = Watches::open(&rig).await;
+    idle.create(prefix_k()).await;
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let mut watches = Watches::open(&rig).await;
+        watches.create(prefix_k()).await;
+        streams.push(watches);
+    }
+    let writing = async {
+        for round in 0..WRITES / 8 {
+            let keys: Vec<String> = (0..8).map(|writer| format!("k{round}-{writer}")).collect();
+            futures::future::join_all(keys.iter().map(|key| rig.put(key, "v"))).await;
+        }
+    };
+    let reading = futures::future::join_all(streams.iter_mut().map(async |watches| {
+        let mut seen = Vec::new();
+        while seen.len() < WRITES {
+            let events = watches.next().await.events;
+            seen.extend(events.into_iter().map(|event| event.kv.unwrap().mod_revision));
+        }
+        seen
+    }));
+    let (seen, ()) = tokio::join!(reading, writing);
+    let every: Vec<i64> = (2..2 + WRITES as i64).collect();
+    assert!(seen.iter().all(|seen| *seen == every), "{seen:?}");
+    drop(idle);
+    rig.stop().await;
+}

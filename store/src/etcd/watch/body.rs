@@ -69,16 +69,19 @@ impl WatchBody {
 /// Puts a message of gRPC down: not compressed, its length, its bytes. Returns what of it has to follow.
 fn put(response: Response, out: &mut BytesMut) -> Option<Bytes> {
     let bytes = response.len();
-    out.reserve(5 + bytes.min(COPIED_MAX));
+    let copied = 5 + bytes.min(COPIED_MAX);
+    if out.capacity() - out.len() < copied {
+        // Where a second one comes more do: then it is not made larger again and again.
+        out.reserve(if out.is_empty() { copied } else { TOGETHER_BYTES });
+    }
     out.put_u8(0);
     out.put_u32(bytes as u32);
+    out.put_slice(response.head.as_bytes());
     if response.events.len() < COPIED_MAX {
-        response.encode(out);
+        out.put_slice(&response.events);
         return None;
     }
-    let Response { head, events } = response;
-    Response { head, events: Bytes::new() }.encode(out);
-    Some(events)
+    Some(response.events)
 }
 
 impl Body for WatchBody {
@@ -117,6 +120,7 @@ mod tests {
     use mainstay_proto_wire::etcd::etcdserverpb as pb;
     use prost::Message as _;
 
+    use super::super::head::Head;
     use super::*;
 
     fn response(watch_id: i64, events: usize) -> Response {
@@ -125,7 +129,7 @@ mod tests {
             ..Default::default()
         };
         let events = event.encode_to_vec().repeat(events);
-        Response { head: pb::WatchResponse { watch_id, ..Default::default() }, events: events.into() }
+        Response { head: Head::new(&pb::ResponseHeader::default(), watch_id, false), events: events.into() }
     }
 
     /// The messages, how many frames they came in, and the trailers.

@@ -6,6 +6,7 @@ use mainstay_proto_wire::etcd::etcdserverpb as pb;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
+use super::head::Head;
 use crate::api::{Event, EventKind, KeyValue};
 
 /// `WatchResponse.events`.
@@ -21,21 +22,21 @@ pub(super) struct EncodedEvents {
     pub(super) ends: Arc<[usize]>,
 }
 
-/// A response: `head` without events, then the events. Its bytes come together only where the connection takes them.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A response: what is before the events, then these. Its bytes come together only where the connection takes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Response {
-    pub(super) head: pb::WatchResponse,
+    pub(super) head: Head,
     pub(super) events: Bytes,
 }
 
 impl Response {
-    pub(super) fn len(&self) -> usize {
-        self.head.encoded_len() + self.events.len()
+    /// One without events.
+    pub(super) fn of(message: &pb::WatchResponse) -> Self {
+        Self { head: Head::default(), events: message.encode_to_vec().into() }
     }
 
-    pub(super) fn encode(&self, out: &mut impl BufMut) {
-        self.head.encode_raw(out);
-        out.put_slice(&self.events);
+    pub(super) fn len(&self) -> usize {
+        self.head.as_bytes().len() + self.events.len()
     }
 }
 
@@ -129,8 +130,13 @@ fn put_number(field: u32, value: i64, out: &mut BytesMut) {
 }
 
 /// A response in pieces below `bytes_max` where that is possible: an event is never cut.
-pub(super) fn fragments(head: &pb::WatchResponse, events: &EncodedEvents, bytes_max: usize) -> Vec<Response> {
-    let room = bytes_max.saturating_sub(head.encoded_len() + 2).max(1);
+pub(super) fn fragments(
+    header: &pb::ResponseHeader,
+    watch_id: i64,
+    events: &EncodedEvents,
+    bytes_max: usize,
+) -> Vec<Response> {
+    let room = bytes_max.saturating_sub(Head::new(header, watch_id, true).as_bytes().len()).max(1);
     let mut pieces = Vec::new();
     let (mut from, mut to) = (0, 0);
     for end in events.ends.iter() {
@@ -143,7 +149,7 @@ pub(super) fn fragments(head: &pb::WatchResponse, events: &EncodedEvents, bytes_
     pieces.push(from..to);
     let last = pieces.len() - 1;
     let piece = |(index, events_at)| Response {
-        head: pb::WatchResponse { fragment: index < last, ..head.clone() },
+        head: Head::new(header, watch_id, index < last),
         events: events.bytes.slice(events_at),
     };
     pieces.into_iter().enumerate().map(piece).collect()
@@ -165,14 +171,12 @@ mod tests {
         }
     }
 
-    fn head() -> pb::WatchResponse {
-        let header = pb::ResponseHeader { cluster_id: u64::MAX, member_id: 2, revision: 3, raft_term: 4 };
-        pb::WatchResponse { header: Some(header), watch_id: 9, ..Default::default() }
-    }
+    const HEADER: pb::ResponseHeader =
+        pb::ResponseHeader { cluster_id: u64::MAX, member_id: 2, revision: 3, raft_term: 4 };
+    const WATCH_ID: i64 = 9;
 
     fn read(response: &Response) -> pb::WatchResponse {
-        let mut bytes = Vec::new();
-        response.encode(&mut bytes);
+        let bytes = [response.head.as_bytes(), &response.events].concat();
         assert_eq!(bytes.len(), response.len());
         pb::WatchResponse::decode(&bytes[..]).unwrap()
     }
@@ -184,8 +188,8 @@ mod tests {
         writer.push(EventKind::Put, &kv("a", "x"), None);
         writer.push(EventKind::Delete, &deleted, Some(&kv("gone", "")));
         let events = writer.finish();
-        let read = read(&Response { head: head(), events: events.bytes });
-        assert_eq!(pb::WatchResponse { events: vec![], ..read.clone() }, head());
+        let read = read(&Response { head: Head::new(&HEADER, WATCH_ID, false), events: events.bytes });
+        assert_eq!((read.header, read.watch_id), (Some(HEADER), WATCH_ID));
         assert_eq!(read.events[0].kv, Some(super::super::super::convert::key_value(kv("a", "x"))));
         assert_eq!((read.events[0].r#type, &read.events[0].prev_kv), (0, &None));
         assert_eq!(read.events[1].r#type, 1);
@@ -200,12 +204,12 @@ mod tests {
             writer.push(EventKind::Put, &kv(&format!("key-{number}"), "value"), None);
         }
         let events = writer.finish();
-        let pieces = fragments(&head(), &events, 150);
+        let pieces = fragments(&HEADER, WATCH_ID, &events, 150);
         let read: Vec<_> = pieces.iter().map(read).collect();
         assert!(pieces.len() > 5 && pieces.iter().all(|piece| piece.len() <= 150));
         assert_eq!(read.iter().map(|piece| piece.events.len()).sum::<usize>(), 20);
         assert!(read.iter().rev().skip(1).all(|piece| piece.fragment) && !read.last().unwrap().fragment);
-        assert_eq!(fragments(&head(), &events, 1 << 20).len(), 1);
-        assert_eq!(fragments(&head(), &events, 1).len(), 20, "an event is never cut");
+        assert_eq!(fragments(&HEADER, WATCH_ID, &events, 1 << 20).len(), 1);
+        assert_eq!(fragments(&HEADER, WATCH_ID, &events, 1).len(), 20, "an event is never cut");
     }
 }

@@ -4,6 +4,7 @@
 //! that does not read costs nothing; what it missed it reads from history.
 mod body;
 mod encode;
+mod head;
 mod progress;
 mod service;
 mod session;

@@ -3,6 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -14,8 +15,10 @@ use tonic::{Status, Streaming};
 
 use super::super::access::Credentials;
 use super::super::face::{Face, asks_for_leader};
+use super::super::pace::Joined;
 use super::super::{convert, refusal, traced};
 use super::encode::{self, EncodedEvents, EventWriter, Response};
+use super::head::Head;
 use super::progress::ProgressTicks;
 use super::shape::{ShapeId, Shapes};
 use crate::api::{Revision, WatchBatch, WatchError, WatchRequest};
@@ -55,7 +58,9 @@ pub(super) struct Session {
     requests_ended: bool,
     needs_leader: bool,
     mailbox: Arc<Mailbox>,
-    watches: HashMap<i64, Watching>,
+    /// Its place among the streams that writers wait for.
+    joined: Joined,
+    watches: HashMap<i64, Watching, RandomState>,
     shapes: Shapes,
     /// What the watch before had to read, while several are read.
     looked: Option<(Span, Items, Revision)>,
@@ -82,6 +87,8 @@ impl Session {
         let who = face.credentials(&request)?;
         let needs_leader = asks_for_leader(&request);
         let spread = (crate::platform::random("watch") % 1000) as u32;
+        let mailbox = Arc::default();
+        let joined = face.pace.join(&mailbox);
         let ticks = ProgressTicks::new(face.config.watch_progress_interval, spread, Instant::now());
         Ok(Self {
             face,
@@ -89,8 +96,9 @@ impl Session {
             requests: request.into_inner(),
             requests_ended: false,
             needs_leader,
-            mailbox: Arc::default(),
-            watches: HashMap::new(),
+            mailbox,
+            joined,
+            watches: HashMap::default(),
             shapes: Shapes::default(),
             looked: None,
             next_id: 0,
@@ -161,7 +169,7 @@ impl Session {
     fn cancel(&mut self, id: i64) {
         if self.remove(id) {
             let head = self.head(id, self.face.store.revision());
-            self.send(pb::WatchResponse { canceled: true, ..head });
+            self.send(&pb::WatchResponse { canceled: true, ..head });
         }
     }
 
@@ -169,8 +177,8 @@ impl Session {
         pb::WatchResponse { header: self.face.header(revision), watch_id, ..Default::default() }
     }
 
-    fn send(&mut self, head: pb::WatchResponse) {
-        self.push(Response { head, events: Bytes::new() });
+    fn send(&mut self, head: &pb::WatchResponse) {
+        self.push(Response::of(head));
     }
 
     fn push(&mut self, response: Response) {
@@ -201,7 +209,7 @@ impl Session {
             return self.refuse(refusal::of_watch(&error).message().to_owned());
         }
         let created = pb::WatchResponse { created: true, ..self.head(id, cursor.opened_at()) };
-        self.send(created);
+        self.send(&created);
         if let Some(error) = refused {
             return self.send_end(id, &error);
         }
@@ -259,7 +267,7 @@ impl Session {
 
     fn refuse(&mut self, cancel_reason: String) {
         let head = self.head(NO_WATCH, self.face.store.revision());
-        self.send(pb::WatchResponse { created: true, canceled: true, cancel_reason, ..head });
+        self.send(&pb::WatchResponse { created: true, canceled: true, cancel_reason, ..head });
     }
 
     /// The end of a watch that is not the client's doing.
@@ -274,7 +282,7 @@ impl Session {
                 pb::WatchResponse { canceled: true, cancel_reason, ..head }
             }
         };
-        self.send(response);
+        self.send(&response);
     }
 
     fn remove(&mut self, id: i64) -> bool {
@@ -297,6 +305,9 @@ impl Session {
             self.read(id);
         }
         self.looked = None;
+        if !self.responses.is_empty() {
+            self.joined.took(announced);
+        }
         if self.ready.is_empty() {
             self.shapes.forget();
             if self.histories.is_empty() {
@@ -391,17 +402,17 @@ impl Session {
 
     /// `revision` is the header's: that of the last event, or the newest one for a watch that catches up.
     fn send_events(&mut self, id: i64, revision: Revision, events: &EncodedEvents) {
-        let head = self.head(id, revision);
+        let header = self.face.header(revision).unwrap_or_default();
         let mut fragment = false;
         if let Some(watching) = self.watches.get_mut(&id) {
             watching.progress = watching.progress.map(|_| false);
             fragment = watching.fragment;
         }
         if !fragment {
-            return self.push(Response { head, events: events.bytes.clone() });
+            return self.push(Response { head: Head::new(&header, id, false), events: events.bytes.clone() });
         }
         let bytes_max = self.face.store.core().limits.request_bytes_max;
-        for piece in encode::fragments(&head, events, bytes_max) {
+        for piece in encode::fragments(&header, id, events, bytes_max) {
             self.push(piece);
         }
     }
@@ -414,7 +425,7 @@ impl Session {
             self.progress_asked = None;
             if !self.watches.is_empty() && self.watches.values().all(reached) {
                 let response = self.head(NO_WATCH, announced);
-                self.send(response);
+                self.send(&response);
             }
         }
         if !std::mem::take(&mut self.progress_due) {
@@ -432,7 +443,7 @@ impl Session {
         }
         for id in due {
             let response = self.head(id, announced);
-            self.send(response);
+            self.send(&response);
         }
     }
 }
