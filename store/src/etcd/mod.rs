@@ -40,6 +40,7 @@ mod snapshot;
 mod tls;
 mod token_option;
 mod traced;
+mod unary;
 mod version;
 mod watch;
 

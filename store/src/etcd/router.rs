@@ -17,7 +17,7 @@ use super::election::ElectionService;
 use super::face::Face;
 use super::gateway::Gateway;
 use super::grpc_metrics::GrpcMetrics;
-use super::kv::KvService;
+use super::kv::KvRoutes;
 use super::lease::LeaseService;
 use super::lock::LockService;
 use super::maintenance::MaintenanceService;
@@ -91,9 +91,7 @@ impl Router {
         let shared = || Arc::clone(face);
         let message_max = face.store.core().limits.request_bytes_max + MESSAGE_OVERHEAD;
         let mut services = Services::default();
-        services.register(
-            pb::kv_server::KvServer::new(KvService { face: shared() }).max_decoding_message_size(message_max),
-        );
+        services.register(KvRoutes::new(shared(), message_max));
         services.register(pb::lease_server::LeaseServer::new(LeaseService { face: shared() }));
         services.register(pb::cluster_server::ClusterServer::new(ClusterService { face: shared() }));
         services
