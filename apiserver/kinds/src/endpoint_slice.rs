@@ -1,6 +1,7 @@
 //! discovery.k8s.io/v1 EndpointSlice.
 
 use crate::core::endpoints::validate_endpoint_ip;
+use crate::deprecated::address;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -41,6 +42,16 @@ impl Rules for EndpointSlice {
                 }
             }
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        if matches!(new.path_str(&["addressType"]), Some("IPv4" | "IPv6")) {
+            for endpoint in At::root(new).get("endpoints").items() {
+                endpoint.get("addresses").items().for_each(|one| address(&one, &mut out));
+            }
+        }
+        out
     }
 
     fn prepare_create(&self, _object: &mut Value) {}

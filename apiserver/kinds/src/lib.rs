@@ -11,6 +11,7 @@ mod batch;
 mod catalog;
 mod certificates;
 mod core;
+mod deprecated;
 mod endpoint_slice;
 mod flowcontrol;
 mod formats;

@@ -1,5 +1,6 @@
 //! node.k8s.io/v1 RuntimeClass.
 
+use crate::deprecated::node_label;
 use crate::pod_spec::{validate_limits, validate_tolerations};
 use crate::shape::STORED;
 use crate::table;
@@ -25,6 +26,12 @@ pub static RUNTIME_CLASS: Kind = Kind {
 struct RuntimeClass;
 
 impl Rules for RuntimeClass {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let selector = At::root(new).dig(&["scheduling", "nodeSelector"]);
+        let old = selector.entries().filter_map(|(label, _)| node_label(label));
+        old.map(|what| format!("{}: {what}", selector.path)).collect()
+    }
+
     fn prepare_create(&self, _object: &mut Value) {}
 
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}

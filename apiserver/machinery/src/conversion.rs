@@ -137,6 +137,10 @@ impl Rules for Face {
         self.hub.rules.validate_subresource(name, &self.hubs(new), &self.hubs(old), errors);
     }
 
+    fn deprecation(&self) -> Option<String> {
+        None
+    }
+
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         self.hub.rules.warnings(&self.hubs(new), old.map(|old| self.hubs(old)).as_ref())
     }

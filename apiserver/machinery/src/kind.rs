@@ -158,6 +158,11 @@ impl Kind {
         self.storage.is_some()
     }
 
+    /// Whether finalizers must be standard ones or have a domain: not those of custom resources, nor of what defines them.
+    pub fn has_checked_finalizers(&self) -> bool {
+        !self.is_custom && !matches!(self.group, "apiextensions.k8s.io" | "apiregistration.k8s.io")
+    }
+
     /// Whether discovery lists `verb` for this kind.
     pub fn has_verb(&self, verb: &str) -> bool {
         self.verbs.contains(&verb)
@@ -304,6 +309,11 @@ pub trait Rules: Sync {
             Target::Status => &[&["spec"]],
             Target::Part(_) => &[],
         }
+    }
+
+    /// What every answer about a deprecated version warns of.
+    fn deprecation(&self) -> Option<String> {
+        None
     }
 
     /// Texts for `Warning` headers; `old` is absent on a create.

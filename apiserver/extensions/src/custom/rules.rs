@@ -8,10 +8,11 @@ use super::rule_tree::check_rules;
 use super::values::{ValueCheck, check_update};
 use arc_swap::ArcSwapOption;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, restore, restore_except, restore_meta};
+use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::structural::{
     Structural, apply_defaults, drop_forbidden_nulls, prune_root,
 };
-use mainstay_apiserver_machinery::validation::{ErrorList, Path};
+use mainstay_apiserver_machinery::validation::{ErrorList, Path, names};
 use mainstay_apiserver_machinery::value::Value;
 use smol_str::{SmolStr, ToSmolStr};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use time::OffsetDateTime;
 
 /// Fields that no generation counts.
 const UNCOUNTED: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// Finalizers without a domain that upstream itself has.
+const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
 
 /// What a kind's face says, which never changes.
 #[derive(Debug, Clone, Copy)]
@@ -219,8 +223,16 @@ impl Rules for CustomRules {
         });
     }
 
-    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
-        self.with(|version| version.deprecation.clone()).flatten().into_iter().collect()
+    fn deprecation(&self) -> Option<String> {
+        self.with(|version| version.deprecation.clone()).flatten()
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let is_old = |name: &str| old.is_some_and(|old| Meta(old).has_finalizer(name));
+        let mut added: Vec<&str> = Meta(new).finalizers().filter(|name| !is_old(name)).collect();
+        added.sort_unstable();
+        added.dedup();
+        added.into_iter().flat_map(finalizer_warnings).collect()
     }
 
     fn tracks_generation(&self) -> bool {
@@ -271,6 +283,19 @@ impl Rules for CustomRules {
         };
         self.facts.selectable.iter().map(value).collect()
     }
+}
+
+/// What upstream warns of in the name of a finalizer.
+fn finalizer_warnings(name: &str) -> Vec<String> {
+    let told = |what: &str| format!("metadata.finalizers: {name:?}: {what}");
+    let mut out: Vec<String> = names::qualified_name(name).iter().map(|fault| told(fault)).collect();
+    if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+        let path = if name.contains('.') { " including a path (/)" } else { "" };
+        out.push(told(&format!(
+            "prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        )));
+    }
+    out
 }
 
 impl std::fmt::Debug for CustomRules {

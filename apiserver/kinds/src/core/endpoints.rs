@@ -1,5 +1,6 @@
 //! core/v1 Endpoints.
 
+use crate::deprecated::address;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -35,6 +36,20 @@ impl Rules for Endpoints {
                 }
             }
         }
+    }
+
+    fn deprecation(&self) -> Option<String> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned())
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        for subset in At::root(new).get("subsets").items() {
+            for list in ["addresses", "notReadyAddresses"] {
+                subset.get(list).items().for_each(|one| address(&one.get("ip"), &mut out));
+            }
+        }
+        out
     }
 
     fn prepare_create(&self, _object: &mut Value) {}

@@ -1,5 +1,6 @@
 //! networking.k8s.io/v1 NetworkPolicy.
 
+use crate::deprecated::network;
 use crate::formats::cidr;
 use crate::shape::STORED;
 use crate::table;
@@ -34,6 +35,21 @@ impl Rules for NetworkPolicy {
             let types: &[&str] = if egress { TYPES } else { &["Ingress"] };
             spec.insert("policyTypes", types.iter().map(|one| Value::from(*one)).collect::<Value>());
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        let spec = At::root(new).get("spec");
+        for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
+            for peer in spec.get(rules).items().flat_map(|rule| rule.get(peers).items()) {
+                let block = peer.get("ipBlock");
+                if block.is_set() {
+                    network(&block.get("cidr"), &mut out);
+                    block.get("except").items().for_each(|one| network(&one, &mut out));
+                }
+            }
+        }
+        out
     }
 
     fn prepare_create(&self, _object: &mut Value) {}

@@ -22,4 +22,4 @@ pub(crate) use resources::{qos_class, validate_container_resource_name, validate
 pub(crate) use scheduling::validate_tolerations;
 pub(crate) use spec::{Holder, validate_ephemeral_containers, validate_spec, validate_template};
 pub(crate) use volumes::{validate_host_path, validate_nfs};
-pub(crate) use warnings::{template_warnings, warnings};
+pub(crate) use warnings::{fractions_of, old_volumes, template_warnings, warnings};

@@ -40,11 +40,7 @@ pub(crate) fn warnings(spec: &At<'_>) -> Vec<String> {
         }
     }
     for volume in spec.get("volumes").items() {
-        for (kind, text) in OLD_VOLUMES {
-            if volume.has(kind) {
-                out.push(format!("{}: {text}", volume.path.child(kind)));
-            }
-        }
+        old_volumes(&volume, &mut out);
     }
     duplicates(&spec.get("hostAliases"), "ip", &mut out);
     let secrets = spec.get("imagePullSecrets");
@@ -73,6 +69,13 @@ pub(crate) fn warnings(spec: &At<'_>) -> Vec<String> {
     out
 }
 
+/// A volume of a kind that nothing mounts any more.
+pub(crate) fn old_volumes(volume: &At<'_>, out: &mut Vec<String>) {
+    for (kind, text) in OLD_VOLUMES.iter().filter(|(kind, _)| volume.has(kind)) {
+        out.push(format!("{}: {text}", volume.path.child(kind)));
+    }
+}
+
 fn duplicates(list: &At<'_>, field: &str, out: &mut Vec<String>) {
     let mut seen = HashSet::new();
     for item in list.items() {
@@ -85,7 +88,12 @@ fn duplicates(list: &At<'_>, field: &str, out: &mut Vec<String>) {
 
 /// Bytes come in whole numbers.
 fn fractions(resources: &At<'_>, out: &mut Vec<String>) {
-    for name in ["memory", "ephemeral-storage"] {
+    fractions_of(resources, &["memory", "ephemeral-storage"], out);
+}
+
+/// Amounts of these resources that are no whole numbers.
+pub(crate) fn fractions_of(resources: &At<'_>, names: &[&str], out: &mut Vec<String>) {
+    for name in names {
         let text = resources.text_of(name);
         if text.parse::<Quantity>().is_ok_and(|amount| !amount.is_whole()) {
             let path = resources.path.key(name);

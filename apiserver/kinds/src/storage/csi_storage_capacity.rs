@@ -1,6 +1,7 @@
 //! storage.k8s.io/v1 CSIStorageCapacity.
 
 use crate::amount::validate_quantity;
+use crate::deprecated::node_selector;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -24,6 +25,12 @@ pub static CSI_STORAGE_CAPACITY: Kind = Kind {
 struct CsiStorageCapacity;
 
 impl Rules for CsiStorageCapacity {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        node_selector(&At::root(new).get("nodeTopology"), &mut out);
+        out
+    }
+
     fn prepare_create(&self, _object: &mut Value) {}
 
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}

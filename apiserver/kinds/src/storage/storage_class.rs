@@ -1,6 +1,7 @@
 //! storage.k8s.io/v1 StorageClass.
 
 use super::parameters;
+use crate::deprecated::node_label;
 use crate::formats::validate_unique;
 use crate::shape::STORED;
 use crate::table;
@@ -33,6 +34,13 @@ const IS_DEFAULT: &[&str] =
 struct StorageClass;
 
 impl Rules for StorageClass {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let topologies = At::root(new).get("allowedTopologies");
+        let expressions = topologies.items().flat_map(|one| one.get("matchLabelExpressions").items());
+        let old = expressions.filter_map(|one| Some((node_label(one.text_of("key"))?, one)));
+        old.map(|(what, one)| format!("{}: {what}", one.path.child("key"))).collect()
+    }
+
     fn prepare_create(&self, _object: &mut Value) {}
 
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}

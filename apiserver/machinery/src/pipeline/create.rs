@@ -3,7 +3,7 @@
 use super::{name, timestamp};
 use crate::kind::Kind;
 use crate::object::{Meta, MetaMut};
-use crate::validation::{ErrorList, validate_meta};
+use crate::validation::{ErrorList, validate_finalizer_names, validate_meta};
 use crate::value::Value;
 use mainstay_proto_api::Status;
 use time::OffsetDateTime;
@@ -60,6 +60,9 @@ pub fn validate_create(kind: &Kind, object: &Value) -> Result<Vec<String>, Statu
     let mut errors = ErrorList::new();
     if kind.is_stored() {
         validate_meta(object, kind.namespaced, kind.rules.name_rule(), &mut errors);
+        if kind.has_checked_finalizers() {
+            validate_finalizer_names(object, &mut errors);
+        }
     }
     kind.rules.validate(object, &mut errors);
     errors.into_result(kind.group, kind.kind, Meta(object).name())?;

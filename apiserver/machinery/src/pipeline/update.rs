@@ -4,7 +4,7 @@
 use crate::kind::{Kind, restore_meta};
 use crate::object::{Meta, MetaMut};
 use crate::ownership;
-use crate::validation::{ErrorList, validate_meta_update};
+use crate::validation::{ErrorList, validate_finalizer_names, validate_meta_update};
 use crate::value::Value;
 use mainstay_proto_api::Status;
 
@@ -102,6 +102,9 @@ pub fn validate_update(
 ) -> Result<Vec<String>, Status> {
     let mut errors = ErrorList::new();
     validate_meta_update(new, old, &mut errors);
+    if kind.has_checked_finalizers() {
+        validate_finalizer_names(new, &mut errors);
+    }
     match target {
         Target::Object => kind.rules.validate_update(new, old, &mut errors),
         Target::Status => kind.rules.validate_status(new, old, &mut errors),

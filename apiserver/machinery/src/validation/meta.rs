@@ -176,11 +176,10 @@ fn validate_owners(meta: Meta<'_>, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn validate_finalizers(meta: Meta<'_>, path: &Path, errors: &mut ErrorList) {
-    for finalizer in meta.finalizers() {
-        errors.invalid_each(path, finalizer, qualified_name(finalizer));
-    }
-    for (i, finalizer) in meta.finalizers().enumerate() {
+/// Checks that finalizers are standard ones or have a domain. Custom resources may have others: operators of old do.
+pub fn validate_finalizer_names(object: &Value, errors: &mut ErrorList) {
+    let path = Path::new("metadata").child("finalizers");
+    for (i, finalizer) in Meta(object).finalizers().enumerate() {
         if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
             errors.invalid(
                 &path.index(i),
@@ -188,6 +187,12 @@ fn validate_finalizers(meta: Meta<'_>, path: &Path, errors: &mut ErrorList) {
                 "name is neither a standard finalizer name nor is it fully qualified",
             );
         }
+    }
+}
+
+fn validate_finalizers(meta: Meta<'_>, path: &Path, errors: &mut ErrorList) {
+    for finalizer in meta.finalizers() {
+        errors.invalid_each(path, finalizer, qualified_name(finalizer));
     }
     if meta.has_finalizer(FINALIZER_ORPHAN) && meta.has_finalizer(FINALIZER_FOREGROUND) {
         let all = meta.0.path(&["metadata", "finalizers"]).cloned().unwrap_or(Value::Null);
@@ -207,6 +212,7 @@ mod tests {
     fn faults(object: &Value) -> Vec<String> {
         let mut errors = ErrorList::new();
         validate_meta(object, true, NameRule::Subdomain, &mut errors);
+        validate_finalizer_names(object, &mut errors);
         errors.iter().map(ToString::to_string).collect()
     }
 

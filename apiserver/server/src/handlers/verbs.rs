@@ -145,6 +145,9 @@ async fn answer(call: &Call<'_>, body: Body) -> Result<Response, Status> {
         subresource(call, found, body).await?
     };
     call.say_if_stale(&mut response);
+    if let Some(deprecation) = call.kind.rules.deprecation() {
+        add_warnings(&mut response, &[deprecation]);
+    }
     Ok(response)
 }
 

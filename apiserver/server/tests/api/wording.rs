@@ -3,7 +3,8 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Client, config_map};
+use crate::client::{Answer, Client, config_map};
+use crate::custom::{definition, install, version};
 use crate::server::TestServer;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -172,6 +173,114 @@ async fn older_forms_are_still_taken_and_both_numbers_of_an_autoscaler_are_shown
         format!(
             "Operation cannot be fulfilled on configmaps \"a\": StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: other, UID in object meta: {uid}"
         )
+    );
+    server.stop().await;
+}
+
+/// The texts of an answer's warnings.
+fn warnings(answer: &Answer) -> Vec<String> {
+    let texts = answer.headers.get_all("warning").iter().map(|value| value.to_str().unwrap());
+    let inner = |text: &str| {
+        text.strip_prefix("299 - \"").and_then(|text| text.strip_suffix('"')).unwrap().to_owned()
+    };
+    texts.map(|text| inner(text).replace("\\\"", "\"")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_is_warned_of() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let core = "/api/v1/namespaces/default";
+    let endpoints = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+    assert_eq!(warnings(&client.get(&format!("{core}/endpoints")).await), [endpoints]);
+    let rows = [
+        (
+            format!("{core}/services?dryRun=All"),
+            json!({"metadata": {"name": "s", "annotations": {"service.kubernetes.io/topology-aware-hints": "auto"}}, "spec": {
+                "type": "ExternalName", "externalName": "a.example.com", "externalIPs": ["FD00:0::1"],
+                "trafficDistribution": "PreferClose"}}),
+            vec![
+                "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
+                r#"spec.externalIPs[0]: IPv6 address "FD00:0::1" should be in RFC 5952 canonical format ("fd00::1")"#,
+                r#"spec.externalIPs is ignored when spec.type is "ExternalName""#,
+                r#"spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone""#,
+            ],
+        ),
+        (
+            format!("{core}/persistentvolumeclaims?dryRun=All"),
+            json!({"metadata": {"name": "c", "annotations": {"volume.beta.kubernetes.io/storage-class": "x"}}, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+            vec![
+                r#"metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; use "storageClassName" attribute instead"#,
+            ],
+        ),
+        (
+            "/api/v1/persistentvolumes?dryRun=All".to_owned(),
+            json!({"metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Recycle", "hostPath": {"path": "/x"}}}),
+            vec![
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.",
+            ],
+        ),
+        (
+            "/apis/node.k8s.io/v1/runtimeclasses?dryRun=All".to_owned(),
+            json!({"metadata": {"name": "r"}, "handler": "h", "scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}),
+            vec![r#"scheduling.nodeSelector: deprecated since v1.14; use "kubernetes.io/os" instead"#],
+        ),
+        (
+            "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies?dryRun=All".to_owned(),
+            json!({"metadata": {"name": "n"}, "spec": {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "FD00::/64"}}]}]}}),
+            vec![
+                r#"spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value "FD00::/64" should be in RFC 5952 canonical format ("fd00::/64")"#,
+            ],
+        ),
+    ];
+    for (path, object, wanted) in rows {
+        let answer = client.post(&path, &object).await;
+        let found = warnings(&answer);
+        answer.expect(201);
+        assert_eq!(found, wanted, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deprecated_version_is_told_to_readers_and_old_finalizers_are_taken() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let mut v1 = version("v1", &json!({"type": "object"}));
+    v1["deprecated"] = json!(true);
+    let crd = definition("old.example.com", "Note", "Namespaced", &json!([v1]));
+    install(&client, &crd).await;
+    let path = "/apis/old.example.com/v1/namespaces/default/notes";
+    let deprecated = "old.example.com/v1 Note is deprecated";
+    assert_eq!(warnings(&client.get(path).await), [deprecated]);
+    let note = json!({"apiVersion": "old.example.com/v1", "kind": "Note", "metadata": {"name": "n",
+        "finalizers": ["finalizer.example.com", "mine"]}});
+    let made = client.post(path, &note).await;
+    let prefer = |name: &str, path: &str| {
+        format!(
+            "metadata.finalizers: \"{name}\": prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        )
+    };
+    let mut found = warnings(&made);
+    found.sort();
+    let mut wanted = vec![
+        deprecated.to_owned(),
+        prefer("finalizer.example.com", " including a path (/)"),
+        prefer("mine", ""),
+    ];
+    wanted.sort();
+    made.expect(201);
+    assert_eq!(found, wanted);
+    let patched = client.patch(&format!("{path}/n"), "merge", &json!({"metadata": {"finalizers": []}})).await;
+    assert_eq!(warnings(&patched), [deprecated]);
+    patched.expect(200);
+    let map = json!({"metadata": {"name": "m", "finalizers": ["mine"]}});
+    let refused = client.post(MAPS, &map).await.expect(422);
+    assert!(
+        refused["message"].as_str().unwrap().contains("neither a standard finalizer name"),
+        "built-in kinds are strict"
     );
     server.stop().await;
 }

@@ -6,5 +6,6 @@ mod cluster_ips;
 mod row;
 mod rules;
 mod traffic;
+mod warnings;
 
 pub use rules::SERVICE;

@@ -1,7 +1,7 @@
 //! The kind itself: defaults, checks and the order of its rules.
 
 use super::carry_over::carry_over;
-use super::{cluster_ips, row, traffic};
+use super::{cluster_ips, row, traffic, warnings};
 use crate::core::endpoints::validate_endpoint_ip;
 use crate::pod_spec::validate_port;
 use crate::shape::{Body, PROXY_VERBS, STORED};
@@ -88,6 +88,10 @@ impl Rules for Service {
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
         traffic::validate_load_balancer(&At::root(new), errors);
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::warnings(new)
     }
 
     fn create_on_update(&self) -> bool {

@@ -3,6 +3,8 @@
 use super::modes::{CLASS_ANNOTATION, short_modes};
 use super::volume_spec::{sources, validate_spec};
 use crate::core::pod::list_differences;
+use crate::deprecated::{STORAGE_CLASS_FIELD, annotation, expressions};
+use crate::pod_spec::old_volumes;
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -36,6 +38,25 @@ impl Rules for PersistentVolume {
             status.set_path(&["lastPhaseTransitionTime"], now.clone());
         }
         object.set_path(&["status"], status);
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        annotation(new, CLASS_ANNOTATION, STORAGE_CLASS_FIELD, &mut out);
+        let field = "deprecated since v1.31; use \"mountOptions\" attribute instead";
+        annotation(new, "volume.beta.kubernetes.io/mount-options", field, &mut out);
+        let spec = At::root(new).get("spec");
+        if spec.text_of("persistentVolumeReclaimPolicy") == "Recycle" {
+            let path = spec.path.child("persistentVolumeReclaimPolicy");
+            out.push(format!(
+                "{path}: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
+            ));
+        }
+        for term in spec.dig(&["nodeAffinity", "required", "nodeSelectorTerms"]).items() {
+            expressions(&term.get("matchExpressions"), &mut out);
+        }
+        old_volumes(&spec, &mut out);
+        out
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {

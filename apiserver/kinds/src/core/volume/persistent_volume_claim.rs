@@ -3,6 +3,8 @@
 use super::modes::{CLASS_ANNOTATION, short_modes};
 use super::{claim_update, validate_claim_spec};
 use crate::amount::{quantity, validate_basic_quantity};
+use crate::deprecated::{STORAGE_CLASS_FIELD, annotation};
+use crate::pod_spec::fractions_of;
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore};
@@ -37,6 +39,16 @@ const RESIZE_STATES: &[&str] = &[
 struct PersistentVolumeClaim;
 
 impl Rules for PersistentVolumeClaim {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        annotation(new, CLASS_ANNOTATION, STORAGE_CLASS_FIELD, &mut out);
+        let resources = At::root(new).dig(&["spec", "resources"]);
+        for list in ["requests", "limits"] {
+            fractions_of(&resources.get(list), &["storage"], &mut out);
+        }
+        out
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         object.set_path(&["status"], value!({"phase": "Pending"}));
         let spec = object.make_map().get_or_insert_map("spec");
