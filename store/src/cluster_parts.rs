@@ -153,20 +153,16 @@ pub(crate) fn loops(config: &Config, cluster_id: u64, member: &Member, links: Li
     let peers = Arc::clone(&cluster.peers);
     let server = Arc::new(Server::new(Arc::clone(&peers), desk, 2 * cluster.election_timeout));
     peers.spawn(server.run());
-    let mut loops: Vec<Loop> = vec![
+    let note = committed::Note::new(Arc::clone(config.platform.disk()), &config.dir, cluster_id);
+    vec![
         Box::pin(member.clone().run_reads(links.reads)),
         Box::pin(member.clone().watch_peers(events)),
         Box::pin(member.clone().give_way(Arc::clone(&cluster))),
         Box::pin(member.clone().publish(cluster)),
         Box::pin(member.clone().give_votes()),
         Box::pin(end_links(peers)),
-    ];
-    if !config.platform.is_simulated() {
-        // What a crash leaves of it would be one more thing that the seeds of simulations decide.
-        let note = committed::Note::new(Arc::clone(config.platform.disk()), &config.dir, cluster_id);
-        loops.push(Box::pin(member.clone().note_committed(note)));
-    }
-    loops
+        Box::pin(member.clone().note_committed(note)),
+    ]
 }
 
 /// A store that stopped by itself answers nobody any more. One that closes lets requests end first.

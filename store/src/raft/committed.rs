@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::log::Disk;
+use super::log::{Disk, DiskFile};
 use super::member::Member;
 
 const FILE: &str = "COMMITTED";
@@ -50,19 +51,31 @@ pub(crate) struct Note {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     cluster_id: u64,
+    /// Open from the first note on.
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
 }
 
 impl Note {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, cluster_id: u64) -> Self {
-        Self { disk, path: dir.join(FILE), cluster_id }
+        Self { disk, path: dir.join(FILE), cluster_id, file: Mutex::new(None) }
     }
 
     fn write(&self, entry: EntryAt) -> io::Result<()> {
-        let file = self.disk.open(&self.path).or_else(|error| match error.kind() {
+        let file = {
+            let mut held = self.file.lock();
+            match held.as_ref() {
+                Some(file) => Arc::clone(file),
+                None => Arc::clone(held.insert(self.open()?)),
+            }
+        };
+        file.write_all_at(&encode(self.cluster_id, entry), 0)
+    }
+
+    fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(&self.path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => self.disk.create(&self.path),
             _ => Err(error),
-        })?;
-        file.write_all_at(&encode(self.cluster_id, entry), 0)
+        })
     }
 }
 
