@@ -8,7 +8,7 @@ use mainstay_base::telemetry::{LogFormat, init_tracing};
 use mainstay_store::etcd::{
     AuthTokens, AutoCompaction, BindError, Endpoint, FaceConfig, Listener, Server, TlsFiles, auto_compact,
 };
-use mainstay_store::{AuthOptions, Config, Limits, OpenError, Store};
+use mainstay_store::{AuthOptions, ClusterConfig, Config, Limits, OpenError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -135,13 +135,14 @@ impl Wanted {
             info!(address = %listener.endpoint(), "serving metrics");
             listeners.push(listener);
         }
-        let mut config = self.store;
-        if let Some(peers) = self.peers {
-            config.cluster = Some(peers.bind().await?);
-        }
         let trace_tasks = Tasks::new("traces", CancellationToken::new());
         self.face.tracer =
             self.traces.as_ref().map(|traces| traces::start(traces, &trace_tasks)).transpose()?;
+        let mut config = self.store;
+        if let Some(peers) = self.peers {
+            let forwarded_writes = self.face.tracer.as_ref().map(traces::forwarded);
+            config.cluster = Some(ClusterConfig { forwarded_writes, ..peers.bind().await? });
+        }
         let store = Store::open(config).await.map_err(refuse_open)?;
         let server = Server::new(store.clone(), self.face)?;
         let stop = CancellationToken::new();

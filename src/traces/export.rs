@@ -68,7 +68,7 @@ fn request(source: &Source, spans: Vec<Record>) -> otlp::ExportTraceServiceReque
     attributes.extend(source.instance.as_ref().map(|instance| text("service.instance.id", instance)));
     let scope = otlp::InstrumentationScope {
         name: env!("CARGO_PKG_NAME").to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: mainstay_base::version().to_owned(),
     };
     let spans = spans.into_iter().map(span).collect();
     otlp::ExportTraceServiceRequest {

@@ -3,7 +3,9 @@
 mod collector;
 mod config;
 mod export;
+mod hop;
 
 pub(crate) use collector::Collector;
 pub(crate) use config::{TracesConfig, read};
 pub(crate) use export::start;
+pub(crate) use hop::forwarded;

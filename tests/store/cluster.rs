@@ -96,6 +96,15 @@ impl Cluster {
         Self::form(kind, count, |_flags, _dir| {})
     }
 
+    /// Members of ours with more flags, which `more` gives by number.
+    pub(crate) fn start_with(count: usize, more: impl Fn(usize) -> Vec<String>) -> Self {
+        let mut number = 0;
+        Self::form(Kind::Ours, count, |flags, _dir| {
+            flags.extend(more(number));
+            number += 1;
+        })
+    }
+
     /// Members of ours whose data directories are made of a snapshot first. Who they are is not told them again.
     pub(crate) fn restored(snapshot: &Path, count: usize, options: &[&str]) -> Self {
         Self::form(Kind::Ours, count, |flags, dir| {

@@ -16,7 +16,7 @@ use tower_service::Service as _;
 
 use crate::Server;
 use crate::apiserver::{ApiServer, lines};
-use crate::cluster::{free_ports, until};
+use crate::cluster::{Cluster, Version, free_ports, until};
 
 /// A span, and the service that sent it.
 #[derive(Clone, Debug)]
@@ -169,6 +169,46 @@ fn one_trace_leads_from_a_request_through_the_stores_log_to_the_watchers() {
     }
     child(&all, txn, ("etcd", "watch event", SpanKind::Producer));
     child(&all, call, ("apiserver", "watch event", SpanKind::Producer));
+}
+
+/// Whoever leads, two of three members send a write to it: their traces go on there.
+#[test]
+fn a_trace_goes_on_where_a_write_is_sent_to_the_leader() {
+    let collector = Collector::start();
+    let cluster = Cluster::start_with(3, |member| {
+        let address = format!("--distributed-tracing-address={}", collector.address);
+        let service = format!("--distributed-tracing-service-name=m{member}");
+        let all = [
+            "--enable-distributed-tracing",
+            &address,
+            &service,
+            "--distributed-tracing-sampling-rate=1000000",
+        ];
+        all.map(str::to_owned).to_vec()
+    });
+    let put = |url: &str| {
+        let mut put = Version::V3_5.command();
+        let output = put.args(["--endpoints", url, "put", "greeting", "hello"]).output().unwrap();
+        assert!(output.status.success(), "{}", crate::text(&output));
+    };
+    let internal = SpanKind::Internal;
+    // The leader may change meanwhile, so that a write is looked for that went the whole way.
+    until("the spans of a write from two members are one trace", || {
+        cluster.urls.iter().for_each(|url| put(url));
+        let all = collector.spans();
+        let forwards = all.iter().filter(|one| one.span.name == "raft forward");
+        forwards.into_iter().any(|forward| {
+            let is_beside = |one: &&Received| {
+                one.span.trace_id == forward.span.trace_id
+                    && one.span.parent_span_id == forward.span.parent_span_id
+                    && one.service != forward.service
+            };
+            let names: Vec<&str> = all.iter().filter(is_beside).map(|one| one.span.name.as_str()).collect();
+            let parent = all.iter().find(|one| one.span.span_id == forward.span.parent_span_id);
+            parent.is_some_and(|parent| parent.is(&forward.service, "put", internal))
+                && ["raft propose", "raft apply"].iter().all(|name| names.contains(name))
+        })
+    });
 }
 
 #[test]

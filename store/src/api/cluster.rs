@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Halt, Transport};
+use super::{ForwardedWrites, Halt, Transport};
 
 /// One member, as the cluster's configuration has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct ClusterConfig {
     pub snapshot_entries: u64,
     /// How many learners there may be at one time.
     pub learners_max: usize,
+    /// Who is told of the ways of other members' writes through this one's log.
+    pub forwarded_writes: Option<ForwardedWrites>,
 }
 
 impl ClusterConfig {
@@ -83,6 +85,7 @@ impl ClusterConfig {
             election_timeout: Duration::from_millis(1000),
             snapshot_entries: 10_000,
             learners_max: 1,
+            forwarded_writes: None,
         }
     }
 }

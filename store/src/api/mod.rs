@@ -33,4 +33,5 @@ pub use transport::{FRAME_BYTES_MAX, Link, LinkReceiver, LinkSender, Transport};
 pub use txn::{Compare, CompareOp, CompareTarget, Op, OpResponse, Txn, TxnResponse};
 pub use watch::{WatchBatch, WatchRequest};
 pub use write::{DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse};
-pub use write_times::{Stretch, WriteTimes};
+pub(crate) use write_times::NOTE_BYTES_MAX;
+pub use write_times::{ForwardedWrites, Stretch, WriteTimes};

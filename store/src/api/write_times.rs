@@ -1,15 +1,48 @@
 //! When a write passed the stations of its way: for an embedder that traces it.
+use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::Store;
 
+/// The longest note that goes with a write to the leader, in bytes.
+pub(crate) const NOTE_BYTES_MAX: usize = 256;
+
 /// When one write passed the stations of its way, filled in by the store while it goes. Make a new one for each write, and
 /// give it to [`Store::timed`].
 #[derive(Debug, Default)]
-pub struct WriteTimes(Mutex<Stations>);
+pub struct WriteTimes {
+    stations: Mutex<Stations>,
+    note: Option<Bytes>,
+}
+
+/// What the embedder of a leader does with the stations of writes that came from other members with a note.
+///
+/// It is called by a task of the store, after the write was applied: it must be quick, and never block.
+#[derive(Clone)]
+pub struct ForwardedWrites(Arc<Told>);
+
+type Told = dyn Fn(&[u8], &WriteTimes) + Send + Sync;
+
+impl ForwardedWrites {
+    /// Has `told` called with the note, and with what the write passed on the leader.
+    pub fn new(told: impl Fn(&[u8], &WriteTimes) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
+    pub(crate) fn tell(&self, note: &[u8], times: &WriteTimes) {
+        (self.0)(note, times);
+    }
+}
+
+impl fmt::Debug for ForwardedWrites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ForwardedWrites")
+    }
+}
 
 #[derive(Debug, Default, Clone)]
 struct Stations {
@@ -39,9 +72,21 @@ pub struct Stretch {
 }
 
 impl WriteTimes {
+    /// With a note that goes to the leader where the write is sent there, of 256 bytes at most (a longer one does not): its embedder is told
+    /// of the write's way there under that note ([`ForwardedWrites`]).
+    pub fn with_note(note: impl Into<Bytes>) -> Self {
+        let note = Some(note.into()).filter(|note| note.len() <= NOTE_BYTES_MAX);
+        Self { note, ..Self::default() }
+    }
+
+    pub(crate) fn note(&self) -> Option<&Bytes> {
+        self.note.as_ref()
+    }
+
     /// The stretches that it has gone, in order:
     ///
-    /// - `raft forward`: to the leader and back, where this member does not lead; the leader's own stretches are not known here.
+    /// - `raft forward`: to the leader and back, where this member does not lead; the leader's own stretches are told there, see
+    ///   [`WriteTimes::with_note`].
     /// - `raft propose`: until the log takes the entry up: consensus, and the sync of the group before it.
     /// - `raft log sync`: the entry's group is written and synced.
     /// - `raft commit`: until it is committed (a majority of the members has it) and its turn to be applied has come.
@@ -49,7 +94,7 @@ impl WriteTimes {
     ///
     /// Those that did not happen here, or not to the end, are left out.
     pub fn stretches(&self) -> Vec<Stretch> {
-        let at = self.0.lock().clone();
+        let at = self.stations.lock().clone();
         let Some(proposed) = at.proposed else { return Vec::new() };
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let mut all = Vec::new();
@@ -77,31 +122,31 @@ impl WriteTimes {
     }
 
     pub(crate) fn proposed(&self) {
-        self.0.lock().proposed.get_or_insert_with(Instant::now);
+        self.stations.lock().proposed.get_or_insert_with(Instant::now);
     }
 
     pub(crate) fn forwarded(&self, leader: u64) {
-        self.0.lock().forwarded.get_or_insert_with(|| (Instant::now(), leader));
+        self.stations.lock().forwarded.get_or_insert_with(|| (Instant::now(), leader));
     }
 
     /// The log writes its group from now on.
     pub(crate) fn taken(&self) {
-        self.0.lock().taken = Some(Instant::now());
+        self.stations.lock().taken = Some(Instant::now());
     }
 
     pub(crate) fn synced(&self, span: (Instant, Instant), entries: usize, bytes: usize) {
-        let mut at = self.0.lock();
+        let mut at = self.stations.lock();
         at.synced = Some(span);
         (at.sync_entries, at.sync_bytes) = (entries, bytes);
     }
 
     pub(crate) fn applied(&self, span: (Instant, Instant), entries: usize) {
-        let mut at = self.0.lock();
+        let mut at = self.stations.lock();
         (at.applied, at.apply_entries) = (Some(span), entries);
     }
 
     pub(crate) fn answered(&self) {
-        self.0.lock().answered = Some(Instant::now());
+        self.stations.lock().answered = Some(Instant::now());
     }
 }
 

@@ -57,7 +57,9 @@ impl TracedWrite {
         if !span.is_recorded() {
             return (store, Self { span, times: None });
         }
-        let times = Arc::new(WriteTimes::default());
+        // A leader elsewhere says there what it does with the write.
+        let parent = span.place().map(|place| place.context().parent_header()).unwrap_or_default();
+        let times = Arc::new(WriteTimes::with_note(parent));
         (store.timed(&times), Self { span, times: Some(times) })
     }
 

@@ -51,6 +51,11 @@ pub(crate) struct WayBack {
 pub(super) struct Taken(oneshot::Sender<ClientWriteResult<TypeConfig>>);
 
 impl WayBack {
+    /// No way back: only what is passed is noted, if anybody wants to know.
+    pub(super) fn noting(times: Option<Arc<WriteTimes>>) -> Self {
+        Self { caller: None, times }
+    }
+
     /// The caller, if it still waits. What consensus tells it from now on is lost.
     pub(super) fn take(&self) -> Option<Taken> {
         self.caller.as_ref()?.upgrade()?.lock().take().map(Taken)

@@ -90,7 +90,7 @@ impl Desk {
                 Ok(Err(refused)) => Reply::Failed(refused.to_string()),
                 Err(error) => Reply::Failed(error.to_string()),
             }),
-            Request::Forward { term, sequence, command } => {
+            Request::Forward { term, sequence, note, command } => {
                 if let Err(WriteError::NoSpace { free_bytes, reserve_bytes, .. }) =
                     self.member.space.check(&command)
                 {
@@ -99,7 +99,8 @@ impl Desk {
                 if !self.forwarded.is_new(from, term, sequence) {
                     return None;
                 }
-                self.member.take_forwarded(Origin { member: from.member, sequence }, term, command).await
+                let origin = Origin { member: from.member, sequence };
+                self.member.take_forwarded(origin, term, command, note).await
             }
             Request::Ping => Some(Reply::Pong),
             Request::Room => {

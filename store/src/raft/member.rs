@@ -18,7 +18,7 @@ use super::peers::{Network, Peers};
 use super::proposals::Proposals;
 use super::reads::{Asker, WAITING_MAX};
 use super::types::{MemberNode, TypeConfig};
-use crate::api::{self, Leadership, OpenError};
+use crate::api::{self, ForwardedWrites, Leadership, OpenError};
 use crate::disk_space::DiskSpace;
 use crate::lease::LeaseTable;
 use crate::metering::Meters;
@@ -60,6 +60,7 @@ pub(crate) struct Cluster {
     pub(crate) request_max: Duration,
     pub(crate) snapshot_entries: u64,
     pub(crate) learners_max: usize,
+    pub(crate) forwarded_writes: Option<ForwardedWrites>,
 }
 
 /// Consensus, running. A cheap handle.

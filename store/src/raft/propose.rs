@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::errors::{ClientWriteError, Fatal};
 use openraft::raft::ClientWriteResult;
 use tokio::time::Instant;
 
-use super::caller::Caller;
+use super::caller::{Caller, WayBack};
 use super::member::{Cluster, Member};
 use super::peers::{Answering, CallError};
 use super::types::{Origin, Proposal, TypeConfig, log_id};
@@ -69,7 +70,8 @@ impl Member {
                     if let Some(times) = times {
                         times.forwarded(leader);
                     }
-                    Box::pin(self.forward(cluster, leader, now, &command, deadline)).await
+                    let note = times.and_then(|times| times.note()).cloned();
+                    Box::pin(self.forward(cluster, (leader, now), &command, note, deadline)).await
                 }
                 None => Attempt::Again,
             };
@@ -138,15 +140,15 @@ impl Member {
     async fn forward(
         &self,
         cluster: &Cluster,
-        leader: u64,
-        now: Leadership,
+        (leader, now): (u64, Leadership),
         command: &Arc<Command>,
+        note: Option<Bytes>,
         deadline: Instant,
     ) -> Attempt {
         let mut applied = self.queue.applied();
         let mut waiter = cluster.proposals.add();
-        let request =
-            Request::Forward { term: now.term, sequence: waiter.sequence, command: Arc::clone(command) };
+        let (term, sequence) = (now.term, waiter.sequence);
+        let request = Request::Forward { term, sequence, note, command: Arc::clone(command) };
         // None while it has to be sent again: the link broke, and the leader knows what it has taken.
         let mut refusal = match send(cluster, leader, &request).await {
             Ok(refusal) => Some(refusal),
@@ -201,17 +203,27 @@ impl Member {
         origin: Origin,
         term: u64,
         command: Arc<Command>,
+        note: Option<Bytes>,
     ) -> Option<Reply> {
         let (caller, answer) = Caller::new();
-        let proposal = Proposal::read(command, Some(origin));
+        let told = self.cluster.as_ref().and_then(|cluster| cluster.forwarded_writes.as_ref());
+        let noted = note.zip(told).map(|(note, told)| (note, told, Arc::new(WriteTimes::default())));
+        let times = noted.as_ref().map(|(_, _, times)| Arc::clone(times));
+        if let Some(times) = &times {
+            times.proposed();
+        }
+        let proposal = Proposal { back: WayBack::noting(times), ..Proposal::read(command, Some(origin)) };
         let leader = log_id(term, 0).leader_id;
         if self.raft.write(proposal).with_leader(leader).responder(caller).await.is_err() {
             return Some(Reply::Failed("consensus has ended".into()));
         }
-        match answer.await {
-            Ok(Err(ClientWriteError::ForwardToLeader(_))) => Some(Reply::NotLeader),
-            Ok(_) | Err(_) => None,
+        if let Ok(Err(ClientWriteError::ForwardToLeader(_))) = answer.await {
+            return Some(Reply::NotLeader);
         }
+        if let Some((note, told, times)) = noted {
+            told.tell(&note, &times);
+        }
+        None
     }
 
     /// Consensus has ended: the store has too, or does now.

@@ -100,7 +100,9 @@ impl Backing {
             Self::Embedded(store) if span.is_recorded() => {
                 span.set("compare_len", txn.compare.len());
                 span.set("success_len", txn.success.len());
-                let times = Arc::new(WriteTimes::default());
+                // A leader elsewhere says there what it does with the write.
+                let parent = span.place().map(|place| place.context().parent_header()).unwrap_or_default();
+                let times = Arc::new(WriteTimes::with_note(parent));
                 let answer = store.timed(&times).txn(txn).await.map_err(BackingError::from);
                 for stretch in times.stretches() {
                     let figures = stretch.figures.into_iter().map(|(name, value)| (name, value.into()));

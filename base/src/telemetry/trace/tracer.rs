@@ -117,6 +117,11 @@ impl Tracer {
         span
     }
 
+    /// A place at a span of another process, for spans below it that were made here. Whoever told of it must be trusted.
+    pub fn joined(&self, remote: SpanContext) -> Place {
+        Place::new(self.clone(), remote, (self.0.clock.now(), self.0.clock.wall()))
+    }
+
     /// Which writes led to which events.
     pub fn causes(&self) -> &Causes {
         &self.0.causes

@@ -2,7 +2,7 @@
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest, VoteResponse};
 
 use super::codec::{put_log_id, put_u64, put_vote, read_log_id, read_vote};
-use crate::api::{ClusterError, LeaseId};
+use crate::api::{ClusterError, LeaseId, NOTE_BYTES_MAX};
 use crate::mvcc::{Command, DecodeError, Reader, decode_command, encode_command, put_bytes};
 use crate::raft::changes::Change;
 use crate::raft::entry::{decode_entry, encode_entry};
@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Forward {
         term: u64,
         sequence: u64,
+        /// What the leader's embedder is told of it.
+        note: Option<bytes::Bytes>,
         command: std::sync::Arc<Command>,
     },
     /// The index that a read must wait for.
@@ -80,7 +82,8 @@ impl Request {
             Self::Vote(_) => 2,
             Self::PreVote(_) => 3,
             Self::Transfer(_) => 4,
-            Self::Forward { .. } => 5,
+            Self::Forward { note: None, .. } => 5,
+            Self::Forward { note: Some(_), .. } => 15,
             Self::ReadIndex => 6,
             Self::LeaseKeepAlive(_) => 7,
             Self::LeaseTimeToLive(_) => 8,
@@ -110,9 +113,12 @@ impl Request {
                 put_u64(*transfer.to_node_id(), out);
                 put_log_id(transfer.last_log_id(), out);
             }
-            Self::Forward { term, sequence, command } => {
+            Self::Forward { term, sequence, note, command } => {
                 put_u64(*term, out);
                 put_u64(*sequence, out);
+                if let Some(note) = note {
+                    put_bytes(note, out);
+                }
                 encode_command(command, out);
             }
             Self::ReadIndex | Self::Ping | Self::Room => {}
@@ -145,10 +151,11 @@ impl Request {
                 reader.u64()?,
                 read_log_id(&mut reader)?,
             )),
-            5 => {
+            5 | 15 => {
                 let (term, sequence) = (reader.u64()?, reader.u64()?);
+                let note = (kind == 15).then(|| read_note(&mut reader)).transpose()?;
                 let command = std::sync::Arc::new(decode_command(reader.rest())?);
-                return Ok((number, Self::Forward { term, sequence, command }));
+                return Ok((number, Self::Forward { term, sequence, note, command }));
             }
             6 => Self::ReadIndex,
             7 => Self::LeaseKeepAlive(LeaseId(reader.i64()?)),
@@ -170,6 +177,14 @@ impl Request {
         reader.finish()?;
         Ok((number, request))
     }
+}
+
+fn read_note(reader: &mut Reader<'_>) -> Result<bytes::Bytes, DecodeError> {
+    let length = reader.u32()?;
+    if length as usize > NOTE_BYTES_MAX {
+        return Err(DecodeError::Unknown { what: "length of a note", found: length.into() });
+    }
+    Ok(bytes::Bytes::copy_from_slice(reader.take(length as usize)?))
 }
 
 fn put_append(append: &AppendEntriesRequest<TypeConfig>, out: &mut Vec<u8>) {
@@ -402,6 +417,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::PutRequest;
     use crate::raft::types::{Entry, MemberNode, Membership, Proposal, StoredMembership, log_id};
 
     fn requests() -> Vec<Request> {
@@ -426,7 +442,13 @@ mod tests {
             Request::Vote(VoteRequest::new(Vote::new(4, 7), Some(log_id(3, 14)))),
             Request::PreVote(VoteRequest::new(Vote::new(4, 7), None)),
             Request::Transfer(TransferLeaderRequest::new(Vote::new_committed(4, 7), 8, Some(log_id(3, 14)))),
-            Request::Forward { term: 4, sequence: 99, command },
+            Request::Forward { term: 4, sequence: 99, note: None, command: std::sync::Arc::clone(&command) },
+            Request::Forward {
+                term: 4,
+                sequence: 99,
+                note: Some(bytes::Bytes::from_static(b"note")),
+                command,
+            },
             Request::ReadIndex,
             Request::LeaseKeepAlive(LeaseId(5)),
             Request::LeaseTimeToLive(LeaseId(5)),
@@ -444,6 +466,20 @@ mod tests {
             Request::Ping,
             Request::Room,
         ]
+    }
+
+    #[test]
+    fn a_note_that_is_too_long_is_refused() {
+        let forward = |bytes: usize| {
+            let command = Arc::new(Command::Put(PutRequest::new("k", "v")));
+            Request::Forward { term: 4, sequence: 99, note: Some(vec![7; bytes].into()), command }
+        };
+        let decode = |request: &Request| Request::decode(&request.encode(1).into());
+        assert!(matches!(
+            decode(&forward(NOTE_BYTES_MAX)),
+            Ok((1, Request::Forward { note: Some(note), .. })) if note.len() == NOTE_BYTES_MAX
+        ));
+        assert!(decode(&forward(NOTE_BYTES_MAX + 1)).is_err());
     }
 
     fn replies() -> Vec<Reply> {
