@@ -30,6 +30,8 @@ mod disk;
 mod machine;
 #[path = "etcd/process.rs"]
 mod process;
+#[path = "../tests/ha/programs.rs"]
+mod programs;
 
 use std::time::{Duration, Instant};
 

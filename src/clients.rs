@@ -33,7 +33,7 @@ pub(crate) async fn settings(
         .with_context(doing)?;
     let agent = format!(
         "{component}/{} ({}/{})",
-        env!("CARGO_PKG_VERSION"),
+        mainstay_base::version(),
         std::env::consts::OS,
         std::env::consts::ARCH
     );

@@ -91,6 +91,6 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Apiserver(flags) => apiserver_command::run(*flags),
         Command::Store(flags) => store_command::run(&flags),
         Command::Snapshot(command) => snapshot_command::run(&command),
-        Command::Version => up::print_line(&format!("mainstay {}", env!("CARGO_PKG_VERSION"))),
+        Command::Version => up::print_line(&format!("mainstay {}", mainstay_base::version())),
     }
 }

@@ -3,27 +3,12 @@
 //! Machines say their version when they join and whenever they start; the store remembers it with what else they said
 //! (`authority/standing.rs`). Decisions here are pure.
 
-use std::sync::OnceLock;
-
 use anyhow::Context as _;
+use mainstay_base::version;
 use mainstay_store::Store;
 
-use crate::authority::versions_said;
+use crate::authority::{under_way, versions_said};
 use crate::refusal::refuse;
-
-/// A test of versions beside each other has one binary: what it says of itself can be set. Versions decide about what works
-/// together, never about who is believed.
-const CLAIMED: &str = "MAINSTAY_CLAIMED_VERSION";
-
-/// The version that this process says it is of.
-#[allow(clippy::disallowed_methods, reason = "no setting: tests of several versions have one binary")]
-pub(crate) fn own() -> &'static str {
-    static OWN: OnceLock<String> = OnceLock::new();
-    OWN.get_or_init(|| {
-        let claimed = std::env::var(CLAIMED).ok().filter(|claimed| numbers(claimed).is_some());
-        claimed.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned())
-    })
-}
 
 /// What some version brings, and all machines must know before it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +45,19 @@ pub(crate) fn gate(feature: Feature, machines: &[(&str, Option<&str>)]) -> Resul
     ))
 }
 
+/// Why a machine of `version` cannot be in a cluster now: what is under way there is newer than it.
+pub(crate) fn lacks(under_way: Option<Feature>, version: &str) -> Option<String> {
+    let Feature { name, since } = under_way?;
+    let (major, minor) = since;
+    let knows_it = numbers(version).is_some_and(|has| has >= since);
+    (!knows_it).then(|| {
+        format!(
+            "{name} is under way in this cluster, and needs {major}.{minor} or later on all machines: mainstay {version} cannot be one of \
+             them; upgrade it, or end that first"
+        )
+    })
+}
+
 /// Whether two versions may be in one cluster: they are of one major version, and one minor version apart at most.
 pub(crate) fn fit(one: &str, other: &str) -> bool {
     match (numbers(one), numbers(other)) {
@@ -76,16 +74,17 @@ pub(crate) fn misfit<'a>(own: &str, others: impl IntoIterator<Item = (&'a str, &
     ))
 }
 
-/// Refuses to be a server beside others that this version does not fit.
+/// Refuses to be a server beside others that this version does not fit, or of a cluster where something newer is under way.
 ///
 /// # Errors
-/// A refusal that names the first of them; or the store's.
+/// A refusal that names the first of them, or what is under way; or the store's.
 pub(crate) async fn check(store: &Store, own_name: &str) -> anyhow::Result<()> {
     let members = store.members(false).await.context("reading the servers of the cluster")?;
     let said = versions_said(store).await?;
     let others = members.iter().map(|member| member.name.as_str()).filter(|name| *name != own_name);
     let others = others.filter_map(|name| Some((name, said.get(name)?.as_str())));
-    misfit(own(), others).map_or(Ok(()), |why| Err(refuse(why)))
+    let why = misfit(version(), others).or(lacks(under_way(store).await?, version()));
+    why.map_or(Ok(()), |why| Err(refuse(why)))
 }
 
 fn numbers(text: &str) -> Option<(u64, u64)> {
@@ -111,6 +110,10 @@ feature of 1.5 with a 1.5.0, b 1.6.2: on
 feature of 1.5 with a 1.5.0, b 1.4.7: f needs 1.5 or later on all machines; older are b (1.4.7): upgrade them first
 feature of 1.5 with a 1.5.0, b -: f needs 1.5 or later on all machines; older are b (no version said): upgrade them first
 feature of 1.5 with a 2.0.0: on
+1.4.9 while one of 1.5 is used: f is under way in this cluster, and needs 1.5 or later on all machines
+what while one of 1.5 is used: f is under way in this cluster, and needs 1.5 or later on all machines
+1.5.0 while one of 1.5 is used: runs
+1.4.9 while nothing is used: runs
 ";
 
     #[test]
@@ -122,6 +125,10 @@ feature of 1.5 with a 2.0.0: on
                 let others = others.split(", ").filter_map(|one| one.split_once(' '));
                 let why = misfit(own, others).unwrap_or_else(|| "runs".to_owned());
                 why.split(": ").next().unwrap().to_owned()
+            } else if let Some((own, used)) = asked.split_once(" while ") {
+                let feature = Feature { name: "f", since: (1, 5) };
+                let why = lacks((used == "one of 1.5 is used").then_some(feature), own);
+                why.map_or_else(|| "runs".to_owned(), |why| why.split(": ").next().unwrap().to_owned())
             } else {
                 let (_, machines) = asked.split_once(" with ").unwrap();
                 let machines = machines.split(", ").map(|one| one.split_once(' ').unwrap());

@@ -48,6 +48,6 @@ impl Standing {
         let mut shows: Vec<String> = shows.into_iter().map(Option::unwrap_or_default).collect();
         shows.sort_unstable();
         shows.dedup();
-        Self { version: crate::versions::own().to_owned(), trusts, shows, serves, lines: BTreeMap::new() }
+        Self { version: mainstay_base::version().to_owned(), trusts, shows, serves, lines: BTreeMap::new() }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn manifest(data_dir: &Path, cluster: &Cluster, now: OffsetDateTime) 
     let file = data_dir.join(encryption::FILE);
     let encryption = if file.exists() { Some(hex(&Sha256::digest(read(encryption::FILE)?))) } else { None };
     Ok(Manifest {
-        mainstay_version: env!("CARGO_PKG_VERSION").to_owned(),
+        mainstay_version: mainstay_base::version().to_owned(),
         taken_at: now.unix_timestamp(),
         server: cluster.node_name.clone(),
         peer_url: MemberFile::read(data_dir)?.map(|file| file.peer_url),

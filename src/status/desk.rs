@@ -50,7 +50,7 @@ impl StatusDesk {
         let now = self.clock.wall();
         let report = ServerReport {
             name: self.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: mainstay_base::version().to_owned(),
             unix_millis: i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
             store,
             snapshots: self.snapshots.borrow().clone(),

@@ -62,7 +62,7 @@ pub(super) fn servers(asked: &[Asked], now: i64) -> Said {
         let each: Vec<String> =
             reports().map(|report| format!("{} {}", report.name, report.version)).collect();
         said.wrong(format!(
-            "the servers run different versions ({}): install one on all of them",
+            "the servers run different versions ({}): go on until all have the newer one",
             each.join(", ")
         ));
     }
@@ -102,7 +102,12 @@ fn one_server(
     }
     space(name, &report.store, wrong);
     let role = if asked.is_learner { ", is catching up" } else { "" };
-    format!("{name}{at}: serves{role}{}, {}", position(report, leader, wrong), size(&report.store))
+    format!(
+        "{name}{at}: serves{role}{}, {}, mainstay {}",
+        position(report, leader, wrong),
+        size(&report.store),
+        report.version
+    )
 }
 
 fn lost(name: &str, why: &str, is_listed: Option<bool>, has_quorum: bool) -> String {
@@ -367,9 +372,9 @@ mod tests {
             NOW,
         );
         let expected = [
-            "server m1 at https://192.0.2.1:2380: serves, leads the store, entry 90, revision 45, 13.0 MiB of 8192.0 MiB",
-            "server m2 at https://192.0.2.1:2380: serves, up to date, entry 90, revision 45, 13.0 MiB of 8192.0 MiB",
-            "server m3 at https://192.0.2.1:2380: serves, 10 entries and 5 revisions behind the leader, 13.0 MiB of 8192.0 MiB",
+            "server m1 at https://192.0.2.1:2380: serves, leads the store, entry 90, revision 45, 13.0 MiB of 8192.0 MiB, mainstay 0.1.0",
+            "server m2 at https://192.0.2.1:2380: serves, up to date, entry 90, revision 45, 13.0 MiB of 8192.0 MiB, mainstay 0.1.0",
+            "server m3 at https://192.0.2.1:2380: serves, 10 entries and 5 revisions behind the leader, 13.0 MiB of 8192.0 MiB, mainstay 0.1.0",
             "store: 3 of 3 servers answer, 1 more may be lost",
             "snapshots of m1: the last is scheduled-x.snapshot, taken 2025-11-24T14:00:00Z (2 h ago), 3.0 MiB, in /backup; the next in 10 h",
             "certificates of m1: 2, the first to end is apiserver.crt, in 300 days",

@@ -80,7 +80,7 @@ pub(crate) fn run(flags: &SupportFlags) -> anyhow::Result<()> {
     let name = format!("mainstay-support-{}-{seconds}", cluster.node_name);
     let file = flags.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.tar.gz")));
     let mut gathered = Gathered { archive: Archive::create(&file, &name, seconds)?, lacking: Vec::new() };
-    let about = format!("mainstay {}\ntime {now}\n", env!("CARGO_PKG_VERSION"));
+    let about = format!("mainstay {}\ntime {now}\n", mainstay_base::version());
     gathered.add("about.txt", Ok(about.into_bytes()))?;
     for known in ["cluster.json", "server.json", "agent.json"] {
         if data_dir.join(known).exists() {

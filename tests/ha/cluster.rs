@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::command::{eventually, run};
+use crate::command::{Output, eventually, run};
 use crate::machine::{IMAGE, Machine, Switch};
 
 /// What follows a fault must be over within this, whatever else runs on this machine. The figures are printed.
@@ -30,9 +30,19 @@ impl Cluster {
     }
 
     pub(crate) fn start(node_grace: &'static str) -> Self {
+        Self::start_of(node_grace, None)
+    }
+
+    /// All of this version, if one is given.
+    pub(crate) fn start_of(node_grace: &'static str, version: Option<&str>) -> Self {
         let switch = Switch::new();
         let mut servers: Vec<Machine> = (1..=3).map(|number| switch.machine(number).with_disk()).collect();
         let mut workers: Vec<Machine> = (4..=5).map(|number| switch.machine(number)).collect();
+        for machine in servers.iter().chain(&workers) {
+            if let Some(version) = version {
+                machine.install(version);
+            }
+        }
         servers[0].start(&Self::server_arguments(0, node_grace));
         let server = servers[0].join_arguments("server");
         let agent = servers[0].join_arguments("agent");
@@ -54,6 +64,21 @@ impl Cluster {
     /// Starts a server again.
     pub(crate) fn start_server(&mut self, at: usize) {
         self.servers[at].start(&Self::server_arguments(at, self.node_grace));
+    }
+
+    /// Starts a server a few times, and kills it before it is ready.
+    pub(crate) fn kill_while_it_starts(&mut self, at: usize) {
+        for milliseconds in [80, 300, 700, 1200] {
+            self.servers[at].spawn(&Self::server_arguments(at, self.node_grace));
+            pause(Duration::from_millis(milliseconds));
+            self.servers[at].kill();
+        }
+    }
+
+    /// A server that is not to start; what it says.
+    #[track_caller]
+    pub(crate) fn server_fails(&self, at: usize) -> Output {
+        self.servers[at].fails(&Self::server_arguments(at, self.node_grace))
     }
 
     /// Machines with pods.

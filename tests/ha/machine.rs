@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::clock::WallClock;
 use crate::command::{Output, eventually, run};
 use crate::disk::Disk;
+use crate::programs::Programs;
 
 /// The demo image's name.
 pub(crate) const IMAGE: &str = "docker.io/library/mainstay-hello:1";
@@ -20,9 +21,10 @@ pub(crate) const START: Duration = Duration::from_secs(60);
 /// The machines' network: 10.213.0.0/24. It exists in the namespaces only.
 const NETWORK: &str = "10.213.0";
 
-/// The network of one test.
+/// The network of one test, and the programs of its machines.
 pub(crate) struct Switch {
     name: String,
+    programs: Arc<Programs>,
 }
 
 impl Switch {
@@ -34,7 +36,7 @@ impl Switch {
         );
         let name = format!("msha{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         ip(&["netns", "add", &name]);
-        let switch = Self { name };
+        let switch = Self { name, programs: Arc::default() };
         ip(&["-n", &switch.name, "link", "add", "br0", "type", "bridge"]);
         ip(&["-n", &switch.name, "link", "set", "br0", "up"]);
         switch
@@ -45,8 +47,9 @@ impl Switch {
         let namespace = format!("{}-{number}", self.name);
         ip(&["netns", "add", &namespace]);
         let dir = tempfile::Builder::new().prefix("mainstay-ha-").tempdir_in("/var/tmp").unwrap();
-        let switch = self.name.clone();
-        let machine = Machine { namespace, switch, number, disk: None, dir, daemon: None, version: None };
+        let (switch, programs) = (self.name.clone(), Arc::clone(&self.programs));
+        let name = format!("m{number}");
+        let machine = Machine { namespace, switch, number, name, disk: None, dir, daemon: None, programs };
         let (here, port) = ("eth0", machine.port());
         ip(&[
             "-n",
@@ -82,12 +85,13 @@ pub(crate) struct Machine {
     namespace: String,
     switch: String,
     number: u8,
+    name: String,
     // Before the directory, which it is in.
     disk: Option<Disk>,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
-    /// What its programs say that their version is, where that is not the true one.
-    pub(crate) version: Option<&'static str>,
+    /// Of its network.
+    programs: Arc<Programs>,
 }
 
 impl Machine {
@@ -96,7 +100,13 @@ impl Machine {
     }
 
     pub(crate) fn name(&self) -> String {
-        format!("m{}", self.number)
+        self.name.clone()
+    }
+
+    /// With this name for its node, and not one of its own.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     pub(crate) fn url(&self) -> String {
@@ -141,22 +151,37 @@ impl Machine {
         // nsenter and not `ip netns exec`: that would hide the cgroups.
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.namespace)).arg(program);
-        if let Some(version) = self.version {
-            command.env("MAINSTAY_CLAIMED_VERSION", version);
-        }
         command
+    }
+
+    /// The machine's `mainstay`: that under test, unless another version was installed.
+    fn program(&self) -> PathBuf {
+        let installed = self.installed();
+        if installed.exists() { installed } else { binary().to_owned() }
+    }
+
+    fn installed(&self) -> PathBuf {
+        self.dir.path().join("mainstay")
+    }
+
+    /// Puts `mainstay` of this version in the place of the one that is there, as an operator does. A daemon that runs goes on with the old one.
+    pub(crate) fn install(&self, version: &str) {
+        let new = self.dir.path().join("mainstay.new");
+        fs::hard_link(self.programs.of(version), &new).unwrap();
+        fs::rename(&new, self.installed()).unwrap();
+        assert_eq!(self.mainstay(&["version"]).ok(), format!("mainstay {version}\n"));
     }
 
     /// `mainstay ARGUMENTS` on this machine.
     #[track_caller]
     pub(crate) fn mainstay(&self, arguments: &[&str]) -> Output {
-        run(self.command(binary()).args(arguments), "")
+        run(self.command(self.program()).args(arguments), "")
     }
 
     /// As [`Machine::mainstay`], but killed after so long, if it has not ended by then.
     #[allow(clippy::disallowed_methods, reason = "when it is killed is what is chosen")]
     pub(crate) fn killed_after(&self, arguments: &[&str], time: Duration) {
-        let mut command = self.command(binary());
+        let mut command = self.command(self.program());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         std::thread::sleep(time);
@@ -171,7 +196,7 @@ impl Machine {
     }
 
     fn daemon_command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command(binary());
+        let mut command = self.command(self.program());
         command.args(arguments).arg("--data-dir").arg(self.data_dir());
         // A cluster that stays alone has no flag for its address.
         let (flag, value) = match arguments.first() {
@@ -191,9 +216,20 @@ impl Machine {
     pub(crate) fn start(&mut self, arguments: &[&str]) -> Duration {
         let began = Instant::now();
         self.spawn(arguments);
+        self.is_ready_soon();
+        began.elapsed()
+    }
+
+    /// Waits until the daemon says that it is ready.
+    #[track_caller]
+    pub(crate) fn is_ready_soon(&mut self) {
         let ready = self.said("ready in ");
         ready.unwrap_or_else(|| panic!("{} is not ready within {START:?}", self.name()));
-        began.elapsed()
+    }
+
+    /// Whether the daemon has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.daemon.as_mut().expect("a daemon was started").try_wait().unwrap().is_some()
     }
 
     /// Starts a daemon.
@@ -346,7 +382,8 @@ impl Drop for Machine {
             drop(daemon.wait());
         }
         if self.data_dir().join("cluster.json").exists() {
-            let down = self.command(binary()).arg("down").arg("--data-dir").arg(self.data_dir()).output();
+            let down =
+                self.command(self.program()).arg("down").arg("--data-dir").arg(self.data_dir()).output();
             if !down.as_ref().is_ok_and(|output| output.status.success()) {
                 eprintln!("mainstay down failed on {}: {down:?}", self.name());
             }

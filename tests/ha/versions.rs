@@ -1,12 +1,12 @@
-//! Machines of several versions, each the same binary that says another one of itself; and a node that was off for too long.
+//! Machines of several versions, and which of them go together; and a node that was off for too long.
 
 use crate::authority::{reaches_the_pod, rotate, web};
 use crate::command::eventually;
 use crate::machine::{START, Switch};
 
 const OWN: &str = env!("CARGO_PKG_VERSION");
-const NEXT: Option<&str> = Some("0.2.0");
-const AFTER_NEXT: Option<&str> = Some("0.3.0");
+const NEXT: &str = "0.2.0";
+const AFTER_NEXT: &str = "0.3.0";
 
 fn text(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
@@ -18,13 +18,13 @@ fn versions_are_one_minor_apart_at_most_and_the_lowest_decides_what_is_used() {
     let server = ["server", "--agent=false"];
     let switch = Switch::new();
     let (mut first, mut second) = (switch.machine(1), switch.machine(2));
-    let (mut worker, mut third) = (switch.machine(3), switch.machine(4));
+    let (mut worker, third) = (switch.machine(3), switch.machine(4));
     first.start(&server);
     let join = first.join_arguments("server");
     let join = [&text(&join)[..], &["--agent=false"]].concat();
 
     // A worker of an older version: what all must know is not used.
-    worker.version = Some("0.0.9");
+    worker.install("0.0.9");
     worker.start(&text(&first.join_arguments("agent")));
     let refused = rotate(&first, &[]);
     assert_eq!(refused.code, 2, "{refused:?}");
@@ -33,40 +33,44 @@ fn versions_are_one_minor_apart_at_most_and_the_lowest_decides_what_is_used() {
         "{refused:?}"
     );
     worker.stop();
-    worker.version = None;
+    worker.install(OWN);
     worker.start(&["agent"]);
     let allowed = eventually(START, || (rotate(&first, &[]).code == 0).then_some(()));
     assert!(allowed.is_some(), "{:?}", rotate(&first, &[]));
 
-    third.version = AFTER_NEXT;
+    third.install(AFTER_NEXT);
     let refused = third.fails(&join);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("one minor version apart at most"), "{refused:?}");
-    second.version = NEXT;
+    second.install(NEXT);
     second.start(&join);
 
     // A server that goes too far ahead of the other ends, and is what it was.
     second.stop();
-    second.version = AFTER_NEXT;
+    second.install(AFTER_NEXT);
     let refused = second.fails(&server);
     assert_eq!(refused.code, 2, "{refused:?}");
     let why = format!("mainstay 0.3.0 cannot run beside m1, which has {OWN}");
     assert!(refused.stderr.contains(&why), "{refused:?}");
-    second.version = NEXT;
+    second.install(NEXT);
     second.start(&server);
     first.stop();
-    first.version = NEXT;
+    first.install(NEXT);
     first.start(&server);
     second.stop();
-    second.version = AFTER_NEXT;
+    second.install(AFTER_NEXT);
+    second.start(&server);
+    // It may go back while not all are of the newer one.
+    second.stop();
+    second.install(NEXT);
     second.start(&server);
     // A worker that is too far behind is told so when it starts.
     worker.stop();
-    worker.version = Some("0.0.9");
+    worker.install("0.0.9");
     let refused = worker.fails(&["agent"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("mainstay 0.0.9 cannot run beside m"), "{refused:?}");
-    worker.version = NEXT;
+    worker.install(NEXT);
     worker.start(&["agent"]);
 }
 

@@ -22,7 +22,7 @@ impl RuntimeService for Runtime {
             Ok(v1::VersionResponse {
                 version: "0.1.0".to_owned(),
                 runtime_name: RUNTIME_NAME.to_owned(),
-                runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+                runtime_version: mainstay_base::version().to_owned(),
                 runtime_api_version: API_VERSION.to_owned(),
             })
         })

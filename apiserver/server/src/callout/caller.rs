@@ -93,7 +93,7 @@ impl Caller {
                 .header(header::HOST, &to.name)
                 .header(header::CONTENT_TYPE, "application/json")
                 .header(header::ACCEPT, "application/json")
-                .header(header::USER_AGENT, concat!("mainstay/", env!("CARGO_PKG_VERSION")))
+                .header(header::USER_AGENT, format!("mainstay/{}", mainstay_base::version()))
                 .body(Full::new(body))
                 .map_err(|error| error.to_string())
         };

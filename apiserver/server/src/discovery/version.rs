@@ -14,7 +14,7 @@ pub(super) const MINOR: &str = "37";
 
 /// The git version clients see: the Kubernetes version, and ours as build metadata.
 pub(super) fn git_version() -> String {
-    format!("v{MAJOR}.{MINOR}.0+mainstay.{}", env!("CARGO_PKG_VERSION"))
+    format!("v{MAJOR}.{MINOR}.0+mainstay.{}", mainstay_base::version())
 }
 
 /// The answer to `/version`.

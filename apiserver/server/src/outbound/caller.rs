@@ -96,7 +96,7 @@ impl Caller {
                 .uri(path)
                 .header(header::HOST, authority)
                 .header(header::ACCEPT, "application/json")
-                .header(header::USER_AGENT, concat!("mainstay/", env!("CARGO_PKG_VERSION")));
+                .header(header::USER_AGENT, format!("mainstay/{}", mainstay_base::version()));
             if method == Method::POST {
                 request = request.header(header::CONTENT_TYPE, "application/json");
             }
