@@ -87,7 +87,7 @@ pub(crate) fn restore(request: &RestoreRequest<'_>) -> anyhow::Result<()> {
     ))?;
     if command == "server" {
         print_line(
-            "then: on each other server run `mainstay down`, move the data directory away, and run the first command that this one prints",
+            "then: start the other servers: they join it again by themselves; one without its data joins as a new machine, by the first command that this one prints",
         )?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::{Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, BodyStream};
 use kube::client::Body;
+use mainstay_base::lifecycle::{Clock as _, SystemClock};
 use tokio_util::bytes::Bytes;
 
 use super::bucket::BucketFlags;
@@ -20,7 +21,7 @@ use super::shelf::Shelf;
 use super::{keys, take};
 use crate::refusal::refuse;
 use crate::token::ClusterFlags;
-use crate::up::{install_crypto, runtime};
+use crate::up::{install_crypto, print_line, runtime};
 
 /// The longest silence while a snapshot comes in.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -59,6 +60,9 @@ pub(crate) fn save(to: &Place, bucket: &BucketFlags, from: SaveFrom<'_>) -> anyh
         let (client, _ca) = ClusterFlags { kubeconfig: Some(kubeconfig) }.connect().await?;
         let (mut manifest, pieces) = fetch(&client).await?;
         manifest.keys = sealed;
+        if let Err(error) = shelf.give_up_unfinished(Some(&name), SystemClock.wall()).await {
+            print_line(&format!("parts of unfinished uploads may be left in the bucket: {error:#}"))?; // the snapshot matters more
+        }
         shelf.keep(&name, &manifest, pieces).await.map(drop)
     })?;
     print_status(to, bucket, false)

@@ -218,7 +218,7 @@ impl Schedule {
             manifest.keys = Some(keys::seal(&take::keys(&self.data_dir)?, passphrase)?);
         }
         let name = name(now)?;
-        match kept_on.give_up_unfinished().await {
+        match kept_on.give_up_unfinished(None, now).await {
             Ok(given_up) if given_up.is_empty() => {}
             Ok(given_up) => info!(?given_up, "unfinished uploads of before were removed from the bucket"),
             // The snapshot matters more.

@@ -147,15 +147,21 @@ impl Shelf {
         }
     }
 
-    /// Has a bucket forget what servers of this folder began to send and never ended, as one that is killed does. Nothing else may be
-    /// taking a snapshot by the clock into it.
+    /// Has a bucket forget what was begun to be sent into this folder and never ended, as whoever is killed leaves it: what nobody can be
+    /// sending any more, and either all that was taken by the clock, or what has the name that is about to be kept. Nobody else may be
+    /// keeping such a one.
     ///
     /// # Errors
     /// The bucket's; a directory has nothing of the kind.
-    pub(super) async fn give_up_unfinished(&self) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn give_up_unfinished(
+        &self,
+        kept: Option<&str>,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<Vec<String>> {
+        let ours = |name: &str| kept.map_or_else(|| taken(name).is_some(), |kept| name == kept);
         match self {
             Self::Dir(_) => Ok(Vec::new()),
-            Self::Bucket(bucket) => bucket.give_up_unfinished(|name| taken(name).is_some()).await,
+            Self::Bucket(bucket) => bucket.give_up_unfinished(ours, now).await,
         }
     }
 

@@ -249,7 +249,11 @@ fn snapshots_go_to_a_bucket_and_a_cluster_comes_back_from_it() {
         machine.kubectl(&["create", "configmap", &format!("large-{number}"), &from]).ok();
     }
     let saved = "s3://backup/by-hand/saved.snapshot";
+    gateway.begin_upload(&machine, "by-hand/saved.snapshot"); // as one that was killed before
+    gateway.begin_upload(&machine, "by-hand/another.snapshot");
     let said = gateway.snapshot(&machine, &["save", saved, "--data-dir", data_dir]).ok();
+    let uploads = gateway.uploads(&machine);
+    assert!(!uploads.contains("saved.snapshot") && uploads.contains("another.snapshot"), "{uploads}");
     let bytes: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert!(bytes.iter().any(|bytes| *bytes > 17 << 20), "in more than one part: {said}");
     let oldest = said.split("(restores at any from ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
