@@ -20,7 +20,7 @@ use crate::cli::DATA_DIR;
 use crate::clients::API_HOST;
 use crate::config::is_dns_name;
 use crate::data_dir::DataDir;
-use crate::join::{Invitation, join_as_agent, rejoin_as_agent};
+use crate::join::{Invitation, check_same_cluster, join_as_agent, rejoin_as_agent};
 use crate::membership::MemberFile;
 use crate::node_address::reachable;
 use crate::refusal::refuse;
@@ -77,6 +77,8 @@ pub(crate) fn run(flags: &AgentFlags) -> anyhow::Result<()> {
             "{dir} is that of a server: start it with `mainstay server` or `mainstay up`"
         )));
     } else {
+        let servers = AgentFile::read_at(&flags.data_dir)?.servers;
+        check_same_cluster(&flags.data_dir, flags.join.as_deref(), flags.token.as_deref(), &servers)?;
         tokio.block_on(rejoin_if_ended(flags))?;
     }
     tokio.block_on(async {

@@ -10,7 +10,7 @@ use crate::api_server::duration;
 use crate::cli::UpFlags;
 use crate::config::{MemberSettings, is_dns_name};
 use crate::data_dir::DataDir;
-use crate::join::{Invitation, Joiner, SERVERS, join_as_server};
+use crate::join::{Invitation, Joiner, SERVERS, check_same_cluster, join_as_server};
 use crate::recover::{self, RecoverFlags};
 use crate::refusal::refuse;
 use crate::snapshots::SnapshotFlags;
@@ -113,6 +113,10 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
         Some(url) if is_new => Some(Invitation::parse(url, flags.token.as_deref())?),
         _ => None,
     };
+    if !is_new {
+        let (join, token) = (flags.join.as_deref(), flags.token.as_deref());
+        check_same_cluster(&flags.up.data_dir, join, token, &[])?;
+    }
     let node_ip = match (&invitation, flags.node_ip) {
         (Some(invitation), None) if flags.up.bind.ip().is_unspecified() => {
             node_address::towards(invitation.server)?

@@ -21,11 +21,11 @@ use tracing::info;
 use super::decide::{Decision, Machine, Rotation, Step, Wish, decide};
 use super::held::Authorities;
 use super::lines::{self, Pair};
-use super::record::{Record, load, note, standings, store_if};
+use super::record::{Record, load, note, standings, store_if, under_way};
 use super::standing::{Stage, Standing};
 use crate::identities::{CA_VALIDITY, authorities};
 use crate::join::{json, require_master};
-use crate::versions::{self, AUTHORITY_EXCHANGE, gate, misfit};
+use crate::versions::{AUTHORITY_EXCHANGE, gate, lacks, misfit};
 
 /// Where nodes say what they trust, and are told what to.
 pub(crate) const TRUST: &str = "/mainstay/v1/authorities";
@@ -112,8 +112,10 @@ impl AuthorityDesk {
                 .strip_prefix(NODE_USER)
                 .ok_or_else(|| Status::failure(403, "Forbidden", "only a node says what it trusts"))?;
             let standing: Standing = serde_json::from_slice(&body).map_err(bad)?;
-            let misfit = misfit(&standing.version, [(self.name.as_str(), versions::own())]);
-            misfit.map_or(Ok(()), |why| Err(Status::failure(409, "Conflict", why)))?;
+            let misfit = misfit(&standing.version, [(self.name.as_str(), mainstay_base::version())]);
+            let newer = under_way(&self.store).await.map_err(unavailable)?;
+            let why = misfit.or_else(|| lacks(newer, &standing.version));
+            why.map_or(Ok(()), |why| Err(Status::failure(409, "Conflict", why)))?;
             note(&self.store, name, &standing).await.map_err(unavailable)?;
             json(&self.trust().map_err(|error| Status::internal(format!("{error:#}")))?)
         };
@@ -182,10 +184,7 @@ impl AuthorityDesk {
                     }
                     self.begin().await?
                 }
-                (Step::To(stage), Some(mut record)) => {
-                    record.rotation.stage = stage;
-                    record
-                }
+                (Step::To(stage), Some(record)) => record.at(stage),
                 _ => return Ok(Ok(State { rotation, waits, is_done })),
             };
             if store_if(&self.store, &next, read_at).await? {
@@ -207,11 +206,11 @@ impl AuthorityDesk {
         let data_dir = self.data_dir.clone();
         let made = tokio::task::spawn_blocking(move || {
             let folder = data_dir.join("pki");
+            let now = SystemClock.wall();
+            let old = authorities(&folder, now)?; // before the key is read: it takes in what an earlier exchange brought
             let file = folder.join("peer-ca.key");
             let secret =
                 std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-            let now = SystemClock.wall();
-            let old = authorities(&folder, now)?;
             let name = format!("mainstay-ca-{:08x}", rand::random::<u32>());
             let generate =
                 |name: &str| Ca::generate(name, now, CA_VALIDITY).context("making the new authority");

@@ -2,7 +2,7 @@
 //! taken that, its standing says so to the others.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +16,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::decide::Rotation;
 use super::held::{Held, stage_name};
 use super::record::{RECORD, Record, load, note};
 use super::standing::Standing;
@@ -83,7 +84,7 @@ impl Followed {
     fn take_in(&mut self, record: Option<Record>) {
         let Some(record) = record else { return };
         self.stage = stage_name(&record.rotation.new, record.rotation.stage);
-        match self.write(&record) {
+        match take(&self.data_dir.join("pki"), &record) {
             Ok(false) => {}
             Ok(true) => {
                 info!(stage = ?record.rotation.stage, "the exchange of the authority has come to another stage");
@@ -94,25 +95,6 @@ impl Followed {
                 "the exchange of the authority cannot be followed; this server stays as it is"
             ),
         }
-    }
-
-    /// Whether the directory has something new.
-    fn write(&self, record: &Record) -> anyhow::Result<bool> {
-        let folder = self.data_dir.join("pki");
-        let read = |name: &str| {
-            let file = folder.join(name);
-            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))
-        };
-        let own = pins(&read("ca.crt")?)?;
-        if own.contains(&record.rotation.new) {
-            return Ok(false); // it has ended here
-        }
-        anyhow::ensure!(
-            own.contains(&record.rotation.old),
-            "it is from an authority that this server does not have: is its data directory a copy of an old one?"
-        );
-        let (authority, others) = record.authorities(&read("peer-ca.key")?)?;
-        Held::new(record.rotation.stage, authority, others).write(&folder)
     }
 
     async fn tell(&self, standing: &Standing) -> anyhow::Result<()> {
@@ -143,5 +125,82 @@ impl Followed {
             );
         }
         noted.is_ok()
+    }
+}
+
+/// Takes a record into the folder of keys; whether that has something new then.
+fn take(folder: &Path, record: &Record) -> anyhow::Result<bool> {
+    let read = |name: &str| {
+        let file = folder.join(name);
+        fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))
+    };
+    let Rotation { stage, old, new, .. } = &record.rotation;
+    let own = pins(&read("ca.crt")?)?;
+    if own.contains(new) {
+        return Ok(false); // it has ended here
+    }
+    anyhow::ensure!(
+        own.contains(old),
+        "it is from an authority that this server does not have: is its data directory a copy of an old one?"
+    );
+    let held = if let Some((authority, others)) = record.authorities(&read("peer-ca.key")?)? {
+        Held::new(*stage, authority, others)
+    } else {
+        let is_it = |held: &Held| pins(&held.certificate_pem).is_ok_and(|pins| pins.contains(new));
+        let held = Held::read(folder)?.filter(is_it).context(
+            "it has come to its end, and this server does not have the new authority: is its data directory a copy of an old one?",
+        )?;
+        held.at(*stage)
+    };
+    held.write(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mainstay_base::pki::Ca;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::authority::held::Authorities;
+    use crate::authority::lines::{self, Pair};
+    use crate::authority::standing::Stage;
+
+    #[test]
+    fn the_last_stage_needs_no_key_of_the_old_authorities() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path();
+        let make =
+            |name: &str| Ca::generate(name, OffsetDateTime::now_utc(), Duration::from_secs(3600)).unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+        let (old, old_peers, new) = (make("old"), make("old peers"), make("new"));
+        for (name, ca) in [("ca", &old), ("peer-ca", &old_peers)] {
+            write(&format!("{name}.crt"), ca.certificate_pem());
+            write(&format!("{name}.key"), ca.key_pem());
+        }
+        let pin = |ca: &Ca| pins(ca.certificate_pem()).unwrap().concat();
+        let (others, pairs) = lines::make(|name| Ok(make(name))).unwrap();
+        let rotation = Rotation { stage: Stage::Trusted, old: pin(&old), new: pin(&new), others };
+        let record = Record::new(rotation, &Pair::of(&new), &pairs, old_peers.key_pem()).unwrap();
+        let ended = record.clone().at(Stage::Dropped);
+        let error = take(folder, &ended).unwrap_err().to_string();
+        assert!(error.contains("does not have the new authority"), "{error}");
+        for stage in [Stage::Trusted, Stage::Issued, Stage::Served] {
+            assert!(take(folder, &record.clone().at(stage)).unwrap());
+            assert!(!take(folder, &record.clone().at(stage)).unwrap(), "it is there already");
+        }
+        write("peer-ca.key", "no key at all");
+        assert!(take(folder, &ended).unwrap());
+        let own = || {
+            Ok(Ca::from_pem(
+                fs::read_to_string(folder.join("ca.crt"))?,
+                fs::read_to_string(folder.join("ca.key"))?,
+            )?)
+        };
+        let all = Authorities::ensure(folder, own).unwrap();
+        assert_eq!(pins(&all.trusted_pem).unwrap(), [pin(&new)]);
+        assert_eq!(fs::read_to_string(folder.join("peer-ca.key")).unwrap(), pairs["peer-ca"].key_pem);
+        assert!(!take(folder, &ended).unwrap(), "it has ended here");
     }
 }

@@ -47,6 +47,10 @@ impl Held {
         Self { format_version: FORMAT_VERSION, stage, certificate_pem, key_pem, others }
     }
 
+    pub(super) fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
+    }
+
     pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let file = folder.join(FILE);
         let reading = || format!("reading {}", file.display());
@@ -115,6 +119,26 @@ pub(crate) fn former(folder: &Path) -> anyhow::Result<Vec<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("reading {}", file.display())),
     }
+}
+
+/// All authorities that a folder of keys knows its cluster by, by their pins: those of now, the one that comes, and those that it had; none where
+/// there is none yet.
+///
+/// # Errors
+/// The disk's, or files that cannot be read.
+pub(crate) fn known_authorities(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let file = folder.join("ca.crt");
+    let own = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
+    };
+    let mut known = pins(&own).with_context(|| format!("reading {}", file.display()))?;
+    if let Some(coming) = Held::read(folder)? {
+        known.extend(pins(&coming.certificate_pem)?);
+    }
+    known.extend(former(folder)?);
+    Ok(known)
 }
 
 /// The authorities of a cluster: one, or two while it exchanges them.

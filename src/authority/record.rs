@@ -13,17 +13,21 @@ use tokio_util::bytes::Bytes;
 
 use super::decide::Rotation;
 use super::lines::Pair;
-use super::standing::Standing;
+use super::standing::{Stage, Standing};
 use crate::join::{open, seal};
+use crate::versions::{AUTHORITY_EXCHANGE, Feature};
 
 /// Where the record is.
 pub(super) const RECORD: &str = "/mainstay/authority/rotation";
 /// Where the standings are, each under the name of its machine.
 const STANDINGS: &str = "/mainstay/authority/standings/";
-/// The form of the record. One of another form was written by a newer version.
-const FORMAT_VERSION: u32 = 1;
+/// The form of the record. One of another form was written by a newer version. The first form had the new authority to the end.
+const FORMAT_VERSION: u32 = 2;
 /// What the files of the cluster's own authority are called.
 const CLUSTERS: &str = "ca";
+
+/// A certificate and its key (PEM), and the pairs of other lines by their names.
+pub(super) type NewAuthorities = ((String, String), BTreeMap<String, Pair>);
 
 /// The record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +37,9 @@ pub(super) struct Record {
     /// How far it is.
     #[serde(flatten)]
     pub(super) rotation: Rotation,
-    /// The new authority, sealed.
-    sealed: String,
+    /// The new authority, sealed; none once all servers have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
 }
 
 impl Record {
@@ -53,19 +58,29 @@ impl Record {
             ]
         });
         let files: BTreeMap<String, String> = files.collect();
-        let sealed = seal(&files, &own_secret(secret))?;
+        let sealed = Some(seal(&files, &own_secret(secret))?);
         Ok(Self { format_version: FORMAT_VERSION, rotation, sealed })
     }
 
-    /// The new authority, its certificate and its key (PEM), and those of the other lines that the exchange is about, by their names.
+    /// The record at its next stage. For the last one no server needs the new authority from here: each has said that it serves with a
+    /// certificate of it. What opens it is the key of the members' old authority, which counts for nothing from then on.
+    pub(super) fn at(mut self, stage: Stage) -> Self {
+        self.rotation.stage = stage;
+        if stage == Stage::Dropped {
+            self.sealed = None;
+            self.format_version = FORMAT_VERSION;
+        }
+        self
+    }
+
+    /// The new authority, its certificate and its key (PEM), and those of the other lines that the exchange is about, by their names; none
+    /// where all servers have them.
     ///
     /// # Errors
     /// They were sealed with another secret, or are not those of the record.
-    pub(super) fn authorities(
-        &self,
-        secret: &str,
-    ) -> anyhow::Result<((String, String), BTreeMap<String, Pair>)> {
-        let mut files = open(&self.sealed, &own_secret(secret)).context("opening the new authority")?;
+    pub(super) fn authorities(&self, secret: &str) -> anyhow::Result<Option<NewAuthorities>> {
+        let Some(sealed) = &self.sealed else { return Ok(None) };
+        let mut files = open(sealed, &own_secret(secret)).context("opening the new authority")?;
         let mut take = |name: &str, pin: &str| {
             let pair = files.remove(&format!("{name}.crt")).zip(files.remove(&format!("{name}.key")));
             let pair = pair.with_context(|| format!("the record lacks the new authority {name}"))?;
@@ -78,13 +93,13 @@ impl Record {
             let (certificate_pem, key_pem) = take(name, pin)?;
             others.insert(name.clone(), Pair { certificate_pem, key_pem });
         }
-        Ok((authority, others))
+        Ok(Some((authority, others)))
     }
 
     fn parse(value: &[u8]) -> anyhow::Result<Self> {
         let record: Self = serde_json::from_slice(value).context("reading the exchange of the authority")?;
         anyhow::ensure!(
-            record.format_version == FORMAT_VERSION,
+            (1..=FORMAT_VERSION).contains(&record.format_version),
             "the exchange of the authority was begun by a newer mainstay (form {}, this one knows {FORMAT_VERSION}): use that on this server too",
             record.format_version
         );
@@ -161,6 +176,16 @@ pub(crate) async fn versions_said(store: &Store) -> anyhow::Result<BTreeMap<Stri
     Ok(said.into_iter().map(|(name, standing)| (name, standing.version)).collect())
 }
 
+/// What all machines must know for as long as it is under way, as this server has it.
+///
+/// # Errors
+/// The store's, or a record that cannot be read.
+pub(crate) async fn under_way(store: &Store) -> anyhow::Result<Option<Feature>> {
+    let (record, _, _) = load(store, false).await?;
+    let is_under_way = record.is_some_and(|record| record.rotation.stage != Stage::Dropped);
+    Ok(is_under_way.then_some(AUTHORITY_EXCHANGE))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -170,7 +195,6 @@ mod tests {
 
     use super::*;
     use crate::authority::lines;
-    use crate::authority::standing::Stage;
 
     fn record() -> Record {
         let ca =
@@ -185,7 +209,7 @@ mod tests {
     fn the_new_authority_is_for_servers_only() {
         let text = serde_json::to_vec(&record()).unwrap();
         let read = Record::parse(&text).unwrap();
-        let (authority, others) = read.authorities("the peers' key").unwrap();
+        let (authority, others) = read.authorities("the peers' key").unwrap().unwrap();
         assert_eq!(pins(&authority.0).unwrap(), [read.rotation.new.as_str()]);
         for (name, pin) in &read.rotation.others {
             assert_eq!(pins(&others[name].certificate_pem).unwrap(), [pin.as_str()]);
@@ -203,9 +227,18 @@ mod tests {
     }
 
     #[test]
+    fn at_the_end_nothing_is_left_that_the_old_key_opens() {
+        let served = record().at(Stage::Issued).at(Stage::Served);
+        assert!(served.authorities("the peers' key").unwrap().is_some());
+        let text = serde_json::to_vec(&served.at(Stage::Dropped)).unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains("sealed"));
+        assert!(Record::parse(&text).unwrap().authorities("the peers' key").unwrap().is_none());
+    }
+
+    #[test]
     fn a_record_of_a_newer_form_is_refused() {
         let mut value = serde_json::to_value(record()).unwrap();
-        value["formatVersion"] = 2.into();
+        value["formatVersion"] = 3.into();
         let error = Record::parse(value.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains("newer mainstay"), "{error}");
         assert!(Record::parse(b"{").is_err());

@@ -19,7 +19,7 @@ use crate::agent_files::{AgentFile, CA, KUBELET, NODE};
 use crate::config::{Cluster, FORMAT_VERSION, new_id};
 use crate::data_dir::DataDir;
 use crate::refusal::refuse;
-use crate::{node_address, preflight, versions};
+use crate::{node_address, preflight};
 
 /// A node counts as silent after this time, and a little more.
 const SILENT_AFTER: Duration = Duration::from_secs(45);
@@ -143,7 +143,7 @@ async fn fetch_facts(pinned: &Pinned<'_>, node_name: &str) -> anyhow::Result<(Fa
 
 fn fitting((facts, ca_pem): (Facts, String), node_name: &str) -> anyhow::Result<(Facts, String)> {
     let now = i64::try_from(SystemClock.wall().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-    match checks::problem(&facts, versions::own(), now, node_name) {
+    match checks::problem(&facts, mainstay_base::version(), now, node_name) {
         Some(problem) => Err(refuse(problem)),
         None => Ok((facts, ca_pem)),
     }

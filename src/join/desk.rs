@@ -19,12 +19,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpStream;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::claim::{Claim, claim, give_up};
 use super::wire::{Facts, MemberList, MemberState, Peer, ServerAnswer, ServerRequest, seal};
+use crate::authority::under_way;
 use crate::config::{Cluster, is_dns_name};
 use crate::identities::{authorities, shared_keys};
-use crate::versions;
+use crate::versions::lacks;
 
 /// Where joining machines ask for what they may know.
 pub(crate) const FACTS: &str = "/mainstay/v1/cluster";
@@ -92,7 +94,7 @@ impl Desk {
         let trusted = trusted.map_err(|error| Status::internal(format!("{error:#}")))?;
         let query = context.query.get("node").map(ToString::to_string).unwrap_or_default();
         Ok(Facts {
-            version: versions::own().to_owned(),
+            version: mainstay_base::version().to_owned(),
             unix_millis: i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
             cluster_cidr: self.cluster.cluster_cidr,
             service_cidr: self.cluster.service_cidr,
@@ -143,20 +145,51 @@ impl Desk {
     async fn add(&self, context: &RequestContext, asked: &ServerRequest) -> Result<ServerAnswer, Status> {
         self.closed.clone().map_or(Ok(()), |why| Err(refused(why)))?;
         let secret = token_secret(context)?;
-        if let Some(why) = super::checks::version_problem(&asked.version, versions::own()) {
+        self.check_fits(asked).await?;
+        let unavailable = |error: anyhow::Error| Status::service_unavailable(format!("{error:#}"));
+        let lease = match claim(&self.store, &asked.name, &asked.peer_url).await.map_err(unavailable)? {
+            Claim::Own(lease) => lease,
+            Claim::Other(url) => return Err(refused(being_taken(&asked.name, &url))),
+        };
+        let answer = self.admit(context, asked, &secret).await;
+        if answer.as_ref().is_err_and(|why| why.reason != ANOTHER_JOINS)
+            && let Err(error) = self.store.lease_revoke(lease).await
+        {
+            warn!(%error, name = asked.name, "the name of a server that was refused is kept for a minute");
+        }
+        answer
+    }
+
+    /// Looks at what no other machine decides about.
+    async fn check_fits(&self, asked: &ServerRequest) -> Result<(), Status> {
+        if let Some(why) = super::checks::version_problem(&asked.version, mainstay_base::version()) {
+            return Err(refused(why));
+        }
+        let newer = under_way(&self.store).await;
+        let newer = newer.map_err(|error| Status::service_unavailable(format!("{error:#}")))?;
+        if let Some(why) = lacks(newer, &asked.version) {
             return Err(refused(why));
         }
         if !is_dns_name(&asked.name) {
             return Err(refused(format!("the name {:?} is not a DNS name", asked.name)));
         }
-        if asked.api_port != self.server.port() {
+        let port = self.server.port();
+        if asked.api_port != port {
             return Err(refused(format!(
-                "the API servers of this cluster listen on port {}, not {}: give --bind 0.0.0.0:{}",
-                self.server.port(),
-                asked.api_port,
-                self.server.port()
+                "the API servers of this cluster listen on port {port}, not {}: give --bind 0.0.0.0:{port}",
+                asked.api_port
             )));
         }
+        Ok(())
+    }
+
+    /// Makes a machine whose name is its own a member of the store.
+    async fn admit(
+        &self,
+        context: &RequestContext,
+        asked: &ServerRequest,
+        secret: &str,
+    ) -> Result<ServerAnswer, Status> {
         let members = self.store.members(true).await.map_err(|error| unavailable(&error))?;
         let known = check_name(context, asked, &members)?;
         dial(&asked.peer_url).await?;
@@ -177,7 +210,7 @@ impl Desk {
         let others = others.filter(|member| !member.name.is_empty());
         let keys = shared_keys(&self.data_dir, self.own);
         let sealed = keys
-            .and_then(|keys| seal(&keys, &secret))
+            .and_then(|keys| seal(&keys, secret))
             .map_err(|error| Status::internal(format!("{error:#}")))?;
         Ok(ServerAnswer {
             members: others.map(|member| Peer { name: member.name, peer_urls: member.peer_urls }).collect(),
@@ -204,6 +237,12 @@ impl Desk {
         }
         self.store.member_remove(member.id).await.map_err(|error| refused(not_removed(name, &error)))?;
         info!(name, id = format!("{:016x}", member.id), "a server was removed");
+        if let Err(error) = give_up(&self.store, &member.name, &member.peer_urls).await {
+            warn!(
+                error = format!("{error:#}"),
+                name, "the name of a server that was removed is kept for a minute"
+            );
+        }
         Ok(())
     }
 }
@@ -251,6 +290,13 @@ fn check_name(
         )));
     }
     Ok(None)
+}
+
+fn being_taken(name: &str, url: &str) -> String {
+    format!(
+        "the name {name} is being taken by the server at {url}, which joins at this time: choose another --node-name; or, if that join was \
+         given up, try again in a minute"
+    )
 }
 
 fn refused(why: String) -> Status {

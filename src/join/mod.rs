@@ -5,11 +5,14 @@
 
 mod agent;
 mod checks;
+mod claim;
 mod desk;
 mod files;
 mod invitation;
 mod node;
 mod pinned;
+mod rejoin;
+mod same_cluster;
 mod server;
 mod wire;
 
@@ -18,6 +21,8 @@ pub(crate) use desk::{Desk, SERVERS, json, require_master};
 pub(crate) use files::pem;
 pub(crate) use invitation::Invitation;
 pub(crate) use node::renew;
+pub(crate) use rejoin::{Superseded, other_servers, rejoin, superseded};
+pub(crate) use same_cluster::check_same_cluster;
 pub(crate) use server::Joiner;
 pub(crate) use server::join_as_server;
 pub(crate) use wire::{MemberList, MemberState, Peer, open, seal};

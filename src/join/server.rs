@@ -63,20 +63,7 @@ pub(crate) async fn join_as_server(invitation: &Invitation, joiner: &Joiner<'_>)
     };
     preflight::check_ranges(&cluster)?;
     let url = peer_url(joiner.node_ip, joiner.peer_bind.port());
-    let answer: ServerAnswer = {
-        // The server looks whether it reaches this port: something must listen there meanwhile.
-        let _listener = TcpListener::bind(joiner.peer_bind)
-            .map_err(|error| refuse(format!("--peer-bind {} cannot be used: {error}", joiner.peer_bind)))?;
-        let request = ServerRequest {
-            name: joiner.node_name.to_owned(),
-            peer_url: url.clone(),
-            version: crate::versions::own().to_owned(),
-            api_port: joiner.api_port,
-        };
-        let body = serde_json::to_vec(&request).context("asking to join")?;
-        let answer = ask_to_join(&pinned, &body).await?;
-        serde_json::from_slice(&answer).context("reading the server's answer")?
-    };
+    let answer = ask(&pinned, joiner, &url).await?;
     let finished = finish(invitation, joiner, cluster, &ca_pem, &url, answer).await;
     if finished.is_err() {
         let path = format!("{}?name={url}", super::desk::SERVERS);
@@ -85,6 +72,22 @@ pub(crate) async fn join_as_server(invitation: &Invitation, joiner: &Joiner<'_>)
         }
     }
     finished
+}
+
+/// Has the cluster take this machine as a member at `url`.
+pub(super) async fn ask(pinned: &Pinned<'_>, joiner: &Joiner<'_>, url: &str) -> anyhow::Result<ServerAnswer> {
+    // The server looks whether it reaches this port: something must listen there meanwhile.
+    let _listener = TcpListener::bind(joiner.peer_bind)
+        .map_err(|error| refuse(format!("--peer-bind {} cannot be used: {error}", joiner.peer_bind)))?;
+    let request = ServerRequest {
+        name: joiner.node_name.to_owned(),
+        peer_url: url.to_owned(),
+        version: mainstay_base::version().to_owned(),
+        api_port: joiner.api_port,
+    };
+    let body = serde_json::to_vec(&request).context("asking to join")?;
+    let answer = ask_to_join(pinned, &body).await?;
+    serde_json::from_slice(&answer).context("reading the server's answer")
 }
 
 /// Asks until no other server is joining, in bounded time.
@@ -135,7 +138,7 @@ async fn finish(
 }
 
 /// Whether `ca_pem`, which the token is of, is the authority that the keys are of; while that is exchanged there are two.
-fn is_authority(keys: &BTreeMap<String, String>, ca_pem: &str) -> anyhow::Result<bool> {
+pub(super) fn is_authority(keys: &BTreeMap<String, String>, ca_pem: &str) -> anyhow::Result<bool> {
     let own = keys.get("pki/ca.crt").context("the server sent no authority")?;
     let new = keys.get(NEW_AUTHORITY).map(|text| serde_json::from_str::<serde_json::Value>(text));
     let new = new.transpose().context("reading the new authority")?;
@@ -150,7 +153,7 @@ fn is_authority(keys: &BTreeMap<String, String>, ca_pem: &str) -> anyhow::Result
 }
 
 /// The node's range of pod addresses, asked for in its own name: a server has the cluster's authority.
-async fn register(
+pub(super) async fn register(
     server: SocketAddr,
     joiner: &Joiner<'_>,
     ca_pem: &str,
