@@ -1,5 +1,7 @@
 //! The one place that chooses what runs in this process and joins the parts over their seams.
 
+mod alone;
+
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -20,14 +22,14 @@ use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::pki::Leaf;
 use mainstay_base::telemetry::trace::Tracer;
 use mainstay_runtime::Runtime;
-use mainstay_store::Store;
+use mainstay_store::{ClusterConfig, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::authority::{AuthorityDesk, Followed, follow};
 use crate::cluster_objects;
-use crate::config::{Cluster, Config, MemberSettings, run_dir, service_table};
+use crate::config::{Cluster, Config, run_dir, service_table};
 use crate::data_dir::DataDir;
 use crate::identities::Identities;
 use crate::join::Desk;
@@ -37,17 +39,15 @@ use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
 use crate::traces::{self, TracesConfig};
 use crate::up::print_line;
-use crate::{encryption, membership, notices, stale_reads, store_metrics, versions};
+use crate::{encryption, membership, notices, stale_reads, store_metrics};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(365 * 86_400);
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// A server whose others run finds them within this time.
-const QUORUM_USUAL: Duration = Duration::from_secs(3);
 /// The Kubernetes version whose behaviour the node agent follows.
-const KUBELET_VERSION: &str = concat!("v1.37.0+mainstay-", env!("CARGO_PKG_VERSION"));
+const KUBELET_VERSION: &str = "v1.37.0";
 
 /// Everything that a server runs.
 pub(crate) struct Node {
@@ -179,12 +179,13 @@ struct Parts<'a> {
 impl Parts<'_> {
     async fn start(&self) -> anyhow::Result<Node> {
         let Self { api_tasks, agent_tasks, trace_tasks, config, identities, dir } = self;
+        let tracer = tracer(config, trace_tasks)?;
         let runs_pods = config.member.as_ref().is_none_or(|member| member.runs_agent);
         let runtime = async {
             if runs_pods { open_runtime(&config.cluster, dir, agent_tasks).await.map(Some) } else { Ok(None) }
         };
         let store = async {
-            let store = open_store(config, dir).await?;
+            let store = open_store(config, dir, tracer.as_ref()).await?;
             if let Some(member) = &config.member {
                 self.meet_others(&store, member).await?;
             }
@@ -194,7 +195,7 @@ impl Parts<'_> {
         let shown = Shown::new(config, identities).await?;
         let schedule = watch::Sender::new(None);
         let mut server_config = self.server_config(&store, &shown, schedule.subscribe())?;
-        server_config.tracer = tracer(config, trace_tasks)?;
+        server_config.tracer = tracer;
         let meters = SnapshotMeters::register(&server_config.metrics)?;
         let (data_dir, name) = (config.data_dir.clone(), config.cluster.node_name.clone());
         let desk = AuthorityDesk { store: store.clone(), data_dir: data_dir.clone(), name: name.clone() };
@@ -236,40 +237,6 @@ impl Parts<'_> {
         Ok(server_config)
     }
 
-    /// Waits until a majority of the servers answers, as long as it takes. Where an administrator allows stale reads, what this
-    /// server has can be read meanwhile.
-    async fn meet_others(&self, store: &Store, member: &MemberSettings) -> anyhow::Result<()> {
-        let ready = store.ready();
-        tokio::pin!(ready);
-        let met = tokio::select! {
-            biased;
-            ready = &mut ready => ready,
-            () = tokio::time::sleep(QUORUM_USUAL) => {
-                warn!("too few servers of the cluster answer yet: waiting for them");
-                let stale = Tasks::new("stale reads", self.api_tasks.token().child_token());
-                if member.stale_reads {
-                    Box::pin(self.serve_stale(store, &stale)).await?;
-                }
-                let ready = ready.await;
-                end(&[&stale]).await;
-                ready
-            }
-        };
-        met.context("waiting for the other servers")?;
-        let url = membership::peer_url(self.config.node_ip, member.peer_bind.port());
-        versions::check(store, &self.config.cluster.node_name).await?;
-        membership::publish_address(store, &url).await
-    }
-
-    async fn serve_stale(&self, store: &Store, tasks: &Tasks) -> anyhow::Result<()> {
-        let shown = Shown::new(self.config, self.identities).await?;
-        let config = self.server_config(store, &shown, watch::channel(None).1)?;
-        let started = mainstay_apiserver_server::start_stale(config, store.clone(), tasks.clone()).await;
-        let api = started.context("starting the API server for stale reads")?;
-        warn!(address = %api.local_addr(), "reads are answered, and may be stale; writes wait for the other servers");
-        Ok(())
-    }
-
     async fn end(&self) {
         end(&[&self.agent_tasks, &self.api_tasks, &self.trace_tasks]).await;
     }
@@ -284,9 +251,12 @@ pub(crate) async fn end(groups: &[&Tasks]) {
     }
 }
 
-async fn open_store(config: &Config, dir: &DataDir) -> anyhow::Result<Store> {
+async fn open_store(config: &Config, dir: &DataDir, tracer: Option<&Tracer>) -> anyhow::Result<Store> {
     let cluster = match &config.member {
-        Some(member) => Some(membership::place(config, member, dir).await?),
+        Some(member) => {
+            let forwarded_writes = tracer.map(traces::forwarded);
+            Some(ClusterConfig { forwarded_writes, ..membership::place(config, member, dir).await? })
+        }
         None => None,
     };
     let settings =
@@ -551,7 +521,7 @@ fn node_config(parts: &NodeParts<'_>) -> mainstay_agents_node::Config {
     CLUSTER_DOMAIN.clone_into(&mut node.cluster_domain);
     node.cgroup_root = format!("/mainstay-{}/kubepods", cluster.id);
     node.pod_cidr = Some(cluster.pod_cidr().to_string());
-    KUBELET_VERSION.clone_into(&mut node.kubelet_version);
+    node.kubelet_version = format!("{KUBELET_VERSION}+mainstay-{}", mainstay_base::version());
     node
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn run(flags: &RecoverFlags) -> anyhow::Result<()> {
         "next: start it with `mainstay server --data-dir {shown}` and the flags that it had"
     ))?;
     print_line(
-        "then: on each other server run `mainstay down`, move the data directory away, and run the first command that this one prints",
+        "then: start the others that can be started; in place of one that is gone for good, a new machine joins by the first command that this one prints",
     )
 }
 
@@ -149,7 +149,7 @@ fn explained(plan: &RecoveryPlan, name: &str, path: &Path) -> Vec<String> {
     }
     lines.push("  lost: what those acknowledged and this one never got".to_owned());
     lines.push(
-        "  those that come back with their old data while this one runs are turned away; they join again with an empty directory"
+        "  those that come back with their old data while this one runs join it again by themselves; what they had is kept"
             .to_owned(),
     );
     lines

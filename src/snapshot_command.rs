@@ -37,8 +37,8 @@ pub(crate) enum SnapshotCommand {
     ///
     /// The file says which. A cluster is restored where --data-dir is: in the directory of one of its servers, which must be
     /// stopped, the store is replaced (the one before is kept beside it, and all else stays); an empty directory becomes that of
-    /// the server that the snapshot was taken of, if the snapshot has the keys. Then start that server, and let the others join
-    /// it with empty directories. Snapshots that were cut or changed, or are of a newer version, are refused and change nothing.
+    /// the server that the snapshot was taken of, if the snapshot has the keys. Then start that server, and the others:
+    /// they join it again, and keep what they had. Snapshots that were cut or changed, or are of a newer version, are refused and change nothing.
     Restore(Box<RestoreFlags>),
     /// List the snapshots that a server takes by itself, each checked to its last byte.
     List {

@@ -2,13 +2,16 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
 use mainstay_base::lifecycle::{Clock, SystemClock};
 use mainstay_base::telemetry::{LogFormat, init_tracing};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::agent_files::AgentFile;
@@ -17,6 +20,7 @@ use crate::cli::UpFlags;
 use crate::config::{Cluster, Config, MemberSettings, new_id};
 use crate::data_dir::{DataDir, write_atomically};
 use crate::identities::{Identities, Renew};
+use crate::join::{Superseded, rejoin};
 use crate::membership::MemberFile;
 use crate::node_address::node_ip;
 use crate::refusal::refuse;
@@ -24,6 +28,8 @@ use crate::{kubeconfig, notices, preflight};
 
 /// The node must be Ready within this time, or the start counts as failed.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a failed start left running must have ended within this time.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -62,42 +68,69 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let dir = DataDir::take(&config.data_dir, &config.cluster)?;
     let identities = Identities::ensure(dir.path(), config, clock.wall(), Renew::Due)?;
     write_admin_kubeconfig(config, &identities)?;
-    runtime()?.block_on(async {
-        let stop = wait_for_stop();
-        tokio::pin!(stop);
-        // A server waits for others as long as it takes: it must be possible to end it meanwhile.
-        let node = tokio::select! {
+    let tokio = runtime()?;
+    let served = tokio.block_on(run_node(config, &identities, &dir, began));
+    let Some(lost) = served.as_ref().err().and_then(|error| error.downcast_ref::<Superseded>()) else {
+        return served;
+    };
+    tokio.shutdown_timeout(END_TIMEOUT); // so that the ports are free
+    let is_done = runtime()?.block_on(async {
+        tokio::select! {
             biased;
-            stopped = &mut stop => return stopped,
-            started = Box::pin(Node::start(config, &identities, &dir)) => started?,
-        };
-        let ready = tokio::select! {
-            biased;
-            why = node.halted() => return Err(why),
-            ready = tokio::time::timeout(START_TIMEOUT, node.ready()) => ready,
-        };
-        ready.map_err(|_elapsed| {
-            anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
-        })?;
-        print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
-        if config.member.is_some() {
-            node.print_join_commands(config, &identities).await?;
+            stopped = wait_for_stop() => stopped.map(|()| false),
+            joined = rejoin(lost, config, &identities, &dir) => joined.map(|()| true),
         }
-        node.tell_ready();
-        info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
-        let dashboard = format!("https://{}/ui/", SocketAddr::new(config.node_ip, config.bind.port()));
-        info!(url = dashboard, "the dashboard takes a token of `kubectl create token`");
-        let halted = tokio::select! {
-            biased;
-            stopped = &mut stop => stopped.map(|()| None)?,
-            why = node.halted() => Some(why),
-        };
-        info!("stopping; containers run on");
-        notices::stopping();
-        let ended = node.stop().await;
-        // A store that stopped by itself does not close well: why it stopped is what counts.
-        halted.map_or(ended, Err)
-    })
+    })?;
+    if is_done { start_anew() } else { Ok(()) }
+}
+
+/// Goes on as a process that knows nothing of before.
+fn start_anew() -> anyhow::Result<()> {
+    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    Err(error).context("starting this program anew")
+}
+
+async fn run_node(
+    config: &Config,
+    identities: &Identities,
+    dir: &DataDir,
+    began: Instant,
+) -> anyhow::Result<()> {
+    let clock = SystemClock;
+    let stop = wait_for_stop();
+    tokio::pin!(stop);
+    // A server waits for others as long as it takes: it must be possible to end it meanwhile.
+    let node = tokio::select! {
+        biased;
+        stopped = &mut stop => return stopped,
+        started = Box::pin(Node::start(config, identities, dir)) => started?,
+    };
+    let ready = tokio::select! {
+        biased;
+        why = node.halted() => return Err(why),
+        ready = tokio::time::timeout(START_TIMEOUT, node.ready()) => ready,
+    };
+    ready.map_err(|_elapsed| {
+        anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
+    })?;
+    print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
+    if config.member.is_some() {
+        node.print_join_commands(config, identities).await?;
+    }
+    node.tell_ready();
+    info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
+    let dashboard = format!("https://{}/ui/", SocketAddr::new(config.node_ip, config.bind.port()));
+    info!(url = dashboard, "the dashboard takes a token of `kubectl create token`");
+    let halted = tokio::select! {
+        biased;
+        stopped = &mut stop => stopped.map(|()| None)?,
+        why = node.halted() => Some(why),
+    };
+    info!("stopping; containers run on");
+    notices::stopping();
+    let ended = node.stop().await;
+    // A store that stopped by itself does not close well: why it stopped is what counts.
+    halted.map_or(ended, Err)
 }
 
 /// The runtime of a daemon.

@@ -6,4 +6,4 @@ mod secret;
 
 pub(crate) use command::{ClusterFlags, TokenCommand, run};
 pub(crate) use form::JoinToken;
-pub(crate) use secret::{Class, printed_at_start};
+pub(crate) use secret::{Class, printed_at_start, server_token};

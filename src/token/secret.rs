@@ -21,6 +21,8 @@ const GROUP_PREFIX: &str = "system:bootstrappers:mainstay:";
 pub(super) const LIFETIME: Duration = Duration::from_secs(86_400);
 /// A token that a server prints must be good for at least so long.
 const PRINTED_MIN: Duration = Duration::from_secs(3600);
+/// A token for a server that joins again, which takes seconds, ends after this.
+const REJOINS_WITHIN: Duration = Duration::from_secs(600);
 const PRINTED: &str = "printed when a server started";
 
 /// What a token is good for.
@@ -106,6 +108,23 @@ pub(super) async fn revoke(client: &Client, id: &str) -> anyhow::Result<bool> {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error).context("revoking the token"),
     }
+}
+
+/// A token for a server that joins again with the keys that it has.
+pub(crate) async fn server_token(
+    client: &Client,
+    ca_pem: &str,
+    name: &str,
+    now: OffsetDateTime,
+) -> anyhow::Result<JoinToken> {
+    let description = format!("server {name} joins again");
+    for held in list(client).await? {
+        if held.description == description && held.expires.is_some_and(|ends| ends - now > REJOINS_WITHIN / 2)
+        {
+            return Ok(JoinToken { pin: pin_of(ca_pem)?, id: held.id, secret: held.secret });
+        }
+    }
+    create(client, ca_pem, Class::Server, Some(REJOINS_WITHIN), &description, now).await
 }
 
 /// The token of a class that servers print when they start: one that is still good, or a new one.

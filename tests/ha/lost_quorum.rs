@@ -85,6 +85,30 @@ fn when_two_of_three_servers_are_lost_the_third_refuses_or_is_read_with_a_warnin
     assert_eq!(cluster.containers(0), before, "no container is another one, or was restarted");
 }
 
+/// Nobody allowed that it is read: it says for whom it waits, once, and refuses. Who it does not know learns nothing else.
+#[track_caller]
+fn told_to_wait(alone: &Machine) {
+    let said = || std::fs::read_to_string(alone.log()).unwrap();
+    let waits = "this one waits for a majority, and answers 503 meanwhile";
+    let is_told = eventually(SOON, || said().contains(waits).then_some(()));
+    assert!(is_told.is_some(), "{}", said());
+    let answers =
+        eventually(SOON, || alone.kubectl(&["version"]).stdout.contains("Server Version").then_some(()));
+    assert!(answers.is_some(), "{:?}", alone.kubectl(&["version"]));
+    refused(alone, &["get", "configmap", "kept"]);
+    let nobody = ["--kubeconfig", "/dev/null", "--insecure-skip-tls-verify", "--token", "nobody", "--server"];
+    let refused = alone.kubectl(&[&nobody[..], &[&alone.url(), "get", "configmap", "kept"]].concat());
+    assert!(refused.code != 0 && refused.stderr.contains("Unauthorized"), "{refused:?}");
+    assert_ne!(alone.kubectl(&["get", "--raw", "/readyz"]).code, 0, "clients with a choice go elsewhere");
+    let status = alone.mainstay(&["status", "--data-dir", alone.data_dir().to_str().unwrap()]);
+    assert_eq!(status.code, 1);
+    assert!(status.stdout.contains("store: 1 of 3 servers answer, and a majority is needed"), "{status:?}");
+    allow_stale(alone, &[]);
+    assert_eq!(stale(alone, &["get", "configmap", "kept", "-o", "jsonpath={.data.a}"]), "1");
+    assert_eq!(said().matches(waits).count(), 1, "it is told once: {}", said());
+    assert!(said().contains("m1 at https://10.213.0.1:2380, m2 at https://10.213.0.2:2380"), "{}", said());
+}
+
 /// How far a server has applied its log, as it says.
 #[track_caller]
 fn applied(server: &Machine) -> u64 {
@@ -101,7 +125,7 @@ fn noted(server: &Machine) -> u64 {
 
 /// All three lose their power, and one comes back: it is read as it was, up to its last write, by whoever allowed that beforehand.
 #[test]
-fn a_server_that_is_started_alone_is_read_with_a_warning_where_that_is_allowed() {
+fn a_server_that_is_started_alone_refuses_and_is_read_with_a_warning_where_that_is_allowed() {
     const SERVER: [&str; 2] = ["server", "--agent=false"];
     let switch = Switch::new();
     let mut servers: Vec<Machine> = (1..=3).map(|number| switch.machine(number)).collect();
@@ -120,6 +144,9 @@ fn a_server_that_is_started_alone_is_read_with_a_warning_where_that_is_allowed()
     for server in &mut servers {
         server.kill();
     }
+    servers[2].spawn(&SERVER);
+    told_to_wait(&servers[2]);
+    servers[2].kill();
     servers[2].spawn(&[&SERVER[..], &["--allow-stale"]].concat());
     let alone = &servers[2];
     let read = eventually(SOON, || {

@@ -104,9 +104,9 @@ pub async fn start(
     Ok(ApiServer { admission_plugins, ..base.serve(config, assembly, listener, &tasks)? })
 }
 
-/// Starts a server that answers reads, with a warning, out of this server's own copy of the store, and writes nothing by itself: for
-/// a member whose others do not answer since it was started, where an administrator allows that. Clients' writes are refused for
-/// want of a quorum. It serves when this returns; the real one is started once there is a quorum, after this one has ended.
+/// Starts a server over this server's own copy of the store, which writes nothing by itself: for a member whose others do not answer
+/// since it was started. Reads are answered, with a warning, where an administrator allows that; other requests are refused for want of a
+/// quorum, and all of them by the rights that the copy knows. It serves when this returns; the real one is started once there is a quorum, after this one has ended.
 ///
 /// # Errors
 /// [`StartError`].

@@ -88,6 +88,16 @@ pub enum OpenError {
 #[error("the store stopped: {0}")]
 pub struct Halt(pub Arc<str>);
 
+impl Halt {
+    /// Its data may have what the cluster has lost: whoever looks for that must find it, so nothing is deleted.
+    pub(crate) const SUPERSEDED: &str = "the cluster was recovered or restored without this member: move its data directory away, and let it join again";
+
+    /// Whether the member's cluster goes on without it, as another one: what it has counts for nothing any more.
+    pub fn is_superseded(&self) -> bool {
+        *self.0 == *Self::SUPERSEDED
+    }
+}
+
 /// Why a read was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ use super::changes::Change;
 use super::leadership;
 use super::member::{Cluster, Member};
 use super::peers::PeerEvent;
-use crate::api::ClusterError;
+use crate::api::{ClusterError, Halt};
 
 /// How long the members wait for each other when a leader's process has ended: the first in line tries at once, the next after this. Longer
 /// than a vote takes on a busy disk, so that they do not outbid each other.
@@ -26,8 +26,6 @@ const REMOVED_GRACE: Duration = Duration::from_millis(500);
 const DUPLICATE_MAX: Duration = Duration::from_secs(3);
 /// Between looks at members that wait for their vote.
 const VOTES_AGAIN: Duration = Duration::from_millis(50);
-/// Its data may have what the cluster has lost: whoever looks for that must find it, so nothing is deleted.
-const SUPERSEDED: &str = "the cluster was recovered or restored without this member: move its data directory away, and let it join again";
 const PUBLISH_AGAIN: Duration = Duration::from_millis(200);
 
 impl Member {
@@ -81,7 +79,7 @@ impl Member {
                         self.form().await;
                     }
                     PeerEvent::NotAMember(index) => self.check_removed(index),
-                    PeerEvent::Superseded => self.stop.halt(SUPERSEDED),
+                    PeerEvent::Superseded => self.stop.halt(Halt::SUPERSEDED),
                     PeerEvent::Duplicate => {
                         let since: &mut Instant = duplicate_since.get_or_insert_with(Instant::now);
                         if since.elapsed() > DUPLICATE_MAX {
