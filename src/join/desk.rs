@@ -149,7 +149,11 @@ impl Desk {
         let unavailable = |error: anyhow::Error| Status::service_unavailable(format!("{error:#}"));
         let lease = match claim(&self.store, &asked.name, &asked.peer_url).await.map_err(unavailable)? {
             Claim::Own(lease) => lease,
-            Claim::Other(url) => return Err(refused(being_taken(&asked.name, &url))),
+            Claim::Other(url) => {
+                let members = self.store.members(true).await.map_err(|error| self::unavailable(&error))?;
+                let why = taken(asked, &members).unwrap_or_else(|| being_taken(&asked.name, &url));
+                return Err(refused(why));
+            }
         };
         let answer = self.admit(context, asked, &secret).await;
         if answer.as_ref().is_err_and(|why| why.reason != ANOTHER_JOINS)
@@ -259,13 +263,8 @@ fn check_name(
     asked: &ServerRequest,
     members: &[Member],
 ) -> Result<Option<u64>, Status> {
-    if let Some(held) = members.iter().find(|member| member.name == asked.name) {
-        let urls = held.peer_urls.join(",");
-        return Err(refused(format!(
-            "the name {} is taken by the server at {urls}: choose another --node-name; or, if that machine is lost, \
-             remove it first with `mainstay server remove {}`",
-            asked.name, asked.name
-        )));
+    if let Some(why) = taken(asked, members) {
+        return Err(refused(why));
     }
     if let Some(held) = members.iter().find(|member| member.peer_urls.contains(&asked.peer_url)) {
         if held.name.is_empty() {
@@ -290,6 +289,17 @@ fn check_name(
         )));
     }
     Ok(None)
+}
+
+/// Why a name is another server's.
+fn taken(asked: &ServerRequest, members: &[Member]) -> Option<String> {
+    let held = members.iter().find(|member| member.name == asked.name)?;
+    let urls = held.peer_urls.join(",");
+    Some(format!(
+        "the name {} is taken by the server at {urls}: choose another --node-name; or, if that machine is lost, \
+         remove it first with `mainstay server remove {}`",
+        asked.name, asked.name
+    ))
 }
 
 fn being_taken(name: &str, url: &str) -> String {

@@ -95,8 +95,9 @@ async fn through(
     let name = &config.cluster.node_name;
     let url = format!("https://{server}");
     let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
-    let client = kube::Client::try_from(settings(&endpoint, "mainstay", &identities.admin).await?);
-    let client = client.context("making the API client")?;
+    let mut settings = settings(&endpoint, "mainstay", &identities.admin).await?;
+    settings.default_retry = false; // another server may answer
+    let client = kube::Client::try_from(settings).context("making the API client")?;
     let token = server_token(&client, &identities.ca_pem, name, SystemClock.wall()).await?;
     let invitation = Invitation { server, token };
     let pinned = Pinned::new(&invitation)?;

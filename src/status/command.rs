@@ -60,7 +60,8 @@ fn worker(data_dir: &Path, name: &str) -> anyhow::Result<Vec<String>> {
 
 /// What is wrong with the cluster of a server, after what is there was printed.
 async fn server(data_dir: &Path, name: &str) -> anyhow::Result<Vec<String>> {
-    let settings = settings_of_kubeconfig(&data_dir.join("admin.kubeconfig")).await?;
+    let mut settings = settings_of_kubeconfig(&data_dir.join("admin.kubeconfig")).await?;
+    settings.default_retry = false; // what is asked is how it is now
     let client = kube::Client::try_from(settings.clone()).context("making the API client")?;
     let mut wrong = Vec::new();
     match api_health(&client).await {
@@ -80,7 +81,8 @@ async fn server(data_dir: &Path, name: &str) -> anyhow::Result<Vec<String>> {
     let said = words::servers(&asked, SystemClock.wall().unix_timestamp());
     print_all(&said)?;
     wrong.extend(said.wrong);
-    for looked in [nodes(&client).await, pods(&client).await] {
+    let (nodes, pods) = tokio::join!(nodes(&client), pods(&client));
+    for looked in [nodes, pods] {
         match looked {
             Ok(said) => {
                 print_all(&said)?;

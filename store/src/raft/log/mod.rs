@@ -14,7 +14,7 @@ mod tests;
 
 #[cfg(not(feature = "sim"))]
 pub(crate) use disk::Disk;
-#[cfg(all(test, not(feature = "sim")))]
+#[cfg(not(feature = "sim"))]
 pub(crate) use disk::DiskFile;
 pub(crate) use disk::OsDisk;
 #[cfg(feature = "sim")]
