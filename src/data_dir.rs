@@ -115,7 +115,7 @@ impl DataDir {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(error).with_context(|| format!("opening the lock of {}", path.display()));
+                return Err(refuse(format!("data directory {} cannot be used: {error}", path.display())));
             }
         };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
