@@ -63,8 +63,9 @@ impl Parts<'_> {
         let members = store.members(false).await.context("reading the servers of the cluster")?;
         let own = store.member_id();
         let others = members.iter().filter(|member| member.id != own);
-        let others: Vec<String> =
+        let mut others: Vec<String> =
             others.map(|other| format!("{} at {}", other.name, other.peer_urls.join(","))).collect();
+        others.sort_unstable();
         warn!(
             others = others.join(", "),
             "too few servers of the cluster answer: this one waits for a majority, and answers 503 meanwhile. Start the others. If they are \
