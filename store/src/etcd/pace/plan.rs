@@ -65,7 +65,7 @@ impl Plan {
         if let Some(bytes) =
             reading().map(|stream| stream.announced_bytes).sum::<u64>().checked_div(since.revisions)
         {
-            self.write_bytes = if self.write_bytes == 0 { bytes } else { (self.write_bytes + bytes) / 2 };
+            self.write_bytes = if self.write_bytes == 0 { bytes } else { self.write_bytes.midpoint(bytes) };
         }
         // Half of them have to lag before it is the limit.
         let most = self.limit().saturating_mul(2) / count as u64;
