@@ -1,8 +1,10 @@
 //! core/v1 ServiceAccount.
 
+use crate::deprecated::annotation;
 use crate::shape::{Body, CREATE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
+use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::validation::At;
 use mainstay_apiserver_machinery::value::Value;
 use time::OffsetDateTime;
@@ -29,7 +31,20 @@ pub static SERVICE_ACCOUNT: Kind = Kind {
 
 struct ServiceAccount;
 
+/// The annotation that bound pods to the secrets of their account.
+const MOUNTABLE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
+
 impl Rules for ServiceAccount {
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        if old.is_none_or(|old| Meta(old).annotation(MOUNTABLE_SECRETS).is_none()) {
+            let what =
+                "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+            annotation(new, MOUNTABLE_SECRETS, what, &mut out);
+        }
+        out
+    }
+
     fn prepare_create(&self, _object: &mut Value) {}
 
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}

@@ -215,6 +215,13 @@ async fn what_is_old_is_warned_of() {
             ],
         ),
         (
+            format!("{core}/serviceaccounts?dryRun=All"),
+            json!({"metadata": {"name": "a", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}}),
+            vec![
+                "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets",
+            ],
+        ),
+        (
             "/api/v1/persistentvolumes?dryRun=All".to_owned(),
             json!({"metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
                 "persistentVolumeReclaimPolicy": "Recycle", "hostPath": {"path": "/x"}}}),
