@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::access::{Credentials, Need, acting};
-use super::pace::Pace;
+use super::pace::{Pace, Told};
 use super::{FaceConfig, refusal};
 use crate::Store;
 use crate::api::{Leadership, Revision};
@@ -113,12 +113,13 @@ impl Face {
 
     /// Waits until what a write answered may be told: watchers may be far behind.
     pub(crate) async fn pace(&self) {
-        self.pace.hold(self.announced()).await;
+        self.pace.hold(self.told()).await;
     }
 
-    /// Every watcher has been told where to look for what concerns it, up to here.
-    pub(crate) fn announced(&self) -> Revision {
-        self.store.core().hub.announced()
+    /// How far the store is, and how far watchers have been told.
+    pub(crate) fn told(&self) -> Told {
+        let announced = self.store.core().hub.announced();
+        Told { newest: self.store.revision(), announced }
     }
 
     /// [`Face::admit`] for requests that need more than the store checks.

@@ -51,7 +51,7 @@ impl Server {
             tasks.spawn(listener::run(listener, router, tasks.clone()));
         }
         let face = Arc::clone(&self.face);
-        tasks.spawn(async move { face.pace.run(|| face.announced(), face.stop.clone()).await });
+        tasks.spawn(async move { face.pace.run(|| face.told(), face.stop.clone()).await });
         tasks.close();
         tokio::select! {
             biased;

@@ -57,6 +57,16 @@ struct Member {
     took: Arc<AtomicU64>,
     /// What had been announced to it at the last look.
     announced_bytes: u64,
+    /// Since when it has had something to take, at each look; in microseconds since the pace began.
+    owes_since: Option<u64>,
+}
+
+/// How far the store is, and how far the streams have been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) newest: Revision,
+    /// Every stream has been told where to look, up to here.
+    pub(crate) announced: Revision,
 }
 
 /// A stream among those that are looked at, as long as this lives.
@@ -98,29 +108,34 @@ impl Pace {
         let id = state.next;
         state.next += 1;
         let announced_bytes = mailbox.owed().announced();
-        let member = Member { mailbox: Arc::clone(mailbox), took: Arc::clone(&took), announced_bytes };
+        let member = Member {
+            mailbox: Arc::clone(mailbox),
+            took: Arc::clone(&took),
+            announced_bytes,
+            owes_since: None,
+        };
         state.streams.insert(id, member);
         self.streams.store(state.streams.len(), Ordering::Relaxed);
         drop(state);
         Joined { pace: Arc::clone(self), id, took }
     }
 
-    /// Waits until the answer of a write may go out. `announced` is the revision up to which streams were told.
-    pub(crate) async fn hold(&self, announced: Revision) {
+    /// Waits until the answer of a write may go out.
+    pub(crate) async fn hold(&self, told: Told) {
         if self.limit_bytes.is_none() || self.streams.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let Some(released) = self.queue(announced) else { return };
+        let Some(released) = self.queue(told) else { return };
         // Released, dropped with the server, or late: each is the end of it.
         drop(tokio::time::timeout(HOLD_MAX, released).await);
     }
 
     /// Where the answer's turn is told; none if it is now.
-    fn queue(&self, announced: Revision) -> Option<oneshot::Receiver<()>> {
+    fn queue(&self, told: Told) -> Option<oneshot::Receiver<()>> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if self.is_due(now) {
-            self.look(&mut state, now, announced);
+            self.look(&mut state, now, told);
         }
         if state.line.is_empty() && state.plan.lets_go() {
             return None;
@@ -133,18 +148,18 @@ impl Pace {
     }
 
     /// Looks again, if answers wait and it is time.
-    fn look_again(&self, announced: Revision) {
+    fn look_again(&self, told: Told) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
         let now = Instant::now();
         if self.is_due(now) {
-            self.look(&mut self.state.lock(), now, announced);
+            self.look(&mut self.state.lock(), now, told);
         }
     }
 
     /// Looks while answers wait, though no stream takes anything; until the server stops.
-    pub(crate) async fn run(&self, announced: impl Fn() -> Revision, stop: CancellationToken) {
+    pub(crate) async fn run(&self, told: impl Fn() -> Told, stop: CancellationToken) {
         loop {
             tokio::select! {
                 biased;
@@ -153,7 +168,7 @@ impl Pace {
             }
             while self.waiting.load(Ordering::Relaxed) > 0 && !stop.is_cancelled() {
                 tokio::time::sleep(LOOK_AGAIN).await; // what is let go is let go in groups
-                self.look_again(announced());
+                self.look_again(told());
             }
         }
     }
@@ -167,26 +182,33 @@ impl Pace {
     }
 
     /// Looks at all streams and lets go of whom the plan allows.
-    fn look(&self, state: &mut State, now: Instant, announced: Revision) {
+    fn look(&self, state: &mut State, now: Instant, told: Told) {
         let State { plan, streams, line, looked, announced: before, seen, .. } = state;
         let at = self.micros(now);
         seen.clear();
         for member in streams.values_mut() {
             let owed = member.mailbox.owed();
             let in_all = owed.announced();
-            let quiet = at.saturating_sub(member.took.load(Ordering::Relaxed));
+            let owed_bytes = owed.bytes();
+            let took = member.took.load(Ordering::Relaxed);
+            member.owes_since = (owed_bytes > 0).then(|| member.owes_since.unwrap_or(at));
+            let quiet = at.saturating_sub(took.max(member.owes_since.unwrap_or(0)));
             seen.push(Stream {
-                owed_bytes: owed.bytes(),
+                owed_bytes,
                 announced_bytes: in_all.saturating_sub(member.announced_bytes),
                 quiet: Duration::from_micros(quiet),
             });
             member.announced_bytes = in_all;
         }
-        let more = before.map_or(0, |before| announced.0.saturating_sub(before.0));
-        let elapsed = now.saturating_duration_since(*looked);
-        plan.look(seen, Since { revisions: u64::try_from(more).unwrap_or(0), elapsed });
+        let between = |from: Revision, to: Revision| u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
+        let since = Since {
+            revisions: before.map_or(0, |before| between(before, told.announced)),
+            untold: between(told.announced, told.newest),
+            elapsed: now.saturating_duration_since(*looked),
+        };
+        plan.look(seen, since);
         *looked = now;
-        *before = Some(announced);
+        *before = Some(told.announced);
         while let Some(release) = line.pop_front_if(|release| release.is_closed() || plan.lets_go()) {
             // Who did not wait so long takes nobody's turn.
             let _waits = release.send(()).is_ok();
@@ -199,9 +221,9 @@ impl Pace {
 
 impl Joined {
     /// The stream has taken something to send.
-    pub(crate) fn took(&self, announced: Revision) {
+    pub(crate) fn took(&self, told: Told) {
         self.took.store(self.pace.micros(Instant::now()), Ordering::Relaxed);
-        self.pace.look_again(announced);
+        self.pace.look_again(told);
     }
 }
 
@@ -220,7 +242,7 @@ mod tests {
     use super::*;
 
     const LIMIT: u64 = 1000;
-    const REVISION: Revision = Revision(5);
+    const TOLD: Told = Told { newest: Revision(5), announced: Revision(5) };
 
     struct Stream {
         mailbox: Arc<Mailbox>,
@@ -233,7 +255,7 @@ mod tests {
             let mailbox = Arc::<Mailbox>::default();
             let joined = pace.join(&mailbox);
             mailbox.owed().announce(owed_bytes);
-            joined.took(REVISION);
+            joined.took(TOLD);
             Stream { mailbox, joined }
         };
         (0..count).map(stream).collect()
@@ -241,7 +263,7 @@ mod tests {
 
     async fn waits(pace: &Pace) -> Duration {
         let began = Instant::now();
-        pace.hold(REVISION).await;
+        pace.hold(TOLD).await;
         began.elapsed()
     }
 
@@ -251,13 +273,13 @@ mod tests {
         assert_eq!(waits(&pace).await, Duration::ZERO, "nobody watches");
         let streams = streams(&pace, 4, LIMIT);
         tokio::time::advance(LOOK_EVERY * 2).await;
-        let mut first = std::pin::pin!(pace.hold(REVISION));
-        let mut second = std::pin::pin!(pace.hold(REVISION));
+        let mut first = std::pin::pin!(pace.hold(TOLD));
+        let mut second = std::pin::pin!(pace.hold(TOLD));
         assert!(poll!(first.as_mut()).is_pending() && poll!(second.as_mut()).is_pending());
         for stream in &streams {
             stream.mailbox.owed().settle(LIMIT);
             tokio::time::advance(LOOK_EVERY * 2).await;
-            stream.joined.took(REVISION);
+            stream.joined.took(TOLD);
         }
         assert!(poll!(first.as_mut()).is_ready() && poll!(second.as_mut()).is_ready());
         assert_eq!(waits(&pace).await, Duration::ZERO);
@@ -269,7 +291,7 @@ mod tests {
         let _streams = streams(&pace, 4, LIMIT);
         tokio::time::advance(LOOK_EVERY * 2).await;
         assert_eq!(waits(&pace).await, HOLD_MAX);
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(waits(&pace).await, Duration::ZERO);
     }
 
@@ -282,7 +304,7 @@ mod tests {
             tokio::task::yield_now().await;
             drop(streams);
         };
-        let looking = pace.run(|| REVISION, CancellationToken::new());
+        let looking = pace.run(|| TOLD, CancellationToken::new());
         let waited = async { tokio::join!(waits(&pace), ending).0 };
         tokio::select! {
             () = looking => unreachable!("nobody stopped it"),

@@ -8,4 +8,4 @@
 mod gate;
 mod plan;
 
-pub(super) use gate::{Joined, Pace};
+pub(super) use gate::{Joined, Pace, Told};

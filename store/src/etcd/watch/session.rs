@@ -306,7 +306,7 @@ impl Session {
         }
         self.looked = None;
         if !self.responses.is_empty() {
-            self.joined.took(announced);
+            self.joined.took(self.face.told());
         }
         if self.ready.is_empty() {
             self.shapes.forget();
