@@ -73,7 +73,8 @@ impl Load {
         let written = self.run("/etcdserverpb.KV/Put", WRITERS, round, request, |_| ()).await;
         let mut measured = watchers.finish(written.ops, written.took).await;
         let millis = |part| written.latency.percentile(part).as_secs_f64() * 1e3;
-        measured.note.push_str(&format!("; puts p50 {:.2} ms, p99 {:.2} ms", millis(0.5), millis(0.99)));
+        let puts = format!("; puts p50 {:.2} ms, p99 {:.2} ms", millis(0.5), millis(0.99));
+        measured.note += &puts;
         measured
     }
 
