@@ -192,6 +192,8 @@ async fn watch(
                     version = map.metadata.resource_version.unwrap();
                     told.push((map.metadata.name.unwrap(), version.parse().unwrap()));
                 }
+                // A server sends one a minute to whoever asks for them, as kube does.
+                WatchEvent::Bookmark(seen) => version = seen.metadata.resource_version,
                 WatchEvent::Error(status) if status.code == 410 => panic!("it must not list again: {status}"),
                 WatchEvent::Error(_) => break,
                 other => panic!("nobody changed or deleted anything: {other:?}"),
