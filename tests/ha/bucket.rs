@@ -54,12 +54,14 @@ impl Gateway {
         gateway
     }
 
-    /// A file with a pair of keys.
+    /// A file with a pair of keys. A server may read it at any moment: it is never there in part.
     fn keys(&self, key: &str, secret: &str) -> PathBuf {
         let file = self.dir.path().join(format!("keys-{key}-{}", secret.len()));
-        fs::write(&file, format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"))
+        let new = self.dir.path().join("keys.new");
+        fs::write(&new, format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"))
             .unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&new, &file).unwrap();
         file
     }
 

@@ -443,12 +443,6 @@ mod tests {
             Request::PreVote(VoteRequest::new(Vote::new(4, 7), None)),
             Request::Transfer(TransferLeaderRequest::new(Vote::new_committed(4, 7), 8, Some(log_id(3, 14)))),
             Request::Forward { term: 4, sequence: 99, note: None, command: std::sync::Arc::clone(&command) },
-            Request::Forward {
-                term: 4,
-                sequence: 99,
-                note: Some(bytes::Bytes::from_static(b"note")),
-                command,
-            },
             Request::ReadIndex,
             Request::LeaseKeepAlive(LeaseId(5)),
             Request::LeaseTimeToLive(LeaseId(5)),
@@ -465,6 +459,12 @@ mod tests {
             Request::SnapshotEnd { rows: 3, checksum: 77 },
             Request::Ping,
             Request::Room,
+            Request::Forward {
+                term: 4,
+                sequence: 99,
+                note: Some(bytes::Bytes::from_static(b"note")),
+                command,
+            },
         ]
     }
 
