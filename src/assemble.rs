@@ -5,7 +5,8 @@ mod alone;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -82,15 +83,17 @@ impl RunningNode {
 }
 
 impl Node {
-    /// Starts every part, in the order in which they need each other.
+    /// Starts every part, in the order in which they need each other; none if `stopped` comes first: a server waits for others as long as it
+    /// takes, and it must be possible to end it meanwhile.
     ///
     /// # Errors
-    /// The first part that could not start.
+    /// The first part that could not start. What did start has ended, the store too.
     pub(crate) async fn start(
         config: &Config,
         identities: &Identities,
         dir: &DataDir,
-    ) -> anyhow::Result<Self> {
+        stopped: Pin<&mut impl Future<Output = anyhow::Result<()>>>,
+    ) -> anyhow::Result<Option<Self>> {
         let stop = CancellationToken::new();
         let parts = Parts {
             api_tasks: Tasks::new("apiserver", stop.clone()),
@@ -100,9 +103,14 @@ impl Node {
             config,
             identities,
             dir,
+            store: OnceLock::new(),
         };
-        let started = Box::pin(parts.start()).await;
-        if started.is_err() {
+        let started = tokio::select! {
+            biased;
+            stopped = stopped => stopped.map(|()| None),
+            started = Box::pin(parts.start()) => started.map(Some),
+        };
+        if !matches!(started, Ok(Some(_))) {
             parts.end().await; // what did start must not log its own end as trouble
         }
         started
@@ -174,11 +182,13 @@ struct Parts<'a> {
     config: &'a Config,
     identities: &'a Identities,
     dir: &'a DataDir,
+    /// Once it is open. Left open, its threads would still run while the process ends, and find their locks gone.
+    store: OnceLock<Store>,
 }
 
 impl Parts<'_> {
     async fn start(&self) -> anyhow::Result<Node> {
-        let Self { api_tasks, agent_tasks, trace_tasks, config, identities, dir } = self;
+        let Self { api_tasks, agent_tasks, trace_tasks, config, identities, dir, store: opened } = self;
         let tracer = tracer(config, trace_tasks)?;
         let runs_pods = config.member.as_ref().is_none_or(|member| member.runs_agent);
         let runtime = async {
@@ -186,6 +196,7 @@ impl Parts<'_> {
         };
         let store = async {
             let store = open_store(config, dir, tracer.as_ref()).await?;
+            let store = opened.get_or_init(|| store).clone();
             if let Some(member) = &config.member {
                 self.meet_others(&store, member).await?;
             }
@@ -239,6 +250,11 @@ impl Parts<'_> {
 
     async fn end(&self) {
         end(&[&self.agent_tasks, &self.api_tasks, &self.trace_tasks]).await;
+        if let Some(store) = self.store.get()
+            && let Err(error) = store.close().await
+        {
+            warn!(%error, "the store was not closed cleanly");
+        }
     }
 }
 

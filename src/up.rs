@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::Command;
 use std::time::Duration;
 
@@ -96,24 +97,37 @@ async fn run_node(
     dir: &DataDir,
     began: Instant,
 ) -> anyhow::Result<()> {
-    let clock = SystemClock;
     let stop = wait_for_stop();
     tokio::pin!(stop);
-    // A server waits for others as long as it takes: it must be possible to end it meanwhile.
-    let node = tokio::select! {
-        biased;
-        stopped = &mut stop => return stopped,
-        started = Box::pin(Node::start(config, identities, dir)) => started?,
-    };
+    let Some(node) = Node::start(config, identities, dir, stop.as_mut()).await? else { return Ok(()) };
+    let ran = run_until(&node, (config, identities), began, stop).await;
+    info!("stopping; containers run on");
+    notices::stopping();
+    let ended = node.stop().await;
+    // A store that stopped by itself does not close well: why it stopped is what counts.
+    ran.and(ended)
+}
+
+/// Waits until the node is ready, says so, and waits until it is to stop.
+///
+/// # Errors
+/// It did not become ready, or the store stopped by itself.
+async fn run_until(
+    node: &Node,
+    (config, identities): (&Config, &Identities),
+    began: Instant,
+    mut stop: Pin<&mut impl Future<Output = anyhow::Result<()>>>,
+) -> anyhow::Result<()> {
     let ready = tokio::select! {
         biased;
+        stopped = stop.as_mut() => return stopped,
         why = node.halted() => return Err(why),
         ready = tokio::time::timeout(START_TIMEOUT, node.ready()) => ready,
     };
     ready.map_err(|_elapsed| {
         anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
     })?;
-    print_line(&format!("ready in {} ms", (clock.now() - began).as_millis()))?;
+    print_line(&format!("ready in {} ms", (SystemClock.now() - began).as_millis()))?;
     if config.member.is_some() {
         node.print_join_commands(config, identities).await?;
     }
@@ -121,16 +135,11 @@ async fn run_node(
     info!(kubeconfig = %config.kubeconfig.display(), "export KUBECONFIG to use kubectl");
     let dashboard = format!("https://{}/ui/", SocketAddr::new(config.node_ip, config.bind.port()));
     info!(url = dashboard, "the dashboard takes a token of `kubectl create token`");
-    let halted = tokio::select! {
+    tokio::select! {
         biased;
-        stopped = &mut stop => stopped.map(|()| None)?,
-        why = node.halted() => Some(why),
-    };
-    info!("stopping; containers run on");
-    notices::stopping();
-    let ended = node.stop().await;
-    // A store that stopped by itself does not close well: why it stopped is what counts.
-    halted.map_or(ended, Err)
+        stopped = stop => stopped,
+        why = node.halted() => Err(why),
+    }
 }
 
 /// The runtime of a daemon.
