@@ -21,6 +21,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Starts a daemon with one container and returns it with the ids of sandbox and container.
@@ -127,41 +128,60 @@ fn exit_without_a_daemon_is_known_to_the_next_one() {
     });
 }
 
-#[test]
-fn pod_whose_shim_was_killed_too_is_reported_lost_and_nothing_runs() {
-    let kill_shim = |dir: &Path| {
-        let shims = std::fs::read_dir(dir.join("run/s")).unwrap().flatten().map(|entry| entry.path());
-        for shim in shims {
-            let marker = shim.display().to_string();
-            for process in std::fs::read_dir("/proc").unwrap().flatten() {
-                let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-                if String::from_utf8_lossy(&line).contains(&marker) {
-                    let pid = process.file_name().to_str().unwrap().parse().unwrap();
-                    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-                    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-                }
+/// Sends a signal to every shim of the node.
+fn signal_shims(dir: &Path, signal: rustix::process::Signal) {
+    let shims = std::fs::read_dir(dir.join("run/s")).unwrap().flatten().map(|entry| entry.path());
+    for shim in shims {
+        let marker = shim.display().to_string();
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&line).contains(&marker) {
+                let pid = process.file_name().to_str().unwrap().parse().unwrap();
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                rustix::process::kill_process(pid, signal).unwrap();
             }
         }
-    };
-    after_kill("sleep 1000", kill_shim, async |node, sandbox, id| {
-        let status = node.status(&id).await;
-        assert_eq!((status.exit_code, status.reason.as_str()), (255, "Unknown"));
-        let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
-        let found = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
-        assert_eq!(found.state(), v1::PodSandboxState::SandboxNotready);
-        node.runtime
-            .remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox })
-            .await
-            .unwrap();
-        assert!(
-            node.runtime
-                .list_containers(v1::ListContainersRequest::default())
-                .await
-                .unwrap()
-                .containers
-                .is_empty()
-        );
-    });
+    }
+}
+
+async fn assert_lost(node: &Node, sandbox: String, id: String) {
+    let status = node.status(&id).await;
+    assert_eq!((status.exit_code, status.reason.as_str()), (255, "Unknown"));
+    let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
+    let found = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
+    assert_eq!(found.state(), v1::PodSandboxState::SandboxNotready);
+    node.runtime
+        .remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox })
+        .await
+        .unwrap();
+    let left = node.runtime.list_containers(v1::ListContainersRequest::default()).await.unwrap();
+    assert!(left.containers.is_empty());
+}
+
+#[test]
+fn pod_whose_shim_was_killed_too_is_reported_lost_and_nothing_runs() {
+    after_kill(
+        "sleep 1000",
+        |dir| signal_shims(dir, rustix::process::Signal::KILL),
+        async |node, sandbox, id| assert_lost(&node, sandbox, id).await,
+    );
+}
+
+#[test]
+fn pod_whose_shim_dies_while_the_daemon_asks_it_is_reported_lost_too() {
+    after_kill(
+        "sleep 1000",
+        |dir| {
+            // It is there, does not answer, and ends while it is asked.
+            signal_shims(dir, rustix::process::Signal::STOP);
+            let dir = dir.to_owned();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(500));
+                signal_shims(&dir, rustix::process::Signal::KILL);
+            });
+        },
+        async |node, sandbox, id| assert_lost(&node, sandbox, id).await,
+    );
 }
 
 #[test]

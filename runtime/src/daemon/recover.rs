@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Opens everything. See [`Runtime::open`].
@@ -185,22 +186,19 @@ impl Runtime {
             return Ok(None);
         }
         let Some((client, _events)) = Client::connect(&dir, &self.tasks)? else { return Ok(None) };
-        match client.call(Op::List, Vec::new()).await? {
-            (Body::Containers(list), _) => Ok(Some(list.into_iter().collect())),
-            _ => Err(Failure::internal("the shim gave another answer")),
-        }
+        ask(&client, &dir).await
     }
 
     /// Follows the events of a shim that was asked before, and asks once more: nothing that ended between is lost.
     async fn follow_again(&self, sandbox: &Arc<Sandbox>) -> Result<()> {
         if !self.follow_shim(sandbox)? {
+            self.lost_shim(sandbox).await;
             return Ok(());
         }
-        let (body, _) = sandbox.shim()?.call(Op::List, Vec::new()).await?;
-        let Body::Containers(list) = body else {
-            return Err(Failure::internal("the shim gave another answer"));
-        };
-        for (id, state) in list {
+        // One that ends here was followed: its end is told by that.
+        let Ok(client) = sandbox.shim() else { return Ok(()) };
+        let states = ask(&client, &self.paths.sandbox_run(&sandbox.id())).await?;
+        for (id, state) in states.unwrap_or_default() {
             if let (Some(container), State::Exited(exit)) = (self.find_container(&id), state) {
                 self.note_exit(&container, &exit);
             }
@@ -243,4 +241,26 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// How long the kernel may take to close what a dead process held, in steps of [`CLOSING_STEP`].
+const CLOSING_STEPS: usize = 100;
+const CLOSING_STEP: Duration = Duration::from_millis(20);
+
+/// What a shim knows. Nothing when it ends meanwhile, by whatever error that shows: a pod whose shim dies just now
+/// is lost like any other, and keeps no daemon from its start.
+async fn ask(client: &Client, dir: &Path) -> Result<Option<HashMap<String, State>>> {
+    let failure = match client.call(Op::List, Vec::new()).await {
+        Ok((Body::Containers(list), _)) => return Ok(Some(list.into_iter().collect())),
+        Ok(_) => return Err(Failure::internal("the shim gave another answer")),
+        Err(failure) => failure,
+    };
+    // Its socket may be closed before its lock: the kernel ends a process bit by bit.
+    for _ in 0..CLOSING_STEPS {
+        if !Client::lives(dir) {
+            return Ok(None);
+        }
+        tokio::time::sleep(CLOSING_STEP).await;
+    }
+    Err(failure)
 }

@@ -133,7 +133,7 @@ impl Runtime {
     }
 
     /// The shim has ended. After a stop that is as it should be; else everything in the sandbox is lost.
-    async fn lost_shim(&self, sandbox: &Arc<Sandbox>) {
+    pub(super) async fn lost_shim(&self, sandbox: &Arc<Sandbox>) {
         *sandbox.shim.lock() = None;
         for (_, waiting) in sandbox.execs.lock().drain() {
             drop(waiting.send(Err(CriError::internal("the pod's shim is gone"))));
