@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use mainstay_apiserver_cel::{Access, AccessAnswer, AccessQuestion, Environment, Meter, Shape, Val, Variable};
+use mainstay_apiserver_cel::{
+    Access, AccessAnswer, AccessQuestion, Environment, Meter, Shape, Val, Variable,
+};
 use mainstay_apiserver_machinery::schema::lookup;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
@@ -37,7 +39,8 @@ fn sight() -> Option<Sight> {
         Variable::new("any", Arc::new(Shape::any())),
         Variable::new("authorizer", Arc::new(Shape::authorizer())),
     ];
-    let object = value!({"metadata": {"name": "p", "labels": {"a": "1"}}, "spec": {"containers": [{"name": "c"}]}});
+    let object =
+        value!({"metadata": {"name": "p", "labels": {"a": "1"}}, "spec": {"containers": [{"name": "c"}]}});
     Some(Sight { environment: Environment::of(variables).making_objects(), pod, object })
 }
 

@@ -15,7 +15,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Some(entries) = value.as_list() {
         drop(Managed::sent(entries));
         drop(Managed::stored(entries));
-        let sets: Vec<FieldSet> = entries.iter().filter_map(|one| FieldSet::from_fields_v1(one).ok()).collect();
+        let sets: Vec<FieldSet> =
+            entries.iter().filter_map(|one| FieldSet::from_fields_v1(one).ok()).collect();
         if let [one, other, ..] = sets.as_slice() {
             let (both, common) = (one.union(other), one.intersection(other));
             assert_eq!(both.difference(other).union(other), both);

@@ -16,10 +16,16 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         for strictness in [Strictness::Warn, Strictness::Strict] {
             if let Ok(decoded) = decode(bytes, Some(ty), strictness) {
                 let read = |text: &str| {
-                    decode(text.as_bytes(), Some(ty), Strictness::Strict).expect("what was written is read").value
+                    decode(text.as_bytes(), Some(ty), Strictness::Strict)
+                        .expect("what was written is read")
+                        .value
                 };
                 let settled = read(&to_string(&read(&to_string(&decoded.value))));
-                assert_eq!(read(&to_string(&settled)), settled, "the canonical tree is its own canonical tree");
+                assert_eq!(
+                    read(&to_string(&settled)),
+                    settled,
+                    "the canonical tree is its own canonical tree"
+                );
             }
         }
     }

@@ -9,7 +9,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The object and the patch, parted by the first line break.
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (object, patch) = bytes.split_at(at);
-    let (Ok(object), Ok(patch)) = (decode_free(object), decode_free(patch.get(1..).unwrap_or_default())) else { return };
+    let (Ok(object), Ok(patch)) = (decode_free(object), decode_free(patch.get(1..).unwrap_or_default()))
+    else {
+        return;
+    };
     drop(json_patch(&object, &patch));
     if let Ok(merged) = merge_patch(&object, &patch) {
         assert_eq!(merge_patch(&merged, &patch).expect("a merge twice"), merged, "a merge is done once");

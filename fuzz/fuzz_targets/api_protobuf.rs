@@ -16,7 +16,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             continue;
         }
         let again = decode(&encoded, ty).expect("what was encoded is decoded");
-        assert_eq!(again, value);
+        // As texts: a number in `fieldsV1` is kept as JSON writes it, where 1e0 is 1.
+        assert_eq!(to_string(&again), to_string(&value));
         let mut text = Vec::new();
         transcode_json(&encoded, ty, Identity::default(), &mut text).expect("what was encoded is told");
         let told = mainstay_apiserver_machinery::json::decode_free(&text).expect("JSON");

@@ -96,7 +96,9 @@ fn running_container_is_taken_over_with_log_exec_and_exit() {
             let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
             let status = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
             assert_eq!(status.state(), v1::PodSandboxState::SandboxReady);
-            assert_eq!(node.exec(&id, "touch /tmp/go; echo done").await, (0, "done\n".into()));
+            // The command has ended when the container ends, which would kill it.
+            let command = "(sleep 0.3; touch /tmp/go) >/dev/null 2>&1 & echo done";
+            assert_eq!(node.exec(&id, command).await, (0, "done\n".into()));
             assert_eq!(node.ended(&id).await.exit_code, 9);
             assert_eq!(node.log(&id).await, "before\nafter\n");
         },
@@ -150,10 +152,7 @@ async fn assert_lost(node: &Node, sandbox: String, id: String) {
     let request = v1::PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false };
     let found = node.runtime.pod_sandbox_status(request).await.unwrap().status.unwrap();
     assert_eq!(found.state(), v1::PodSandboxState::SandboxNotready);
-    node.runtime
-        .remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox })
-        .await
-        .unwrap();
+    node.runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
     let left = node.runtime.list_containers(v1::ListContainersRequest::default()).await.unwrap();
     assert!(left.containers.is_empty());
 }
