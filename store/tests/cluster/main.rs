@@ -4,6 +4,7 @@
 mod changing;
 mod members;
 mod restored;
+mod versions;
 mod write_times;
 
 use std::sync::Arc;

@@ -251,9 +251,9 @@ async fn send_snapshot(
     let SnapshotData::Outgoing(mut image) = snapshot.snapshot else {
         return Err(CallError::Unexpected("a snapshot without data".into()));
     };
-    let mut link = peers.open(peer, Purpose::Snapshot).await?;
+    let (mut link, version) = peers.open(peer, Purpose::Snapshot).await?;
     let mut send = async |request: Request| {
-        let mut frames = vec![Bytes::from(request.encode(1))];
+        let mut frames = vec![Bytes::from(request.encode(version, 1))];
         let bytes = frames.iter().map(Bytes::len).sum();
         let sent = tokio::time::timeout(SNAPSHOT_PART_MAX, link.sender.send(&mut frames)).await;
         sent.map_err(|_late| CallError::Timeout)?.map_err(CallError::Unreachable)?;

@@ -62,11 +62,11 @@ async fn ask(config: &ClusterConfig, urls: &[String]) -> Result<(u64, Vec<(u64, 
         to: 0,
         instance: 0,
     };
-    let asked = tokio::time::timeout(ANSWER_MAX, dial_and_greet(&*config.transport, urls, &hello)).await;
-    match asked {
-        Ok(Ok((_, Welcome::Members { cluster_id, members }))) => Ok((cluster_id, members)),
-        Ok(Ok((_, Welcome::Refused(refusal)))) => Err(refusal.to_string()),
-        Ok(Ok((_, Welcome::Accepted))) => Err("it did not tell its members".into()),
+    let asked = tokio::time::timeout(ANSWER_MAX, dial_and_greet(&*config.transport, urls, hello)).await;
+    match asked.map(|greeted| greeted.map(|greeted| greeted.welcome)) {
+        Ok(Ok(Welcome::Members { cluster_id, members })) => Ok((cluster_id, members)),
+        Ok(Ok(Welcome::Refused(refusal))) => Err(refusal.to_string()),
+        Ok(Ok(Welcome::Accepted)) => Err("it did not tell its members".into()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_late) => Err("it took too long".into()),
     }

@@ -217,8 +217,8 @@ impl Peers {
         Ok(session)
     }
 
-    /// Opens a link and says who we are.
-    pub(super) async fn open(&self, peer: &Peer, purpose: Purpose) -> Result<Link, CallError> {
+    /// Opens a link and says who we are. The version that is spoken on it comes with it.
+    pub(super) async fn open(&self, peer: &Peer, purpose: Purpose) -> Result<(Link, u16), CallError> {
         let urls = peer.urls.lock().clone();
         let hello = Hello {
             version: PROTOCOL_VERSION,
@@ -229,10 +229,10 @@ impl Peers {
             instance: self.local.instance,
         };
         let opened =
-            tokio::time::timeout(self.dial_max, dial_and_greet(&*self.transport, &urls, &hello)).await;
-        let (link, welcome) = opened.map_err(|_late| CallError::Timeout)??;
+            tokio::time::timeout(self.dial_max, dial_and_greet(&*self.transport, &urls, hello)).await;
+        let Greeted { link, version, welcome } = opened.map_err(|_late| CallError::Timeout)??;
         match welcome {
-            Welcome::Accepted => Ok(link),
+            Welcome::Accepted => Ok((link, version)),
             Welcome::Members { .. } => Err(CallError::Unexpected("a list of members".into())),
             Welcome::Refused(refusal) => {
                 tracing::debug!(peer = peer.id, %refusal, "another member refuses us");
@@ -248,8 +248,31 @@ impl Peers {
     }
 }
 
-/// Opens a link to the first of the URLs that answers, and reads the answer to the greeting.
+/// A link whose greeting was answered.
+pub(super) struct Greeted {
+    link: Link,
+    /// In this version.
+    version: u16,
+    pub(super) welcome: Welcome,
+}
+
+/// Opens a link to the first of the URLs that answers, and reads the answer to the greeting. A member that knows no version as new as ours
+/// is greeted once more, in its own.
 pub(super) async fn dial_and_greet(
+    transport: &dyn Transport,
+    urls: &[String],
+    hello: Hello,
+) -> Result<Greeted, CallError> {
+    let (link, welcome) = greet(transport, urls, &hello).await?;
+    let Some(hello) = hello.in_version_of(&welcome) else {
+        return Ok(Greeted { link, version: hello.version, welcome });
+    };
+    drop(link);
+    let (link, welcome) = greet(transport, urls, &hello).await?;
+    Ok(Greeted { link, version: hello.version, welcome })
+}
+
+async fn greet(
     transport: &dyn Transport,
     urls: &[String],
     hello: &Hello,

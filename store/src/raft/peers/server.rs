@@ -17,7 +17,7 @@ use super::peer::Peers;
 use crate::api::{Link, LinkReceiver};
 use crate::metering::Traffic;
 use crate::raft::types::MemberNode;
-use crate::raft::wire::{Hello, PROTOCOL_VERSION, Purpose, Refusal, Reply, Request, Welcome};
+use crate::raft::wire::{Hello, PROTOCOL_VERSION, Purpose, Refusal, Reply, Request, Welcome, speaks};
 
 /// A stranger has so long to say who it is.
 const GREETING_MAX: Duration = Duration::from_secs(5);
@@ -135,7 +135,7 @@ impl<A: Answerer> Server<A> {
     fn welcome(&self, hello: &Hello) -> Welcome {
         let local = self.peers.local;
         let members = self.answerer.members();
-        if hello.version != PROTOCOL_VERSION {
+        if !speaks(hello.version) {
             return Welcome::Refused(Refusal::Version(PROTOCOL_VERSION));
         }
         if hello.purpose == Purpose::Join {

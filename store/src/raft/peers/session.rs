@@ -24,6 +24,8 @@ const BATCH_MAX: usize = 256;
 /// A link with its two loops. It ends when it breaks, or when nobody holds it any more.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// What the other member understands.
+    version: u16,
     queue: mpsc::Sender<Bytes>,
     pending: Arc<Pending>,
     ended: CancellationToken,
@@ -42,9 +44,9 @@ struct Table {
 }
 
 impl Session {
-    /// Starts the loops of a link whose greeting is done.
+    /// Starts the loops of a link whose greeting is done, in this version of the protocol.
     pub(crate) fn start(
-        link: Link,
+        (link, version): (Link, u16),
         traffic: &Arc<Traffic>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -54,7 +56,7 @@ impl Session {
         let ended = stop.child_token();
         tasks.spawn(write(link.sender, frames, Arc::clone(traffic), ended.clone()));
         tasks.spawn(read(link.receiver, Arc::clone(&pending), Arc::clone(traffic), ended.clone()));
-        Self { queue, pending, ended }
+        Self { version, queue, pending, ended }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -73,7 +75,10 @@ impl Session {
     pub(crate) async fn begin(&self, request: &Request) -> Result<Answering, CallError> {
         let (number, answer) = self.pending.add().ok_or(CallError::Ended)?;
         let answering = Answering { number, answer, pending: Arc::clone(&self.pending) };
-        self.queue.send(request.encode(number).into()).await.map_err(|_ended| CallError::Ended)?;
+        self.queue
+            .send(request.encode(self.version, number).into())
+            .await
+            .map_err(|_ended| CallError::Ended)?;
         Ok(answering)
     }
 

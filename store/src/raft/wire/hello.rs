@@ -4,8 +4,12 @@ use crate::mvcc::{DecodeError, Reader, put_bytes};
 use crate::raft::membership;
 use crate::raft::types::MemberNode;
 
-/// The version that is spoken. A member that hears another one refuses the link and says which it speaks.
-pub(crate) const PROTOCOL_VERSION: u16 = 1;
+/// The version that is spoken. A member that cannot speak the one it hears refuses the link and says which it speaks.
+pub(crate) const PROTOCOL_VERSION: u16 = 2;
+/// The oldest that is spoken too, with members that know no newer one.
+const PROTOCOL_OLDEST: u16 = 1;
+/// The first whose forwarded commands may have a note.
+pub(super) const NOTES_SINCE: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"MSTM";
 
@@ -71,7 +75,22 @@ pub(crate) enum Refusal {
     Superseded(u64),
 }
 
+/// Whether a version is one that is spoken here.
+pub(crate) fn speaks(version: u16) -> bool {
+    (PROTOCOL_OLDEST..=PROTOCOL_VERSION).contains(&version)
+}
+
 impl Hello {
+    /// The same in the version that a refusal names, if that is an older one that is spoken here.
+    pub(crate) fn in_version_of(self, welcome: &Welcome) -> Option<Self> {
+        match *welcome {
+            Welcome::Refused(Refusal::Version(version)) if version < self.version && speaks(version) => {
+                Some(Self { version, ..self })
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&self.version.to_le_bytes());
@@ -93,7 +112,7 @@ impl Hello {
             return Err(DecodeError::Unknown { what: "greeting", found: 0 });
         }
         let version = u16::from_le_bytes([reader.u8()?, reader.u8()?]);
-        if version != PROTOCOL_VERSION {
+        if !speaks(version) {
             // What follows is that version's business.
             return Ok(Self { version, purpose: Purpose::Raft, cluster_id: 0, from: 0, to: 0, instance: 0 });
         }
@@ -231,6 +250,19 @@ mod tests {
         for welcome in welcomes() {
             assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
         }
+    }
+
+    #[test]
+    fn an_older_member_is_greeted_in_its_own_version_and_nobody_else_is() {
+        let refused = |version| Welcome::Refused(Refusal::Version(version));
+        let older = hello().in_version_of(&refused(1)).unwrap();
+        assert_eq!(older, Hello { version: 1, ..hello() });
+        assert_eq!(Hello::decode(&older.encode()), Ok(older));
+        assert_eq!(older.in_version_of(&refused(1)), None, "it is not tried twice");
+        for other in [0, PROTOCOL_VERSION, PROTOCOL_VERSION + 1] {
+            assert_eq!(hello().in_version_of(&refused(other)), None, "{other}");
+        }
+        assert_eq!(hello().in_version_of(&Welcome::Accepted), None);
     }
 
     #[test]

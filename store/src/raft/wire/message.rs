@@ -2,6 +2,7 @@
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest, VoteResponse};
 
 use super::codec::{put_log_id, put_u64, put_vote, read_log_id, read_vote};
+use super::hello::NOTES_SINCE;
 use crate::api::{ClusterError, LeaseId, NOTE_BYTES_MAX};
 use crate::mvcc::{Command, DecodeError, Reader, decode_command, encode_command, put_bytes};
 use crate::raft::changes::Change;
@@ -20,7 +21,7 @@ pub(crate) enum Request {
     Forward {
         term: u64,
         sequence: u64,
-        /// What the leader's embedder is told of it.
+        /// What the leader's embedder is told of it. It is left out for a leader that knows no notes.
         note: Option<bytes::Bytes>,
         command: std::sync::Arc<Command>,
     },
@@ -75,15 +76,17 @@ pub(crate) enum Reply {
 }
 
 impl Request {
-    pub(crate) fn encode(&self, number: u64) -> Vec<u8> {
+    /// The frame for a member that speaks this version.
+    pub(crate) fn encode(&self, version: u16, number: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
+        let has_notes = version >= NOTES_SINCE;
         let kind = match self {
             Self::Append(_) => 1,
             Self::Vote(_) => 2,
             Self::PreVote(_) => 3,
             Self::Transfer(_) => 4,
-            Self::Forward { note: None, .. } => 5,
-            Self::Forward { note: Some(_), .. } => 15,
+            Self::Forward { note: Some(_), .. } if has_notes => 15,
+            Self::Forward { .. } => 5,
             Self::ReadIndex => 6,
             Self::LeaseKeepAlive(_) => 7,
             Self::LeaseTimeToLive(_) => 8,
@@ -96,11 +99,11 @@ impl Request {
         };
         out.push(kind);
         put_u64(number, &mut out);
-        self.encode_body(&mut out);
+        self.encode_body(has_notes, &mut out);
         out
     }
 
-    fn encode_body(&self, out: &mut Vec<u8>) {
+    fn encode_body(&self, has_notes: bool, out: &mut Vec<u8>) {
         match self {
             Self::Append(append) => put_append(append, out),
             Self::Vote(vote) | Self::PreVote(vote) => {
@@ -116,7 +119,7 @@ impl Request {
             Self::Forward { term, sequence, note, command } => {
                 put_u64(*term, out);
                 put_u64(*sequence, out);
-                if let Some(note) = note {
+                if let Some(note) = note.as_ref().filter(|_| has_notes) {
                     put_bytes(note, out);
                 }
                 encode_command(command, out);
@@ -416,6 +419,7 @@ mod tests {
     use openraft::EntryPayload;
     use proptest::prelude::*;
 
+    use super::super::hello::PROTOCOL_VERSION;
     use super::*;
     use crate::api::PutRequest;
     use crate::raft::types::{Entry, MemberNode, Membership, Proposal, StoredMembership, log_id};
@@ -474,12 +478,28 @@ mod tests {
             let command = Arc::new(Command::Put(PutRequest::new("k", "v")));
             Request::Forward { term: 4, sequence: 99, note: Some(vec![7; bytes].into()), command }
         };
-        let decode = |request: &Request| Request::decode(&request.encode(1).into());
+        let decode = |request: &Request| Request::decode(&request.encode(PROTOCOL_VERSION, 1).into());
         assert!(matches!(
             decode(&forward(NOTE_BYTES_MAX)),
             Ok((1, Request::Forward { note: Some(note), .. })) if note.len() == NOTE_BYTES_MAX
         ));
         assert!(decode(&forward(NOTE_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_member_of_before_is_sent_the_command_without_its_note_and_all_else_as_it_was() {
+        let kind = |version, request: &Request| request.encode(version, 1)[0];
+        for request in requests() {
+            let (old, new) = (request.encode(1, 1), request.encode(PROTOCOL_VERSION, 1));
+            if let Request::Forward { term, sequence, note: Some(_), command } = request {
+                let without = Request::Forward { term, sequence, note: None, command };
+                assert_eq!(old, without.encode(1, 1));
+                assert_eq!((kind(1, &without), new[0]), (5, 15));
+            } else {
+                assert_eq!(old, new, "{request:?}");
+                assert!(kind(1, &request) <= 14, "a new kind is not for a member of before: {request:?}");
+            }
+        }
     }
 
     fn replies() -> Vec<Reply> {
@@ -514,9 +534,10 @@ mod tests {
     fn messages_come_back_as_they_were_and_their_bytes_stay_as_they_are() {
         let mut all = String::new();
         for (number, request) in requests().into_iter().enumerate() {
-            let bytes = request.encode(number as u64);
+            let bytes = request.encode(PROTOCOL_VERSION, number as u64);
             let (back, decoded) = Request::decode(&bytes.clone().into()).unwrap();
-            assert_eq!((back, decoded.encode(back)), (number as u64, bytes.clone()), "{request:?}");
+            let again = decoded.encode(PROTOCOL_VERSION, back);
+            assert_eq!((back, again), (number as u64, bytes.clone()), "{request:?}");
             all.push_str(&crate::golden::hex(&bytes));
             all.push('\n');
         }
@@ -526,7 +547,7 @@ mod tests {
             all.push_str(&crate::golden::hex(&bytes));
             all.push('\n');
         }
-        crate::golden::check("wire-v1.hex", all.trim_end());
+        crate::golden::check("wire-v2.hex", all.trim_end());
     }
 
     #[test]
@@ -539,7 +560,10 @@ mod tests {
                 entries: indexes.map(entry).to_vec(),
                 leader_commit: None,
             };
-            assert!(Request::decode(&Request::Append(append).encode(1).into()).is_err(), "{indexes:?}");
+            assert!(
+                Request::decode(&Request::Append(append).encode(PROTOCOL_VERSION, 1).into()).is_err(),
+                "{indexes:?}"
+            );
         }
     }
 
