@@ -4,16 +4,24 @@
 
 mod fake_api;
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fake_api::FakeApi;
+use futures::future::BoxFuture;
+use http::Request;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::client::Body;
 use mainstay_agents_kit::ObjectKey;
 use mainstay_agents_kit::informer::{Change, Informers, Reader};
 use mainstay_base::lifecycle::{SystemClock, Tasks};
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 const MAPS: &str = "configmaps";
 
@@ -63,6 +71,52 @@ async fn a_watch_that_ends_is_resumed_where_it_stopped() {
     let requests = api.requests();
     assert_eq!(requests.iter().filter(|request| !request.contains("watch=true")).count(), 1, "{requests:?}");
     assert!(requests.last().unwrap().contains("resourceVersion=2"), "{requests:?}");
+}
+
+/// The way to the server, which may be cut: then nobody answers.
+#[derive(Clone)]
+struct Way {
+    api: FakeApi,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Service<Request<Body>> for Way {
+    type Response = <FakeApi as Service<Request<Body>>>::Response;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (mut api, is_cut) = (self.api.clone(), self.is_cut.load(Ordering::SeqCst));
+        Box::pin(async move {
+            if is_cut {
+                return Err(io::ErrorKind::HostUnreachable.into());
+            }
+            api.call(request).await.map_err(io::Error::other)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_while_nobody_could_be_reached_is_soon_seen() {
+    let (api, is_cut) = (FakeApi::default(), Arc::new(AtomicBool::new(false)));
+    let client = kube::Client::new(Way { api: api.clone(), is_cut: Arc::clone(&is_cut) }, "default");
+    let tasks = Tasks::new("test", CancellationToken::new());
+    let reader = Informers::new(client, tasks, Arc::new(SystemClock)).reader::<ConfigMap>();
+    reader.synced().await;
+    is_cut.store(true, Ordering::SeqCst);
+    api.drop_watches();
+    api.put(MAPS, "default", "meanwhile", json!({}));
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(reader.list().is_empty());
+    is_cut.store(false, Ordering::SeqCst);
+    let healed = Instant::now();
+    eventually(&reader, |reader| !reader.list().is_empty()).await;
+    assert!(healed.elapsed() <= Duration::from_secs(2), "{:?}", healed.elapsed());
+    assert_eq!(api.requests().iter().filter(|request| !request.contains("watch=true")).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

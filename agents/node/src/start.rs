@@ -121,7 +121,7 @@ pub async fn run(
     let bound = crate::streams::serve(Arc::clone(&agent), tasks, desired.clone()).await;
     let kubelet_addr = bound.map_err(|reason| StartError::Serve { bind: agent.config.bind, reason })?;
     let identity = identity(&agent, machine, &version, kubelet_addr.port());
-    tasks.spawn("node", Reporter::new(Arc::clone(&agent), identity).run(stop.clone()));
+    tasks.spawn("node", Reporter::new(Arc::clone(&agent), identity, nodes.clone()).run(stop.clone()));
     tasks.spawn("heartbeat", run_heartbeat(Arc::clone(&agent), stop.clone()));
     let (view, node_view) = watch::channel(crate::admission::NodeView::default());
     tasks.spawn("node view", follow_node(Arc::clone(&agent), nodes.clone(), view, stop.clone()));

@@ -29,6 +29,8 @@ const WATCH_SECONDS: u32 = 190;
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 const DELAY_FIRST: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(30);
+/// What nobody answers costs no server anything, so it is tried again at least this often: a machine that was cut off is soon up to date.
+const UNANSWERED_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// What an informer can hold: any API object that decodes.
 pub trait Informed: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
@@ -47,6 +49,7 @@ pub fn start<K: Informed>(tasks: &Tasks, clock: Arc<dyn Clock>, api: Api<K>, fil
         clock,
         kind: kind.clone(),
         backoff: Backoff::new(DELAY_FIRST, DELAY_MAX),
+        unanswered: Backoff::new(DELAY_FIRST, UNANSWERED_DELAY_MAX),
     };
     let stop = tasks.token();
     tasks.spawn(format!("informer {kind}"), source.run(stop));
@@ -59,7 +62,26 @@ struct Source<K> {
     cache: Arc<Cache<K>>,
     clock: Arc<dyn Clock>,
     kind: String,
+    /// After an answer that is no use, and after a failure that nobody answered.
     backoff: Backoff,
+    unanswered: Backoff,
+}
+
+/// Something went wrong.
+struct Failure {
+    why: String,
+    /// Whether a server said so, or took its time.
+    is_answered: bool,
+}
+
+impl Failure {
+    fn of(error: &kube::Error) -> Self {
+        Self { why: answer(error), is_answered: matches!(error, kube::Error::Api(_)) }
+    }
+
+    fn answered(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_answered: true }
+    }
 }
 
 /// Why a watch ended.
@@ -69,7 +91,7 @@ enum Ended {
     /// The revision is no longer served (410): list again.
     Expired,
     /// It failed: go on from the last revision after a delay.
-    Failed(String),
+    Failed(Failure),
 }
 
 impl<K: Informed> Source<K> {
@@ -86,26 +108,35 @@ impl<K: Informed> Source<K> {
         loop {
             match self.list().await {
                 Ok(revision) => {
-                    self.backoff.reset();
+                    self.went_well();
                     self.watch_on(revision).await;
                 }
-                Err(error) => {
-                    warn!(resource = %self.kind, %error, "listing failed");
-                    self.backoff.wait().await;
+                Err(failure) => {
+                    warn!(resource = %self.kind, error = failure.why, "listing failed");
+                    self.wait_after(&failure).await;
                 }
             }
         }
     }
 
+    fn went_well(&mut self) {
+        self.backoff.reset();
+        self.unanswered.reset();
+    }
+
+    async fn wait_after(&mut self, failure: &Failure) {
+        if failure.is_answered { self.backoff.wait().await } else { self.unanswered.wait().await }
+    }
+
     /// Lists all pages and replaces the cache. Returns the resourceVersion to watch from.
-    async fn list(&self) -> Result<String, String> {
+    async fn list(&self) -> Result<String, Failure> {
         let mut params = self.filter.list_params(PAGE_LIMIT);
         let mut objects = Vec::new();
         loop {
             let page = tokio::time::timeout(PAGE_DEADLINE, self.api.list(&params))
                 .await
-                .map_err(|_elapsed| format!("no answer within {PAGE_DEADLINE:?}"))?
-                .map_err(|error| answer(&error))?;
+                .map_err(|_elapsed| Failure::answered(format!("no answer within {PAGE_DEADLINE:?}")))?
+                .map_err(|error| Failure::of(&error))?;
             objects.extend(page.items.into_iter().map(slim).map(Arc::new));
             if let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) {
                 params.continue_token = Some(token);
@@ -128,12 +159,12 @@ impl<K: Informed> Source<K> {
                 }
                 // A watch that ends at once again and again must not become a busy loop.
                 Ended::Closed if self.clock.now().duration_since(began) > Duration::from_secs(1) => {
-                    self.backoff.reset();
+                    self.went_well();
                 }
                 Ended::Closed => self.backoff.wait().await,
-                Ended::Failed(error) => {
-                    warn!(resource = %self.kind, error, "watch failed: resuming");
-                    self.backoff.wait().await;
+                Ended::Failed(failure) => {
+                    warn!(resource = %self.kind, error = failure.why, "watch failed: resuming");
+                    self.wait_after(&failure).await;
                 }
             }
         }
@@ -147,17 +178,19 @@ impl<K: Informed> Source<K> {
         let events = match opened {
             Ok(Ok(events)) => events,
             Ok(Err(error)) if is_expired(&error) => return Ended::Expired,
-            Ok(Err(error)) => return Ended::Failed(answer(&error)),
-            Err(_elapsed) => return Ended::Failed(format!("no answer within {PAGE_DEADLINE:?}")),
+            Ok(Err(error)) => return Ended::Failed(Failure::of(&error)),
+            Err(_elapsed) => {
+                return Ended::Failed(Failure::answered(format!("no answer within {PAGE_DEADLINE:?}")));
+            }
         };
         pin_mut!(events);
         loop {
             let event = match tokio::time::timeout(deadline, events.next()).await {
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) if is_expired(&error) => return Ended::Expired,
-                Ok(Some(Err(error))) => return Ended::Failed(answer(&error)),
+                Ok(Some(Err(error))) => return Ended::Failed(Failure::of(&error)),
                 Ok(None) => return Ended::Closed,
-                Err(_elapsed) => return Ended::Failed("the watch went silent".to_owned()),
+                Err(_elapsed) => return Ended::Failed(Failure::answered("the watch went silent")),
             };
             if let Some(ended) = self.take(event, version) {
                 return ended;
@@ -182,7 +215,7 @@ impl<K: Informed> Source<K> {
                 self.cache.bookmark(revision_of(version));
             }
             WatchEvent::Error(status) if status.code == 410 => return Some(Ended::Expired),
-            WatchEvent::Error(status) => return Some(Ended::Failed(status.to_string())),
+            WatchEvent::Error(status) => return Some(Ended::Failed(Failure::answered(status.to_string()))),
         }
         None
     }

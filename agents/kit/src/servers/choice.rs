@@ -13,6 +13,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use mainstay_base::lifecycle::{Clock, Tasks};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,6 +26,9 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 /// How long it may take to say so. Together they bound the time until another server is in use.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 const READY: &str = "/readyz";
+/// Connections to a server that was silent for so long are made anew when it is not any more: the kernel may not try again to send on the old
+/// ones before as much time has passed once more.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 /// So often in a row the server at home says that it is ready before it is used again: one that comes and goes is left alone.
 const HOME_IS_WELL: u32 = 10;
 /// The slice that lists the API servers.
@@ -63,8 +67,12 @@ impl Choice {
         if server != self.current {
             info!(%server, before = %self.current, why, "another API server is in use");
             self.current = server;
-            std::mem::take(&mut self.cut).cancel();
+            self.cut_connections();
         }
+    }
+
+    fn cut_connections(&mut self) {
+        std::mem::take(&mut self.cut).cancel();
     }
 
     fn after(&self, server: SocketAddr) -> SocketAddr {
@@ -222,13 +230,23 @@ impl Servers {
         let home = self.shared.lock().home;
         let home = home.map(|home| Asked::new(settings, home)).transpose()?;
         let (mut quiet, mut well_at_home) = (false, 0);
+        let mut heard = Instant::now();
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             let current = self.in_use().0;
             if current != asked.server {
                 asked = Asked::new(settings, current)?;
+                heard = Instant::now(); // all connections to it are new
             }
-            if asked.is_ready().await {
+            let said = asked.says().await;
+            if said.is_some() {
+                if heard.elapsed() > SILENT_MAX {
+                    info!(server = %asked.server, "the API server answers again: connecting anew");
+                    self.shared.lock().cut_connections();
+                }
+                heard = Instant::now();
+            }
+            if said == Some(true) {
                 quiet = false;
                 let Some(home) = home.as_ref().filter(|home| home.server != current) else {
                     well_at_home = 0;
@@ -284,8 +302,17 @@ impl Asked {
     }
 
     async fn is_ready(&self) -> bool {
-        let Ok(request) = http::Request::get(READY).body(Vec::new()) else { return false };
-        matches!(tokio::time::timeout(ANSWER_MAX, self.client.request_text(request)).await, Ok(Ok(_text)))
+        self.says().await == Some(true)
+    }
+
+    /// Whether it is ready; nothing if it does not answer.
+    async fn says(&self) -> Option<bool> {
+        let request = http::Request::get(READY).body(Vec::new()).ok()?;
+        match tokio::time::timeout(ANSWER_MAX, self.client.request_text(request)).await {
+            Ok(Ok(_text)) => Some(true),
+            Ok(Err(kube::Error::Api(_refusal))) => Some(false),
+            Ok(Err(_)) | Err(_) => None,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Registers the Node and keeps its status: at once when something changes, and at least every five minutes.
+//! Registers the Node and keeps its status: at once when something changes or somebody else wrote otherwise, and at least every five minutes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeCondition, NodeStatus
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use mainstay_agents_kit::events::EventType;
-use mainstay_agents_kit::informer::Reader;
+use mainstay_agents_kit::informer::{Reader, Subscription};
 use mainstay_agents_kit::time::elapsed;
 use mainstay_proto_wire::cri::v1;
 use serde_json::json;
@@ -33,20 +33,25 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Reporter {
     agent: Arc<Agent>,
     identity: Identity,
+    /// The Node as the cluster has it.
+    nodes: Reader<Node>,
     conditions: Vec<NodeCondition>,
     written: Option<(NodeStatus, Timestamp)>,
+    /// The newest version of the object that has been written here, or answered by writing.
+    known: u64,
 }
 
 impl Reporter {
     /// Nothing is written until [`Reporter::run`].
-    pub(crate) fn new(agent: Arc<Agent>, identity: Identity) -> Self {
-        Self { agent, identity, conditions: Vec::new(), written: None }
+    pub(crate) fn new(agent: Arc<Agent>, identity: Identity, nodes: Reader<Node>) -> Self {
+        Self { agent, identity, nodes, conditions: Vec::new(), written: None, known: 0 }
     }
 
     /// Registers, then reports until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         self.agent.events.node(EventType::Normal, "Starting", "Starting kubelet.");
         let mut registered = false;
+        let mut changes = self.nodes.subscribe();
         loop {
             let done = if registered { self.report().await } else { self.register().await };
             let pause = match done {
@@ -67,9 +72,43 @@ impl Reporter {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                () = self.contradicted(&mut changes), if registered => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// Waits until somebody else has written a condition of ours otherwise, as the cluster does with a node that was not heard of for long.
+    async fn contradicted(&mut self, changes: &mut Subscription<Node>) {
+        loop {
+            let node = self.nodes.get_named("", &self.identity.name);
+            if let Some(node) = node
+                && let Some(conditions) = self.contradiction(&node)
+            {
+                (self.conditions, self.written) = (conditions, None);
+                return;
+            }
+            if changes.next().await.is_none() {
+                // The informer has ended, and with it the agent.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The conditions of the Node if they are not what was written here. Each version of the object counts once, and those from before
+    /// the last writing do not.
+    fn contradiction(&mut self, node: &Node) -> Option<Vec<NodeCondition>> {
+        let shown = node.status.as_ref()?.conditions.as_ref()?;
+        let own = self.written.as_ref()?.0.conditions.as_ref()?;
+        let agrees = |own: &NodeCondition| {
+            shown.iter().any(|shown| shown.type_ == own.type_ && shown.status == own.status)
+        };
+        let version = version_of(node);
+        if version <= self.known || own.iter().all(agrees) {
+            return None;
+        }
+        self.known = version;
+        Some(shown.clone())
     }
 
     fn api(&self) -> Api<Node> {
@@ -110,7 +149,9 @@ impl Reporter {
         }
         let patch = json!({"status": status});
         let name = self.identity.name.clone();
-        timely(self.api().patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch))).await?;
+        let (api, params, patch) = (self.api(), PatchParams::default(), Patch::Strategic(patch));
+        let patched = timely(api.patch_status(&name, &params, &patch)).await?;
+        self.known = version_of(&patched).max(self.known);
         self.tell(&status);
         self.conditions = status.conditions.clone().unwrap_or_default();
         self.written = Some((status, now));
@@ -181,6 +222,11 @@ impl Reporter {
             })
             .collect()
     }
+}
+
+/// A version of the object, as a number: they grow. 0 when it is none.
+fn version_of(node: &Node) -> u64 {
+    node.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// Whether more than heartbeat times differ.

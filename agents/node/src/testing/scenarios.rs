@@ -182,6 +182,40 @@ async fn a_job_like_pod_succeeds_and_the_node_is_registered_and_ready() {
     rig.stop().await;
 }
 
+/// The status of the Node's Ready condition, and when it last changed.
+fn ready(node: &serde_json::Value) -> (String, String) {
+    let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
+    let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("lastTransitionTime"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_the_cluster_gave_up_says_at_once_that_it_is_ready() {
+    const NODES: &str = "api/v1/nodes";
+    let rig = Rig::new().await;
+    let is_ready = |rig: &Rig| {
+        let node = rig.api.get(NODES, "", "n1")?;
+        (ready(&node).0 == "True").then_some(node)
+    };
+    for _ in 0..2 {
+        let mut node = rig.until("the node is ready", is_ready).await;
+        for condition in node["status"]["conditions"].as_array_mut().unwrap() {
+            condition["status"] = "Unknown".into();
+            condition["lastTransitionTime"] = "2024-01-01T00:00:00Z".into();
+        }
+        rig.api.put(NODES, node);
+    }
+    let node = rig.until("the node is ready", is_ready).await;
+    assert_ne!(ready(&node).1, "2024-01-01T00:00:00Z", "it has become ready just now");
+    rig.until("it is told", |rig| {
+        let events = rig.api.list("api/v1/events");
+        events.iter().any(|event| event["reason"] == "NodeReady").then_some(())
+    })
+    .await;
+    rig.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_that_does_not_fit_is_refused() {
     let rig = Rig::new().await;
