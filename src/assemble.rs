@@ -133,6 +133,15 @@ impl Node {
         });
     }
 
+    /// Gives this server's node, if it has one, its role. It is only shown, so that a start goes on where it cannot be given.
+    pub(crate) async fn mark_as_server(&self, config: &Config) {
+        if self.pods.is_some()
+            && let Err(error) = cluster_objects::mark_as_server(&self.admin, &config.cluster.node_name).await
+        {
+            tracing::warn!(error = format!("{error:#}"), "the node is not marked as a server");
+        }
+    }
+
     /// Prints how other machines join.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
-//! Objects that this assembly adds to every cluster: the DNS Service, which leads to the node's own DNS server. The
-//! controllers keep its endpoints.
+//! What this assembly adds to the objects of every cluster: the DNS Service, which leads to the node's own DNS server (the controllers keep its
+//! endpoints), and the role of the nodes that are servers.
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Service;
-use kube::api::PostParams;
+use k8s_openapi::api::core::v1::{Node, Service};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +19,17 @@ const CONFLICT: u16 = 409;
 /// The API server refuses for another reason than that the object exists.
 pub(crate) async fn ensure(client: &kube::Client, cluster: &Cluster) -> anyhow::Result<()> {
     create(client, &dns_service(cluster)?).await
+}
+
+/// Marks a server's node as one: kubectl shows it as its role. Nothing is kept away from it by that.
+///
+/// # Errors
+/// There is no such node, or the API server refuses.
+pub(crate) async fn mark_as_server(client: &kube::Client, node_name: &str) -> anyhow::Result<()> {
+    let labels = serde_json::json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
+    let nodes = kube::Api::<Node>::all(client.clone());
+    let marked = nodes.patch(node_name, &PatchParams::default(), &Patch::Merge(labels)).await;
+    marked.map(drop).with_context(|| format!("giving node {node_name} its role"))
 }
 
 async fn create<K>(client: &kube::Client, object: &K) -> anyhow::Result<()>

@@ -127,6 +127,7 @@ async fn run_until(
     ready.map_err(|_elapsed| {
         anyhow::anyhow!("the node was not Ready within {} s: see the log", START_TIMEOUT.as_secs())
     })?;
+    node.mark_as_server(config).await;
     print_line(&format!("ready in {} ms", (SystemClock.now() - began).as_millis()))?;
     if config.member.is_some() {
         node.print_join_commands(config, identities).await?;

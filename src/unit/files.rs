@@ -63,7 +63,7 @@ impl Files {
         if !self.is_image {
             systemctl(&["daemon-reload"])?;
             systemctl(&["enable", SERVICE])?;
-            return if starts { systemctl(&["restart", SERVICE]) } else { Ok(()) };
+            return if starts { start() } else { Ok(()) };
         }
         let folder = self.enabled.parent().context("the folder of enabled services")?;
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -93,6 +93,29 @@ pub(super) fn remove(path: &Path) -> anyhow::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).with_context(|| format!("removing {}", path.display())),
     }
+}
+
+/// Starts the service and waits until it is ready.
+///
+/// # Errors
+/// What the daemon said last, if it has ended; or what systemd says.
+fn start() -> anyhow::Result<()> {
+    let Err(error) = systemctl(&["restart", SERVICE]) else { return Ok(()) };
+    Err(last_words().map_or(error, |why| {
+        refuse(format!("{why} ({SERVICE} tries again every 2 s; `mainstay uninstall` takes it away)"))
+    }))
+}
+
+/// Why the daemon that was started last has ended, in its own words; none if the journal has none.
+fn last_words() -> Option<String> {
+    let said = |program: &str, words: &[&str]| {
+        let output = Command::new(program).args(words).output().ok()?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let run = said("systemctl", &["show", SERVICE, "--property", "InvocationID", "--value"])?;
+    let only = format!("_SYSTEMD_INVOCATION_ID={}", run.trim());
+    let journal = said("journalctl", &["--no-pager", "--output", "cat", &only])?;
+    journal.lines().rev().find_map(|line| line.strip_prefix("mainstay: ")).map(str::to_owned)
 }
 
 fn systemctl(words: &[&str]) -> anyhow::Result<()> {

@@ -37,6 +37,8 @@ pub(super) fn unit(service: &Service<'_>) -> String {
 Description=Mainstay, Kubernetes in one binary: {command}
 Wants=network-online.target
 After=network-online.target
+# However often it fails, it is started again: what it waits for may be there by then.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
