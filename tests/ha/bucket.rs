@@ -172,7 +172,7 @@ fn refusals(gateway: &Gateway, on: &Machine) {
     assert_refused(&with(open.to_str().unwrap()), "others may read it (mode 644)");
 
     let clock = on.clock();
-    clock.jump();
+    clock.jump(3600);
     let mut late = on.command(binary());
     late.args(["snapshot", "list", "--dir", "s3://backup"]).args(gateway.flags());
     clock.set_for(&mut late);

@@ -1,4 +1,4 @@
-//! A wall clock that can jump: Linux has no such namespace, so a library that is loaded before libc's adds an hour while a file is there.
+//! A wall clock that can be wrong: Linux has no such namespace, so a library that is loaded before libc's adds as many seconds as a link says.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::command::run;
 
-/// Names the file.
+/// Names the link. Its target is the number: it is there as a whole, or not at all.
 const VARIABLE: &str = "MAINSTAY_TEST_CLOCK";
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
@@ -19,8 +19,13 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(clock, now);
-    const char *file = getenv("MAINSTAY_TEST_CLOCK");
-    if (result == 0 && clock == CLOCK_REALTIME && file && access(file, F_OK) == 0) now->tv_sec += 3600;
+    const char *link = getenv("MAINSTAY_TEST_CLOCK");
+    char seconds[32];
+    if (result != 0 || clock != CLOCK_REALTIME || !link) return result;
+    ssize_t length = readlink(link, seconds, sizeof seconds - 1);
+    if (length < 0) return result;
+    seconds[length] = 0;
+    now->tv_sec += atol(seconds);
     return result;
 }
 "#;
@@ -39,27 +44,27 @@ fn library() -> &'static Path {
 
 /// The clock of one machine.
 pub(crate) struct WallClock {
-    file: PathBuf,
+    link: PathBuf,
 }
 
 impl WallClock {
     /// Right so far; `dir` is the machine's own.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { file: dir.join("clock-is-ahead") }
+        Self { link: dir.join("clock") }
     }
 
     /// Has a program go by it.
     pub(crate) fn set_for(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library()).env(VARIABLE, &self.file);
+        command.env("LD_PRELOAD", library()).env(VARIABLE, &self.link);
     }
 
-    /// One hour ahead, at once.
-    pub(crate) fn jump(&self) {
-        std::fs::write(&self.file, "").unwrap();
+    /// Jumps so many seconds ahead of the right time.
+    pub(crate) fn jump(&self, seconds: i64) {
+        std::os::unix::fs::symlink(seconds.to_string(), &self.link).unwrap();
     }
 
-    /// And back.
+    /// And back to that.
     pub(crate) fn jump_back(&self) {
-        std::fs::remove_file(&self.file).unwrap();
+        std::fs::remove_file(&self.link).unwrap();
     }
 }

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::clients::Clients;
 use crate::cluster::{Cluster, SOON, pause};
 use crate::load::Load;
+use crate::machine::Machine;
 
 /// Which server, given the one that leads the store.
 pub(crate) type Victim = fn(&Cluster, usize) -> usize;
@@ -35,12 +38,17 @@ pub(crate) struct Drill {
 /// Writes must be taken again, and controllers act again, within this on any machine; the figures are for a quiet one.
 const BOUND: Duration = Duration::from_secs(20);
 
+/// What an agent logs when it goes to another server.
+const MOVED: &str = "another API server is in use";
+
 /// What a drill took.
 pub(crate) struct Measured {
     /// The longest time without an acknowledged write.
     pub(crate) pause: Duration,
     /// From the fault until a deployment that was scaled had its pod placed.
     pub(crate) acted: Duration,
+    /// From the fault until the last of the workers that left their server was at another one; none if they all stayed.
+    pub(crate) moved: Option<Duration>,
 }
 
 impl Drill {
@@ -54,7 +62,7 @@ impl Drill {
         let before = cluster.containers(survivor);
         let load = Load::start(&format!("{name}-{round}"), &cluster.workers[0], &cluster.servers);
         pause(Duration::from_millis(500));
-        let struck = Instant::now();
+        let (struck, struck_at) = (Instant::now(), OffsetDateTime::now_utc());
         (self.strike)(cluster, victim);
         let acted = acted(cluster, survivor, name);
         assert!(acted < BOUND, "{name}: controllers acted after {acted:?}");
@@ -69,23 +77,41 @@ impl Drill {
         });
         let figures = load.end();
         let pause = figures.pause_after(struck);
+        let moved = moved(&cluster.workers, struck_at);
         println!(
-            "{name:<22} ({}) writes paused {:>5} ms, controllers acted after {:>5} ms, one of three again after {:>5} ms; {} writes",
+            "{name:<22} ({}) writes paused {:>5} ms, controllers acted after {:>5} ms, agents {}, one of three again after {:>5} ms; {} writes",
             if victim == leader { "leads" } else { "follows" },
             pause.as_millis(),
             acted.as_millis(),
+            moved.map_or_else(
+                || "stayed".to_owned(),
+                |moved| format!("moved within {:>5} ms", moved.as_millis())
+            ),
             took.as_millis(),
             figures.writes()
         );
         assert!(pause < BOUND, "{name}: writes paused for {pause:?}");
+        assert!(moved.is_none_or(|moved| moved < BOUND), "{name}: agents moved after {moved:?}");
         rest(cluster, survivor);
         assert_eq!(
             cluster.containers(survivor),
             before,
             "{name}: no container is another one, or was restarted"
         );
-        Measured { pause, acted }
+        Measured { pause, acted, moved }
     }
+}
+
+/// How long after a fault the last of the workers that moved was at another server; what it logged later is of something else.
+fn moved(workers: &[Machine], struck: OffsetDateTime) -> Option<Duration> {
+    let first = |worker: &Machine| {
+        let log = std::fs::read_to_string(worker.log()).unwrap();
+        let moves = log.lines().filter(|line| line.contains(MOVED));
+        let times = moves.filter_map(|line| OffsetDateTime::parse(line.split(' ').next()?, &Rfc3339).ok());
+        let at = times.into_iter().find(|at| *at > struck)?;
+        Duration::try_from(at - struck).ok()
+    };
+    workers.iter().filter_map(first).max()
 }
 
 /// Scales a deployment through one server; how long it took until its pod had a node.

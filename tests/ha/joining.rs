@@ -78,6 +78,35 @@ fn a_token_that_does_not_count_is_refused_with_the_reason_and_nothing_is_changed
     assert!(!listed.contains(&agent[4][72..]), "no secrets: {listed}");
 }
 
+#[test]
+fn a_machine_whose_clock_is_wrong_is_told_so_and_joins_when_it_is_right() {
+    let switch = Switch::new();
+    let mut first = switch.machine(1);
+    let (mut second, mut worker) = (switch.machine(2).with_clock(), switch.machine(3).with_clock());
+    first.start(&["server", "--agent=false"]);
+    let (server, agent) = (first.join_arguments("server"), first.join_arguments("agent"));
+    let server = with(&server, &["--agent=false"]);
+    // An hour behind, the cluster's certificates begin in the future: they were made a moment ago.
+    for (seconds, words) in
+        [(3600, " s ahead of the server's: set it"), (-3600, "by this machine's clock: set the clock")]
+    {
+        for machine in [&second, &worker] {
+            machine.clock().jump(seconds);
+        }
+        assert_refused(&second, &server, words);
+        assert_refused(&worker, &text(&agent), words);
+        assert_eq!(members(&first), 1);
+        assert_eq!(first.kubectl(&["get", "nodes", "-o", "name"]).ok(), "");
+        for machine in [&second, &worker] {
+            machine.clock().jump_back();
+        }
+    }
+    second.start(&server);
+    worker.start(&text(&agent));
+    assert_eq!(members(&first), 2);
+    first.kubectl(&["wait", "--for=condition=Ready", "node/m3", "--timeout=60s"]).ok();
+}
+
 fn members(on: &Machine) -> usize {
     on.kubectl(&["get", "--raw", "/mainstay/v1/servers"]).ok().matches("\"id\"").count()
 }

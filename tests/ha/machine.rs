@@ -49,7 +49,17 @@ impl Switch {
         let dir = tempfile::Builder::new().prefix("mainstay-ha-").tempdir_in("/var/tmp").unwrap();
         let (switch, programs) = (self.name.clone(), Arc::clone(&self.programs));
         let name = format!("m{number}");
-        let machine = Machine { namespace, switch, number, name, disk: None, dir, daemon: None, programs };
+        let machine = Machine {
+            namespace,
+            switch,
+            number,
+            name,
+            disk: None,
+            has_clock: false,
+            dir,
+            daemon: None,
+            programs,
+        };
         let (here, port) = ("eth0", machine.port());
         ip(&[
             "-n",
@@ -88,6 +98,8 @@ pub(crate) struct Machine {
     name: String,
     // Before the directory, which it is in.
     disk: Option<Disk>,
+    /// Whether its programs go by a wall clock of its own.
+    has_clock: bool,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
     /// Of its network.
@@ -117,15 +129,21 @@ impl Machine {
         self.disk.as_ref().map_or_else(|| self.dir.path(), Disk::path).join("data")
     }
 
-    /// Its wall clock, which only a machine with a disk of its own goes by.
+    /// Its wall clock, which only a machine with one of its own goes by.
     pub(crate) fn clock(&self) -> WallClock {
         WallClock::new(self.dir.path())
     }
 
-    /// With a disk of its own for the data; before the first start.
+    /// With a wall clock of its own; before the first start.
+    pub(crate) fn with_clock(mut self) -> Self {
+        self.has_clock = true;
+        self
+    }
+
+    /// With a disk of its own for the data, and a clock; before the first start.
     pub(crate) fn with_disk(mut self) -> Self {
         self.disk = Some(Disk::new(self.dir.path()));
-        self
+        self.with_clock()
     }
 
     /// That disk.
@@ -205,7 +223,7 @@ impl Machine {
         };
         command.args(["--node-name", &self.name(), flag, &value]);
         command.args(["--log", "warn,mainstay=info,openraft=error"]);
-        if self.disk.is_some() {
+        if self.has_clock {
             self.clock().set_for(&mut command);
         }
         command
@@ -329,6 +347,11 @@ impl Machine {
         run(self.command("nft").arg("delete table ip lost"), "").ok();
     }
 
+    /// What is not of this network goes by a machine that does not exist.
+    pub(crate) fn route_by_default(&self) {
+        ip(&["-n", &self.namespace, "route", "add", "default", "via", &format!("{NETWORK}.254")]);
+    }
+
     /// Pulls the machine's cable, or puts it back.
     pub(crate) fn cable(&self, plugged: bool) {
         ip(&["-n", &self.switch, "link", "set", &self.port(), if plugged { "up" } else { "down" }]);
@@ -399,9 +422,13 @@ impl Drop for Machine {
     }
 }
 
-/// The binary under test.
+/// The binary under test: that of this build, or another one, for figures of a release build.
 pub(crate) fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_mainstay"))
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        std::env::var_os("MAINSTAY_TEST_BINARY")
+            .map_or_else(|| env!("CARGO_BIN_EXE_mainstay").into(), PathBuf::from)
+    })
 }
 
 #[track_caller]
