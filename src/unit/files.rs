@@ -95,6 +95,16 @@ pub(super) fn remove(path: &Path) -> anyhow::Result<bool> {
     }
 }
 
+/// Removes a folder, unless it is gone already or something is left in it.
+pub(super) fn remove_if_empty(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir(folder) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(error).with_context(|| format!("removing {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Starts the service and waits until it is ready.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use super::files::{Files, SERVICE, remove};
+use super::files::{Files, SERVICE, remove, remove_if_empty};
 use crate::cli::DataDirFlags;
 use crate::data_dir::DataDir;
 use crate::down;
@@ -42,6 +42,7 @@ pub(crate) fn uninstall(flags: &UninstallFlags) -> anyhow::Result<()> {
     }
     if was_there && remove(&files.config)? {
         print_line(&format!("{} is gone", files.config.display()))?;
+        files.config.parent().map_or(Ok(()), remove_if_empty)?;
     }
     if flags.root.is_some() {
         return Ok(());
