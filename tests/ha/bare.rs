@@ -126,6 +126,9 @@ impl Bare {
     pub(crate) fn shell(&self, commands: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.first.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid"]);
+        if self.group.is_some() {
+            command.arg("--cgroup"); // else the hierarchy would seem to be a part of the host's
+        }
         command.args(["env", "-i", "HOME=/root", "TERM=dumb"]);
         command.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.args(["bash", "-ec", &format!("cd\n{commands}")]);
