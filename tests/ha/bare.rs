@@ -21,7 +21,7 @@ pub(crate) enum Init {
 }
 
 /// Its arguments: the machine's directory, its name, what comes first, the program under test, and kubectl.
-const SET_UP: &str = r#"
+const SET_UP: &str = r"
 dir=$1 name=$2 init=$3 mainstay=$4 kubectl=$5
 mkdir -p $dir/upper $dir/root $dir/data
 mount -t tmpfs tmpfs $dir/upper # not inside the lower layer
@@ -31,8 +31,10 @@ cd $dir/root
 rm -rf var/lib/mainstay etc/mainstay etc/systemd/system usr/local/bin/mainstay
 mkdir -p var/lib/mainstay etc/systemd/system
 mount --bind $dir/data var/lib/mainstay
-ln -sf $mainstay root/mainstay
-ln -sf $kubectl usr/local/bin/kubectl
+rm -f usr/local/bin/kubectl
+touch root/mainstay usr/local/bin/kubectl
+mount --bind $mainstay root/mainstay # wherever it is: other file systems are not in the overlay
+mount --bind $kubectl usr/local/bin/kubectl
 mount -t proc proc proc
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
@@ -77,7 +79,7 @@ if [ $init = Systemd ]; then
     exec env -i container=test /lib/systemd/systemd --system --unit=multi-user.target --show-status=no
 fi
 sleep infinity & wait # a shell takes note of orphans that end
-"#;
+";
 
 /// A machine of its own. It ends, with all that runs on it, when it is dropped.
 pub(crate) struct Bare {
