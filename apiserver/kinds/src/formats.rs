@@ -57,8 +57,8 @@ pub(crate) fn validate_typed_reference(reference: &At<'_>, errors: &mut ErrorLis
     if group.is_set() {
         group.invalid_each(errors, names::dns_subdomain(group.text()));
     }
-    validate_segment(&reference.get("kind"), "kind is required", errors);
-    validate_segment(&reference.get("name"), "name is required", errors);
+    validate_segment(&reference.get("kind"), "", errors);
+    validate_segment(&reference.get("name"), "", errors);
 }
 
 /// Checks a list of meta/v1 conditions.

@@ -134,8 +134,10 @@ pub(crate) fn validate_endpoint_ip(ip: &At<'_>, errors: &mut ErrorList) {
         IpAddr::V4(v4) => v4.octets()[..3] == [224, 0, 0],
         IpAddr::V6(v6) => v6.segments()[0] & 0xff0f == 0xff02,
     };
+    if address.is_unspecified() {
+        ip.invalid(errors, &format!("may not be unspecified ({})", ip.text()));
+    }
     for (found, text) in [
-        (address.is_unspecified(), "may not be unspecified (0.0.0.0 or ::)"),
         (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
         (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),

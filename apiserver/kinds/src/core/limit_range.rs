@@ -1,7 +1,7 @@
 //! core/v1 LimitRange. What it does to pods and claims is admission.
 
 use crate::amount::quantity;
-use crate::pod_spec::validate_container_resource_name;
+use crate::pod_spec::{validate_container_resource_name, validate_resource_name};
 use crate::shape::STORED;
 use mainstay_apiserver_machinery::kind::{Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
@@ -104,7 +104,7 @@ fn validate_limit(limit: &At<'_>, errors: &mut ErrorList) {
             if matches!(kind, "Pod" | "Container") {
                 validate_container_resource_name(name, &amount, errors);
             } else {
-                errors.invalid_each(&amount.path, name, names::qualified_name(name));
+                validate_resource_name(name, &amount, errors);
             }
             resources.insert(name);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod config_map;
 pub(crate) mod endpoints;
 pub(crate) mod event;
+mod key_pair;
 pub(crate) mod limit_range;
 pub(crate) mod namespace;
 pub(crate) mod node;

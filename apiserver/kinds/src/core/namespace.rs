@@ -4,7 +4,7 @@ use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, NameRule, Rules, Storage, restore, restore_meta};
 use mainstay_apiserver_machinery::object::Meta;
-use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path, names};
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
@@ -67,8 +67,10 @@ impl Rules for Namespace {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        for finalizer in At::root(object).dig(&["spec", "finalizers"]).items() {
-            validate_finalizer(&finalizer, errors);
+        // Upstream shows these at the list.
+        let list = At::root(object).dig(&["spec", "finalizers"]);
+        for finalizer in list.items() {
+            validate_finalizer(&At::new(finalizer.value, list.path.clone()), errors);
         }
     }
 
@@ -83,11 +85,15 @@ impl Rules for Namespace {
     }
 
     fn validate_subresource(&self, _name: &str, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        self.validate(new, errors);
+        for finalizer in At::root(new).dig(&["spec", "finalizers"]).items() {
+            validate_finalizer(&finalizer, errors);
+        }
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        let phase = At::root(new).dig(&["status", "phase"]);
+        // Upstream writes it so.
+        let path = Path::new("status").child("Phase");
+        let phase = At::new(At::root(new).dig(&["status", "phase"]).value, path);
         let deleting = Meta(new).is_deleting();
         if !deleting && phase.text() != "Active" {
             phase.invalid(errors, "may only be 'Active' if `deletionTimestamp` is empty");

@@ -1,5 +1,6 @@
 //! core/v1 Node.
 
+use crate::formats::validate_unique;
 use crate::shape::{Body, PROXY_VERBS, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore};
@@ -52,14 +53,19 @@ impl Rules for Node {
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         let (node, before) = (At::root(new), At::root(old));
         validate_taints(&taints(&node), errors);
-        for field in ["providerID", "podCIDR"] {
-            let (now, was) = (node.dig(&["spec", field]), before.dig(&["spec", field]));
-            if !was.is_empty() && now.value != was.value {
-                let why = "node updates may not change ";
-                errors.forbidden(&now.path, &format!("{why}{field} except from \"\" to valid"));
-            }
+        let (spec, was) = (node.get("spec"), before.get("spec"));
+        let changed =
+            |field: &str| !was.get(field).is_empty() && spec.get(field).value != was.get(field).value;
+        let fixed = |field: &str| format!("node updates may not change {field} except from \"\" to valid");
+        if changed("podCIDR") || changed("podCIDRs") {
+            errors.forbidden(&spec.path.child("podCIDRs"), &fixed("podCIDR"));
         }
-        validate_cidrs(&node.get("spec"), errors);
+        if changed("providerID") {
+            errors.forbidden(&spec.path.child("providerID"), &fixed("providerID"));
+        }
+        if spec.text_of("externalID") != was.text_of("externalID") {
+            errors.forbidden(&spec.path.child("externalID"), "may not be updated");
+        }
     }
 
     fn prepare_status(&self, new: &mut Value, old: &Value) {
@@ -76,6 +82,18 @@ impl Rules for Node {
                 errors.duplicate(&address.path, address.value.clone());
             }
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let spec = At::root(new).get("spec");
+        let mut out = Vec::new();
+        if spec.has("configSource") {
+            out.push("spec.configSource: the feature is removed".into());
+        }
+        if !spec.get("externalID").is_empty() {
+            out.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
+        }
+        out
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -196,6 +214,12 @@ fn validate_cidrs(spec: &At<'_>, errors: &mut ErrorList) {
             cidr.invalid(errors, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
         }
     }
+    let all = spec.get("podCIDRs");
+    let families: HashSet<bool> = all.items().map(|cidr| cidr.text().contains(':')).collect();
+    if all.len() > families.len() {
+        all.invalid(errors, "may specify no more than one CIDR for each IP family");
+    }
+    validate_unique(&all, errors);
 }
 
 fn validate_resources(status: &At<'_>, errors: &mut ErrorList) {

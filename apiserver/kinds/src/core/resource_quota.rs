@@ -195,7 +195,7 @@ fn validate_selector(selector: &At<'_>, resources: &[&str], errors: &mut ErrorLi
         let by_presence =
             !matches!(scope, "PriorityClass" | "VolumeAttributesClass") && SCOPES.contains(&scope);
         if by_presence && operator != "Exists" {
-            let text = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+            let text = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
                         ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
                         ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
             errors.invalid(&list.path.child("operator"), operator, text);

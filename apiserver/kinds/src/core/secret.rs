@@ -1,6 +1,7 @@
 //! core/v1 Secret.
 
 use super::config_map::{DATA_BYTES_MAX, decoded_length, validate_immutable};
+use super::key_pair;
 use crate::shape::STORED;
 use crate::table;
 use base64::Engine as _;
@@ -66,6 +67,17 @@ impl Rules for Secret {
         object.get("type").unchanged(errors, &before.get("type"));
         validate_immutable(&object, &before, &["data"], errors);
         self.validate(new, errors);
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        if new.path_str(&["type"]) != Some("kubernetes.io/tls") {
+            return Vec::new();
+        }
+        let entry = |key: &str| {
+            let text = new.path_str(&["data", key]).unwrap_or_default();
+            STANDARD.decode(text).unwrap_or_default()
+        };
+        key_pair::fault(&entry("tls.crt"), &entry("tls.key")).into_iter().collect()
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -110,7 +110,7 @@ fn validate_port(port: &At<'_>, errors: &mut ErrorList) {
             first.invalid_each(errors, names::port_number(*number));
             if let Some(end) = last.int() {
                 if end < *number {
-                    errors.invalid(&last.path, *number, "must be greater than or equal to `port`");
+                    last.invalid(errors, "must be greater than or equal to `port`");
                 }
                 last.invalid_each(errors, names::port_number(end));
             }

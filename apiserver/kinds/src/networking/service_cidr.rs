@@ -35,43 +35,41 @@ impl Rules for ServiceCidr {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let spec = At::root(object).get("spec");
         let ranges = spec.get("cidrs");
-        let family = |range: &At<'_>| range.text().contains(':');
-        let all: Vec<At<'_>> = ranges.items().collect();
-        match all.as_slice() {
-            [] => errors.required(&ranges.path, "at least one CIDR required"),
-            [_, _, _, ..] => {
-                errors.invalid(&ranges.path, spec.value.clone(), "may only hold up to 2 values");
-            }
-            [one, other]
-                if [one, other].iter().any(|range| range.text().parse::<ipnet::IpNet>().is_err())
-                    || family(one) == family(other) =>
-            {
-                let text = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-                errors.invalid(&ranges.path, spec.value.clone(), text);
-            }
-            some => {
-                for range in some {
-                    range.invalid_each(errors, cidr_canonical(range.text()));
-                }
-            }
+        if ranges.is_empty() {
+            errors.required(&ranges.path, "at least one CIDR required");
+            return;
+        }
+        if ranges.len() > 2 {
+            errors.invalid(&ranges.path, spec.value.clone(), "may only hold up to 2 values");
+            return;
+        }
+        for range in ranges.items() {
+            range.invalid_each(errors, cidr_canonical(range.text()));
+        }
+        let families: Vec<Option<bool>> = ranges.items().map(|range| is_ipv6(range.text())).collect();
+        if let [Some(one), Some(other)] = families.as_slice()
+            && one == other
+        {
+            let text =
+                "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+            ranges.invalid(errors, text);
         }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         let path: &[&str] = &["spec", "cidrs"];
         let (ranges, before) = (At::root(new).dig(path), At::root(old).dig(path));
-        if ranges.value == before.value {
+        // A second family may be added to a range of one.
+        let added = before.len() == 1 && ranges.len() == 2;
+        if !added && ranges.len() != before.len() {
+            ranges.invalid(errors, FIELD_IS_IMMUTABLE);
             return;
         }
-        // A second family may be added to a range of one.
-        let was = before.value.as_list().unwrap_or_default();
-        let added = was.len() == 1
-            && ranges.len() == 2
-            && ranges.value.as_list().unwrap_or_default().starts_with(was);
+        for (range, was) in ranges.items().zip(before.items()) {
+            range.unchanged(errors, &was);
+        }
         if added {
             self.validate(new, errors);
-        } else {
-            ranges.invalid(errors, FIELD_IS_IMMUTABLE);
         }
     }
 
@@ -86,4 +84,9 @@ impl Rules for ServiceCidr {
             object.path_list(&["spec", "cidrs"]).iter().filter_map(Value::as_str).collect();
         vec![table::name(object), ranges.join(",").into(), table::age(object, now)]
     }
+}
+
+/// Whether a range is one of IPv6; nothing when it is no range.
+fn is_ipv6(range: &str) -> Option<bool> {
+    Some(matches!(range.parse().ok()?, ipnet::IpNet::V6(_)))
 }

@@ -1,7 +1,9 @@
 //! Checks of affinities: where a pod wants to be, by nodes and by other pods.
 
+use super::scheduling::validate_keys_once;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_label_selector};
-use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::value;
+use mainstay_apiserver_machinery::value::{Map, Value};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
@@ -126,16 +128,60 @@ fn validate_match_label_keys(term: &At<'_>, errors: &mut ErrorList) {
     for list in &keys {
         if !list.is_empty() && !selector.is_set() {
             errors.forbidden(&list.path, "must not be specified when labelSelector is not set");
+            continue;
         }
         for key in list.items() {
             key.invalid_each(errors, names::qualified_name(key.text()));
         }
     }
     let [matching, mismatching] = keys;
+    // Upstream leaves out the list in this path.
+    validate_keys_once(&matching, &selector, &term.path, errors);
     for key in matching.items() {
         let other = mismatching.value.as_list().unwrap_or_default();
         if other.iter().filter_map(Value::as_str).any(|other| other == key.text()) {
             key.invalid(errors, "exists in both matchLabelKeys and mismatchLabelKeys");
         }
     }
+}
+
+/// Makes the keys that a new pod wants others to match by part of its selectors, with the values that its own labels
+/// have; keys that it has no label for say nothing.
+pub(crate) fn add_match_label_keys(pod: &mut Value) {
+    let Some(labels) = pod.path_map(&["metadata", "labels"]).cloned() else { return };
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        for (list, inner) in [(REQUIRED, None), (PREFERRED, Some("podAffinityTerm"))] {
+            let terms = pod.path_mut(&["spec", "affinity", kind, list]).and_then(Value::as_list_mut);
+            for term in terms.into_iter().flatten() {
+                let term = match inner {
+                    Some(inner) => term.get_mut(inner),
+                    None => Some(term),
+                };
+                let Some(term) = term else { continue };
+                add_keys(term, "matchLabelKeys", "In", &labels);
+                add_keys(term, "mismatchLabelKeys", "NotIn", &labels);
+            }
+        }
+    }
+    let constraints = pod.path_mut(&["spec", "topologySpreadConstraints"]).and_then(Value::as_list_mut);
+    for constraint in constraints.into_iter().flatten() {
+        add_keys(constraint, "matchLabelKeys", "In", &labels);
+    }
+}
+
+fn add_keys(term: &mut Value, field: &str, operator: &'static str, labels: &Map) {
+    let keys = term.path_list(&[field]).iter().filter_map(Value::as_str);
+    let found: Vec<Value> = keys
+        .filter_map(|key| {
+            let value = labels.get(key)?.as_str()?;
+            Some(value!({"key": key, "operator": operator, "values": [value]}))
+        })
+        .collect();
+    if found.is_empty() {
+        return;
+    }
+    let Some(selector) = term.get_mut("labelSelector").filter(|selector| !selector.is_null()) else { return };
+    let mut all = selector.path_list(&["matchExpressions"]).to_vec();
+    all.extend(found);
+    selector.set_path(&["matchExpressions"], all);
 }

@@ -1,6 +1,5 @@
 //! Checks of containers: regular, init and ephemeral ones.
 
-use super::spec::Holder;
 use super::{env, mounts, probe, resources, security};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use std::collections::{HashMap, HashSet};
@@ -14,7 +13,8 @@ pub(super) struct Scope<'a> {
     pub(super) host_users: bool,
     /// Names of the pod's resource claims.
     pub(super) claims: HashSet<&'a str>,
-    pub(super) holder: Holder,
+    /// Whether the spec is a pod's own, and not that of a template.
+    pub(super) is_pod: bool,
 }
 
 const EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
@@ -127,7 +127,7 @@ fn validate_any(container: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
         name.invalid_each(errors, names::dns_label(name.text()));
     }
     let image = container.get("image");
-    if image.require(errors, "") && scope.holder == Holder::Pod && image.text().trim() != image.text() {
+    if image.require(errors, "") && scope.is_pod && image.text().trim() != image.text() {
         image.invalid(errors, "must not have leading or trailing whitespace");
     }
     let policy = container.get("terminationMessagePolicy");
@@ -145,6 +145,10 @@ fn validate_any(container: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     }
     resources::validate_container_resources(&container.get("resources"), &scope.claims, errors);
     validate_resize(&container.get("resizePolicy"), scope.never_restarts, errors);
+    let rules = container.get("restartPolicyRules");
+    if !rules.is_empty() {
+        errors.forbidden(&rules.path, "restartPolicyRules is not supported by this server");
+    }
     security::validate_container_security(&container.get("securityContext"), scope.host_users, errors);
 }
 

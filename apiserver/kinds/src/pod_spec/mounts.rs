@@ -110,6 +110,11 @@ fn validate_recursive(mount: &At<'_>, list: &Path, errors: &mut ErrorList) {
 
 pub(super) fn validate_devices(container: &At<'_>, volumes: &HashMap<&str, At<'_>>, errors: &mut ErrorList) {
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    let mounts: Vec<(&str, &str)> = container
+        .get("volumeMounts")
+        .items()
+        .map(|mount| (mount.text_of("name"), mount.text_of("mountPath")))
+        .collect();
     for device in container.get("volumeDevices").items() {
         let (name, path) = (device.get("name"), device.get("devicePath"));
         name.require(errors, "");
@@ -130,6 +135,12 @@ pub(super) fn validate_devices(container: &At<'_>, volumes: &HashMap<&str, At<'_
         }
         if path.text().split('/').any(|part| part == "..") {
             path.invalid(errors, "can not contain backsteps ('..')");
+        }
+        if mounts.iter().any(|(mount, _)| *mount == name.text()) {
+            name.invalid(errors, "must not already exist in volumeMounts");
+        }
+        if mounts.iter().any(|(_, mount)| *mount == path.text()) {
+            path.invalid(errors, "must not already exist as a path in volumeMounts");
         }
     }
 }

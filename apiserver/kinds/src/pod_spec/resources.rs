@@ -1,11 +1,39 @@
 //! Checks of the resources of containers, and the quality of service that follows from them.
 
+use crate::amount::quantity;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::{Map, Value};
 use mainstay_proto_api::Quantity;
 use std::collections::{BTreeMap, HashSet};
 
-const NATIVE: &[&str] = &["cpu", "memory", "ephemeral-storage"];
+/// Names without a domain that mean something somewhere.
+const STANDARD: &[&str] = &[
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "storage",
+    "requests.storage",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+/// Those that containers can ask for.
+const OF_CONTAINERS: &[&str] = &["cpu", "memory", "ephemeral-storage"];
+const HUGE: &str = "hugepages-";
+
+type NameCheck = fn(&str, &At<'_>, &mut ErrorList);
 
 /// Checks requests, limits and claims of a container.
 pub(super) fn validate_container_resources(
@@ -13,35 +41,60 @@ pub(super) fn validate_container_resources(
     claims: &HashSet<&str>,
     errors: &mut ErrorList,
 ) {
+    validate_requirements(resources, validate_container_resource_name, errors);
+    validate_claims(&resources.get("claims"), claims, errors);
+}
+
+fn validate_requirements(resources: &At<'_>, check: NameCheck, errors: &mut ErrorList) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     for (name, limit) in limits.entries() {
-        validate_name(name, &limit, errors);
+        check(name, &limit, errors);
         validate_amount(name, &limit, errors);
+        validate_pages(name, &limit, errors);
     }
     for (name, request) in requests.entries() {
-        validate_name(name, &request, errors);
+        check(name, &request, errors);
         validate_amount(name, &request, errors);
-        let limit = limits.value.path_str(&[name]);
-        validate_against_limit(name, &request, limit, errors);
+        validate_against_limit(name, &At::new(request.value, requests.path.clone()), &limits, errors);
+        validate_pages(name, &request, errors);
     }
     let asked = |name: &str| limits.has(name) || requests.has(name);
     let huge = [&limits, &requests]
         .iter()
         .flat_map(|list| list.value.as_map().into_iter().flat_map(Map::keys))
-        .any(|name| name.starts_with("hugepages-"));
+        .any(|name| name.starts_with(HUGE));
     if huge && !asked("cpu") && !asked("memory") {
         errors.forbidden(&resources.path, "HugePages require cpu or memory");
     }
-    let mut seen = HashSet::new();
-    for claim in resources.get("claims").items() {
-        let name = claim.get("name");
-        if name.require(errors, "") {
-            if !seen.insert((name.text(), claim.text_of("request"))) {
-                errors.duplicate(&claim.path, name.text());
-            }
-            if !claims.contains(name.text()) {
-                errors.not_found(&name.path, name.text());
-            }
+}
+
+/// Checks the claims of a container: each request of a claim once, and of claims that the pod has.
+fn validate_claims(list: &At<'_>, claims: &HashSet<&str>, errors: &mut ErrorList) {
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
+    for claim in list.items() {
+        let (name, request) = (claim.text_of("name"), claim.get("request"));
+        if name.is_empty() {
+            errors.required(&claim.path, "");
+            continue;
+        }
+        let whole = seen.contains(&(name, ""));
+        if !whole && !request.is_empty() {
+            request.invalid_each(errors, names::dns_label(request.text()));
+        }
+        let again = seen.contains(&(name, request.text()));
+        if whole || (request.is_empty() && seen.iter().any(|(known, _)| *known == name)) {
+            errors.duplicate(&claim.path, name);
+        } else if again {
+            errors.duplicate(&claim.path, format!("{name}/{}", request.text()));
+        }
+        seen.insert((name, request.text()));
+        if !claims.contains(name) {
+            let mut known: Vec<&str> = claims.iter().copied().filter(|name| !name.is_empty()).collect();
+            known.sort_unstable();
+            let which =
+                if known.is_empty() { " which is empty".into() } else { format!(": {}", known.join(", ")) };
+            let detail = format!("must be one of the names in pod.spec.resourceClaims{which}");
+            errors.not_found_with(&claim.path, name, &detail);
         }
     }
 }
@@ -69,46 +122,128 @@ pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut ErrorList) {
             }
             _ => {}
         }
+        for field in ["resourceClaimName", "resourceClaimTemplateName"] {
+            let field = claim.get(field);
+            if field.is_set() {
+                field.invalid_each(errors, names::dns_subdomain(field.text()));
+            }
+        }
     }
-    for (name, amount) in spec.get("overhead").entries() {
-        let at = At::new(amount.value, spec.path.child("overhead").child("limits").key(name));
-        validate_name(name, &at, errors);
-        validate_amount(name, &at, errors);
-    }
+    let overhead = At::new(spec.get("overhead").value, spec.path.child("overhead").child("limits"));
+    validate_limits(&overhead, errors);
     let own = spec.get("resources");
+    if own.is_set() {
+        validate_shared(spec, &own, errors);
+    }
+}
+
+/// Checks the resources that a pod has for all of its containers.
+fn validate_shared(spec: &At<'_>, own: &At<'_>, errors: &mut ErrorList) {
     if own.has("claims") {
         errors.forbidden(&own.path.child("claims"), "claims cannot be set for Resources at pod-level");
-    } else if own.is_set() {
-        validate_container_resources(&own, &HashSet::new(), errors);
+    }
+    validate_requirements(own, validate_shared_name, errors);
+    for (name, sum) in requested(spec) {
+        let asked = own.dig(&["requests", name]);
+        if !is_shared(name) || quantity(&asked).map_or(sum.is_zero(), |asked| sum <= asked) {
+            continue;
+        }
+        let path = own.path.child("requests").key(name);
+        let text = format!("must be greater than or equal to aggregate container requests of {}", sum.text());
+        let shown = if asked.is_empty() { "0" } else { asked.text() };
+        errors.invalid(&path, shown, &text);
+    }
+    let limits = own.get("limits");
+    for (i, container) in spec.get("containers").items().enumerate() {
+        for (name, limit) in container.dig(&["resources", "limits"]).entries() {
+            let most = limits.get(name);
+            if let (Some(value), Some(bound)) = (quantity(&limit), quantity(&most))
+                && value > bound
+            {
+                let path = own.path.child("containers").index(i).key(name).child("limits");
+                let text = format!("must be less than or equal to pod limits of {}", bound.text());
+                errors.invalid(&path, limit.text(), &text);
+            }
+        }
+    }
+}
+
+/// What the containers of a pod ask for together, at the time when they ask for most.
+fn requested<'a>(spec: &At<'a>) -> BTreeMap<&'a str, Quantity> {
+    let mut sums = BTreeMap::new();
+    for container in spec.get("containers").items() {
+        add_requests(&mut sums, &container);
+    }
+    // Sidecars stay beside what starts after them.
+    let (mut sidecars, mut peak) = (BTreeMap::new(), BTreeMap::new());
+    for container in spec.get("initContainers").items() {
+        let mut now = sidecars.clone();
+        add_requests(&mut now, &container);
+        if container.text_of("restartPolicy") == "Always" {
+            add_requests(&mut sums, &container);
+            sidecars.clone_from(&now);
+        }
+        raise(&mut peak, now);
+    }
+    raise(&mut sums, peak);
+    sums
+}
+
+fn add_requests<'a>(sums: &mut BTreeMap<&'a str, Quantity>, container: &At<'a>) {
+    for (name, amount) in container.dig(&["resources", "requests"]).entries() {
+        let Some(amount) = quantity(&amount) else { continue };
+        sums.entry(name).and_modify(|sum| *sum = sum.plus(amount)).or_insert(amount);
+    }
+}
+
+/// Takes what is more of each.
+fn raise<'a>(sums: &mut BTreeMap<&'a str, Quantity>, others: BTreeMap<&'a str, Quantity>) {
+    for (name, amount) in others {
+        sums.entry(name).and_modify(|sum| *sum = amount.max(*sum)).or_insert(amount);
+    }
+}
+
+fn is_shared(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with(HUGE)
+}
+
+fn validate_shared_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
+    let before = errors.len();
+    validate_resource_name(name, at, errors);
+    if errors.len() == before && !is_shared(name) {
+        errors.not_supported(&at.path, name, &["cpu", "memory"]);
     }
 }
 
 /// Checks amounts that bound what something takes, by name of resource; there are no requests beside them.
 pub(crate) fn validate_limits(limits: &At<'_>, errors: &mut ErrorList) {
     for (name, limit) in limits.entries() {
-        validate_name(name, &limit, errors);
+        validate_container_resource_name(name, &limit, errors);
         validate_amount(name, &limit, errors);
+        validate_pages(name, &limit, errors);
+    }
+}
+
+/// Checks the name of any resource.
+pub(crate) fn validate_resource_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
+    let faults = names::qualified_name(name);
+    let sound = faults.is_empty();
+    errors.invalid_each(&at.path, name, faults);
+    let standard =
+        STANDARD.contains(&name) || name.starts_with(HUGE) || name.starts_with("requests.hugepages-");
+    if sound && !name.contains('/') && !standard {
+        errors.invalid(&at.path, name, "must be a standard resource type or fully qualified");
     }
 }
 
 /// Checks the name of a resource that containers ask for.
 pub(crate) fn validate_container_resource_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
-    validate_name(name, at, errors);
-}
-
-fn validate_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
-    let faults = names::qualified_name(name);
-    let sound = faults.is_empty();
-    errors.invalid_each(&at.path, name, faults);
-    if !sound {
-        return;
-    }
+    validate_resource_name(name, at, errors);
     if !name.contains('/') {
-        if !NATIVE.contains(&name) && !name.starts_with("hugepages-") {
-            errors.invalid(&at.path, name, "must be a standard resource type or fully qualified");
+        if !OF_CONTAINERS.contains(&name) && !name.starts_with(HUGE) {
             errors.invalid(&at.path, name, "must be a standard resource for containers");
         }
-    } else if name.starts_with("requests.") {
+    } else if !is_native(name) && !is_extended(name) {
         errors.invalid(&at.path, name, "doesn't follow extended resource name standard");
     }
 }
@@ -123,26 +258,49 @@ fn validate_amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     if amount.is_negative() {
         at.invalid(errors, "must be greater than or equal to 0");
     }
-    if is_whole(name) && !amount.is_whole() {
+    if is_extended(name) && !amount.is_whole() {
         at.invalid(errors, "must be an integer");
     }
 }
 
-/// Extended resources and huge pages come in whole numbers.
-fn is_whole(name: &str) -> bool {
-    name.starts_with("hugepages-") || (name.contains('/') && !name.starts_with("kubernetes.io/"))
+/// Huge pages come whole.
+fn validate_pages(name: &str, at: &At<'_>, errors: &mut ErrorList) {
+    let Some(size) = name.strip_prefix(HUGE) else { return };
+    let Some(amount) = quantity(at) else { return };
+    let size = size.parse::<Quantity>().ok().filter(|size| size.value() > 0 && size.is_whole());
+    if !size.is_some_and(|size| amount.value() % size.value() == 0) {
+        at.invalid(errors, &format!("{} is not positive integer multiple of {name}", amount.text()));
+    }
 }
 
-fn validate_against_limit(name: &str, request: &At<'_>, limit: Option<&str>, errors: &mut ErrorList) {
-    let Ok(asked) = request.text().parse::<Quantity>() else { return };
-    let Some(limit) = limit else {
-        if is_whole(name) {
-            errors.required(&request.path, "Limit must be set for non overcommitable resources");
+/// Whether Kubernetes itself gives the resource its meaning.
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether something else gives it its meaning, under a name that quotas can count.
+fn is_extended(name: &str) -> bool {
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && names::qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// Whether more of it can be promised than there is.
+fn is_overcommitable(name: &str) -> bool {
+    is_native(name) && !name.starts_with(HUGE)
+}
+
+fn validate_against_limit(name: &str, request: &At<'_>, limits: &At<'_>, errors: &mut ErrorList) {
+    let Some(asked) = quantity(request) else { return };
+    let limit = limits.get(name);
+    if !limit.is_set() {
+        if !is_overcommitable(name) {
+            errors.required(&limits.path, "Limit must be set for non overcommitable resources");
         }
         return;
-    };
-    let Ok(limit) = limit.parse::<Quantity>() else { return };
-    if is_whole(name) && asked != limit {
+    }
+    let Some(limit) = quantity(&limit) else { return };
+    if !is_overcommitable(name) && asked != limit {
         request.invalid(errors, &format!("must be equal to {name} limit of {}", limit.text()));
     } else if asked > limit {
         request.invalid(errors, &format!("must be less than or equal to {name} limit of {}", limit.text()));

@@ -1,6 +1,6 @@
 //! Checks of tolerations, scheduling gates and topology spread constraints.
 
-use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_label_selector};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path, names, validate_label_selector};
 use std::collections::HashSet;
 
 pub(super) fn validate_scheduling(spec: &At<'_>, errors: &mut ErrorList) {
@@ -68,8 +68,8 @@ fn validate_gates(gates: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn validate_spread(constraints: &At<'_>, errors: &mut ErrorList) {
-    let mut seen = HashSet::new();
-    for constraint in constraints.items() {
+    let all: Vec<At<'_>> = constraints.items().collect();
+    for (i, constraint) in all.iter().enumerate() {
         let skew = constraint.get("maxSkew");
         let value = skew.int().unwrap_or_default();
         if value <= 0 {
@@ -78,44 +78,63 @@ fn validate_spread(constraints: &At<'_>, errors: &mut ErrorList) {
         let topology = constraint.get("topologyKey");
         if topology.is_empty() {
             errors.required(&topology.path, "can not be empty");
-        } else {
-            topology.invalid_each(errors, names::qualified_name(topology.text()));
         }
         let unsatisfiable = constraint.get("whenUnsatisfiable");
         unsatisfiable.one_of(errors, &["DoNotSchedule", "ScheduleAnyway"]);
-        if !seen.insert((topology.text(), unsatisfiable.text())) {
+        let equal = |later: &At<'_>| {
+            let fields = ["topologyKey", "whenUnsatisfiable"];
+            fields.iter().all(|field| later.text_of(field) == constraint.text_of(field))
+        };
+        // Of two that are equal upstream reports the first.
+        if all.iter().skip(i + 1).any(equal) {
             errors.duplicate(
                 &constraint.path.child("{topologyKey, whenUnsatisfiable}"),
                 format!("{{{}, {}}}", topology.text(), unsatisfiable.text()),
             );
         }
-        let domains = constraint.get("minDomains");
-        if let Some(value) = domains.int() {
-            if value <= 0 {
-                domains.invalid(errors, "must be greater than zero");
-            }
-            if unsatisfiable.text() != "DoNotSchedule" {
-                let text = format!(
-                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
-                    unsatisfiable.text()
-                );
-                domains.invalid(errors, &text);
-            }
-        }
+        validate_domains(constraint, unsatisfiable.text(), errors);
         for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             let policy = constraint.get(field);
             if policy.is_set() {
                 policy.one_of(errors, &["Honor", "Ignore"]);
             }
         }
-        let selector = constraint.get("labelSelector");
-        validate_label_selector(selector.value, true, &selector.path, errors);
         let keys = constraint.get("matchLabelKeys");
+        let selector = constraint.get("labelSelector");
         if !keys.is_empty() && !selector.is_set() {
             errors.forbidden(&keys.path, "must not be specified when labelSelector is not set");
         }
         for key in keys.items() {
             key.invalid_each(errors, names::qualified_name(key.text()));
         }
+        validate_keys_once(&keys, &selector, &keys.path, errors);
+        validate_label_selector(selector.value, true, &selector.path, errors);
+    }
+}
+
+fn validate_domains(constraint: &At<'_>, unsatisfiable: &str, errors: &mut ErrorList) {
+    let domains = constraint.get("minDomains");
+    let Some(value) = domains.int() else { return };
+    if value <= 0 {
+        domains.invalid(errors, "must be greater than zero");
+    }
+    if unsatisfiable != "DoNotSchedule" {
+        let text = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {unsatisfiable}");
+        domains.invalid(errors, &text);
+    }
+}
+
+/// Reports keys of labels to match by that the selector names as well. One requirement for each key is what the
+/// server adds itself.
+pub(super) fn validate_keys_once(keys: &At<'_>, selector: &At<'_>, shown: &Path, errors: &mut ErrorList) {
+    let labels = selector.get("matchLabels");
+    let mut seen: HashSet<&str> = labels.entries().map(|(key, _)| key).collect();
+    for expression in selector.get("matchExpressions").items() {
+        let key = expression.text_of("key");
+        let position = keys.items().position(|known| known.text() == key);
+        if let Some(i) = position.filter(|_| seen.contains(key)) {
+            errors.invalid(&shown.index(i), key, "exists in both matchLabelKeys and labelSelector");
+        }
+        seen.insert(key);
     }
 }

@@ -1,9 +1,10 @@
 //! Checks of security contexts.
 
-use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
+use super::windows::validate_options;
+use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use std::collections::HashSet;
 
-const ID_MAX: i64 = u32::MAX as i64;
+const ID_MAX: i64 = i32::MAX as i64;
 const SYSCTL_CHARACTERS_MAX: usize = 253;
 /// One byte less than the longest path.
 const APP_ARMOR_BYTES_MAX: usize = 4095;
@@ -33,6 +34,7 @@ pub(super) fn validate_pod_security(spec: &At<'_>, errors: &mut ErrorList) {
         labels.one_of(errors, &["MountOption", "Recursive"]);
     }
     validate_seccomp(&security.get("seccompProfile"), errors);
+    validate_options(&security.get("windowsOptions"), errors);
     validate_app_armor(&security.get("appArmorProfile"), errors);
 }
 
@@ -155,7 +157,7 @@ pub(super) fn validate_container_security(security: &At<'_>, host_users: bool, e
             );
         }
         let added = security.dig(&["capabilities", "add"]);
-        if added.items().any(|one| matches!(one.text(), "CAP_SYS_ADMIN" | "SYS_ADMIN")) {
+        if added.items().any(|one| one.text() == "CAP_SYS_ADMIN") {
             errors.invalid(
                 &security.path,
                 security.value.clone(),
@@ -165,12 +167,5 @@ pub(super) fn validate_container_security(security: &At<'_>, host_users: bool, e
     }
     validate_seccomp(&security.get("seccompProfile"), errors);
     validate_app_armor(&security.get("appArmorProfile"), errors);
-    validate_windows(&security.get("windowsOptions"), &security.path, errors);
-}
-
-fn validate_windows(options: &At<'_>, path: &Path, errors: &mut ErrorList) {
-    if options.get("hostProcess").flag() {
-        errors
-            .forbidden(&path.child("windowsOptions").child("hostProcess"), "nodes of this system run Linux");
-    }
+    validate_options(&security.get("windowsOptions"), errors);
 }

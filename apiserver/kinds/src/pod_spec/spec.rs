@@ -1,7 +1,7 @@
 //! The check of a pod spec as a whole.
 
 use super::container::{Scope, validate_containers, validate_ephemeral, validate_init_containers};
-use super::{affinity, dns, resources, scheduling, security, volumes};
+use super::{affinity, annotations, dns, resources, scheduling, security, volumes, windows};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_annotations, validate_labels};
 use std::collections::HashMap;
 
@@ -10,9 +10,12 @@ const SECONDS_MAX: i64 = i32::MAX as i64;
 
 /// What holds a pod spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    /// A pod.
-    Pod,
+pub(crate) enum Holder<'a> {
+    /// A pod of this name; the name is empty while it is to be made.
+    Pod {
+        /// The pod's name.
+        name: &'a str,
+    },
     /// A pod template of a workload.
     Template,
 }
@@ -22,29 +25,32 @@ pub(crate) fn validate_template(template: &At<'_>, errors: &mut ErrorList) {
     let meta = template.get("metadata");
     // Upstream shows these errors beside the metadata, not in it.
     validate_labels(meta.get("labels").map(), &template.path.child("labels"), errors);
-    validate_annotations(meta.get("annotations").map(), &template.path.child("annotations"), errors);
+    let notes = At::new(meta.get("annotations").value, template.path.child("annotations"));
+    validate_annotations(notes.map(), &notes.path, errors);
     let spec = template.get("spec");
+    annotations::validate_pod_annotations(&notes, &spec, errors);
     validate_spec(&spec, Holder::Template, errors);
+    annotations::validate_profiles_match(&notes, &spec, errors);
     let ephemeral = spec.get("ephemeralContainers");
     if !ephemeral.is_empty() {
         errors.forbidden(&ephemeral.path, "ephemeral containers not allowed in pod template");
     }
 }
 
-fn scope<'a>(spec: &At<'a>, volumes: &'a HashMap<&'a str, At<'a>>, holder: Holder) -> Scope<'a> {
+fn scope<'a>(spec: &At<'a>, volumes: &'a HashMap<&'a str, At<'a>>, holder: Holder<'_>) -> Scope<'a> {
     Scope {
         volumes,
         grace_seconds: spec.get("terminationGracePeriodSeconds").int(),
         never_restarts: spec.text_of("restartPolicy") == "Never",
         host_users: spec.get("hostUsers").value.as_bool().unwrap_or(true),
         claims: spec.get("resourceClaims").items().map(|claim| claim.text_of("name")).collect(),
-        holder,
+        is_pod: matches!(holder, Holder::Pod { .. }),
     }
 }
 
 /// Checks a pod spec.
-pub(crate) fn validate_spec(spec: &At<'_>, holder: Holder, errors: &mut ErrorList) {
-    let known = volumes::validate_volumes(&spec.get("volumes"), errors);
+pub(crate) fn validate_spec(spec: &At<'_>, holder: Holder<'_>, errors: &mut ErrorList) {
+    let known = volumes::validate_volumes(&spec.get("volumes"), holder, errors);
     let scope = scope(spec, &known, holder);
     let (containers, init) = (spec.get("containers"), spec.get("initContainers"));
     validate_containers(&containers, &scope, errors);
@@ -62,12 +68,14 @@ pub(crate) fn validate_spec(spec: &At<'_>, holder: Holder, errors: &mut ErrorLis
         let kind = gate.get("conditionType");
         errors.invalid_each(&kind.path, kind.text(), names::qualified_name(kind.text()));
     }
+    windows::validate_host_process(spec, errors);
+    windows::validate_os(spec, errors);
 }
 
 /// Checks the ephemeral containers of a pod by themselves.
 pub(crate) fn validate_ephemeral_containers(spec: &At<'_>, errors: &mut ErrorList) {
     let known = spec.get("volumes").items().map(|volume| (volume.text_of("name"), volume)).collect();
-    validate_ephemeral(spec, &scope(spec, &known, Holder::Pod), errors);
+    validate_ephemeral(spec, &scope(spec, &known, Holder::Pod { name: "" }), errors);
 }
 
 fn validate_choices(spec: &At<'_>, errors: &mut ErrorList) {
@@ -84,24 +92,17 @@ fn validate_choices(spec: &At<'_>, errors: &mut ErrorList) {
         errors.invalid(&deadline.path, value, &format!("must be between 1 and {SECONDS_MAX}, inclusive"));
     }
     let preemption = spec.get("preemptionPolicy");
-    if preemption.is_set() {
+    if preemption.is_set() && preemption.require(errors, "") {
         preemption.one_of(errors, &["PreemptLowerPriority", "Never"]);
-    }
-    let os = spec.get("os");
-    if os.is_set() {
-        let name = os.get("name");
-        if name.require(errors, "cannot be empty") {
-            name.one_of(errors, &["linux", "windows"]);
-        }
     }
 }
 
-fn validate_host(spec: &At<'_>, holder: Holder, errors: &mut ErrorList) {
+fn validate_host(spec: &At<'_>, holder: Holder<'_>, errors: &mut ErrorList) {
     if spec.get("hostNetwork").flag() {
         for port in spec.get("containers").items().flat_map(|container| container.get("ports").items()) {
             let (host, own) = (port.get("hostPort"), port.get("containerPort"));
             let number = host.int().unwrap_or_default();
-            if (holder == Holder::Pod || number != 0) && Some(number) != own.int() {
+            if (holder != Holder::Template || number != 0) && Some(number) != own.int() {
                 errors.invalid(&host.path, number, "must match `containerPort` when `hostNetwork` is true");
             }
         }
@@ -115,8 +116,9 @@ fn validate_host(spec: &At<'_>, holder: Holder, errors: &mut ErrorList) {
         }
     }
     if spec.get("shareProcessNamespace").flag() && spec.get("hostPID").flag() {
-        let field = spec.get("shareProcessNamespace");
-        errors.invalid(&field.path, true, "ShareProcessNamespace and HostPID cannot both be enabled");
+        // Upstream keeps the field there.
+        let path = spec.path.child("securityContext").child("shareProcessNamespace");
+        errors.invalid(&path, true, "ShareProcessNamespace and HostPID cannot both be enabled");
     }
 }
 

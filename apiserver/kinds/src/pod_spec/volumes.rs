@@ -2,7 +2,12 @@
 
 use super::env::{VOLUME_FIELDS, validate_field, validate_resource};
 use super::mounts::{validate_descending, validate_no_backsteps};
-use mainstay_apiserver_machinery::validation::{At, ErrorList, Path, names};
+use super::spec::Holder;
+use super::volume_sources::{Owner, second_source_path, validate_served};
+use crate::core::volume::{validate_claim_spec, validate_driver_name};
+use mainstay_apiserver_machinery::validation::{
+    At, ErrorList, Path, names, quote, validate_annotations, validate_labels,
+};
 use std::collections::{HashMap, HashSet};
 
 const FILE_MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
@@ -10,12 +15,51 @@ const ONE_TYPE: &str = "may not specify more than 1 volume type";
 const TOKEN_SECONDS_MIN: i64 = 600;
 const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 
-/// Checks volumes; answers with the sound ones by name.
-pub(super) fn validate_volumes<'a>(volumes: &At<'a>, errors: &mut ErrorList) -> HashMap<&'a str, At<'a>> {
+/// Sources in upstream's order: what comes after the first one is too much.
+const KINDS: &[&str] = &[
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
+/// Checks volumes of what `holder` says; answers with the sound ones by name.
+pub(super) fn validate_volumes<'a>(
+    volumes: &At<'a>,
+    holder: Holder<'_>,
+    errors: &mut ErrorList,
+) -> HashMap<&'a str, At<'a>> {
+    let made = claims_made(volumes, holder);
     let mut known = HashMap::new();
     for volume in volumes.items() {
         let mut faults = ErrorList::new();
-        validate_source(&volume, &mut faults);
+        validate_source(&volume, holder, &mut faults);
         let name = volume.get("name");
         if name.require(&mut faults, "") {
             name.invalid_each(&mut faults, names::dns_label(name.text()));
@@ -23,65 +67,140 @@ pub(super) fn validate_volumes<'a>(volumes: &At<'a>, errors: &mut ErrorList) -> 
         if known.contains_key(name.text()) {
             faults.duplicate(&name.path, name.text());
         }
-        if faults.is_empty() {
+        let claim = volume.dig(&["persistentVolumeClaim", "claimName"]);
+        let sound = faults.is_empty();
+        errors.append(faults);
+        if made.contains(claim.text()) {
+            claim.invalid(errors, "must not reference a PVC that gets created for an ephemeral volume");
+        }
+        if sound {
             known.insert(name.text(), volume);
-        } else {
-            errors.append(faults);
         }
     }
     known
 }
 
-fn validate_source(volume: &At<'_>, errors: &mut ErrorList) {
-    let mut found = 0;
-    for (kind, _) in volume.entries().filter(|(key, value)| *key != "name" && value.is_set()) {
-        let source = volume.get(kind);
-        found += 1;
-        if found > 1 {
-            errors.forbidden(&source.path, ONE_TYPE);
-            continue;
-        }
-        match kind {
-            "emptyDir" => {
-                let limit = source.get("sizeLimit");
-                if limit.text().starts_with('-') {
-                    errors.forbidden(&limit.path, "SizeLimit field must be a valid resource quantity");
-                }
-            }
-            "hostPath" => validate_host_path(&source, errors),
-            "secret" => {
-                source.get("secretName").require(errors, "");
-                validate_files(&source, errors);
-            }
-            "configMap" => {
-                source.get("name").require(errors, "");
-                validate_files(&source, errors);
-            }
-            "downwardAPI" => {
-                validate_mode(&source.get("defaultMode"), errors);
-                // Upstream shows these errors at the source, not at the item.
-                for file in source.get("items").items() {
-                    validate_downward_file(&At::new(file.value, source.path.clone()), errors);
-                }
-            }
-            "projected" => validate_projected(&source, errors),
-            "persistentVolumeClaim" => {
-                source.get("claimName").require(errors, "");
-            }
-            "nfs" => validate_nfs(&source, errors),
-            "csi" => {
-                source.get("driver").require(errors, "");
-            }
-            "image" => {
-                source.get("reference").require(errors, "");
-                source.get("pullPolicy").one_of(errors, &["Always", "IfNotPresent", "Never"]);
-            }
-            // The rest is checked by whoever mounts it; a node without support says so in an event.
-            _ => {}
-        }
+/// The claims that a pod of this name makes for itself.
+fn claims_made(volumes: &At<'_>, holder: Holder<'_>) -> HashSet<String> {
+    let Holder::Pod { name: pod } = holder else { return HashSet::new() };
+    if pod.is_empty() {
+        return HashSet::new();
     }
-    if found == 0 {
+    let ephemeral = volumes.items().filter(|volume| volume.has("ephemeral"));
+    ephemeral.map(|volume| format!("{pod}-{}", volume.text_of("name"))).collect()
+}
+
+fn validate_source(volume: &At<'_>, holder: Holder<'_>, errors: &mut ErrorList) {
+    let mut found = KINDS.iter().filter(|kind| volume.has(kind));
+    let Some(first) = found.next() else {
         errors.required(&volume.path, "must specify a volume type");
+        return;
+    };
+    validate_kind(volume, first, holder, errors);
+    for kind in found {
+        errors.forbidden(&second_source_path(volume, kind), ONE_TYPE);
+    }
+}
+
+fn validate_kind(volume: &At<'_>, kind: &str, holder: Holder<'_>, errors: &mut ErrorList) {
+    let source = volume.get(kind);
+    match kind {
+        "emptyDir" => {
+            let limit = source.get("sizeLimit");
+            if limit.text().starts_with('-') {
+                errors.forbidden(&limit.path, "SizeLimit field must be a valid resource quantity");
+            }
+        }
+        "hostPath" => validate_host_path(&source, errors),
+        "secret" => {
+            source.get("secretName").require(errors, "");
+            validate_files(&source, errors);
+        }
+        "configMap" => {
+            source.get("name").require(errors, "");
+            validate_files(&source, errors);
+        }
+        "downwardAPI" => {
+            validate_mode(&source.get("defaultMode"), errors);
+            // Upstream shows these errors at the source, not at the item.
+            for file in source.get("items").items() {
+                validate_downward_file(&At::new(file.value, source.path.clone()), errors);
+            }
+        }
+        "projected" => validate_projected(&source, errors),
+        "persistentVolumeClaim" => {
+            source.get("claimName").require(errors, "");
+        }
+        "nfs" => validate_nfs(&source, errors),
+        "csi" => validate_csi(&source, errors),
+        "ephemeral" => validate_ephemeral(volume, &source, holder, errors),
+        "image" => {
+            let reference = source.get("reference");
+            if matches!(holder, Holder::Pod { .. }) {
+                reference.require(errors, "");
+            }
+            let policy = source.get("pullPolicy");
+            if policy.require(errors, "") {
+                policy.one_of(errors, &["Always", "IfNotPresent", "Never"]);
+            }
+        }
+        served => validate_served(volume, served, Owner::Pod(volume.text_of("name")), errors),
+    }
+}
+
+fn validate_csi(csi: &At<'_>, errors: &mut ErrorList) {
+    validate_driver_name(&csi.get("driver"), errors);
+    let secret = csi.get("nodePublishSecretRef");
+    let name = secret.get("name");
+    if secret.is_set() && name.require(errors, "") {
+        // Upstream leaves out the reference in this path.
+        errors.invalid_each(&csi.path.child("name"), name.text(), names::dns_subdomain(name.text()));
+    }
+}
+
+/// Fields of metadata that a template of a claim does not have, as upstream shows them.
+const NOT_IN_TEMPLATES: &[(&str, &str)] = &[
+    ("name", "name"),
+    ("generateName", "generateName"),
+    ("namespace", "namespace"),
+    ("selfLink", "selfLink"),
+    ("uid", "uID"),
+    ("resourceVersion", "resourceVersion"),
+    ("generation", "generation"),
+    ("creationTimestamp", "creationTimestamp"),
+    ("deletionTimestamp", "deletionTimestamp"),
+    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+    ("ownerReferences", "ownerReferences"),
+    ("finalizers", "finalizers"),
+    ("managedFields", "managedFields"),
+];
+
+fn validate_ephemeral(volume: &At<'_>, source: &At<'_>, holder: Holder<'_>, errors: &mut ErrorList) {
+    let template = source.get("volumeClaimTemplate");
+    if template.is_set() {
+        let meta = template.get("metadata");
+        let annotations = meta.get("annotations");
+        validate_annotations(annotations.map(), &annotations.path, errors);
+        let labels = meta.get("labels");
+        validate_labels(labels.map(), &labels.path, errors);
+        for (field, shown) in NOT_IN_TEMPLATES {
+            let at = meta.get(field);
+            let is_number = at.int().is_some_and(|number| number != 0);
+            if !at.is_empty() || is_number {
+                errors.forbidden(&meta.path.child(shown), "cannot be set");
+            }
+        }
+        validate_claim_spec(&template.get("spec"), errors);
+    } else {
+        errors.required(&template.path, "");
+    }
+    let name = volume.get("name");
+    let Holder::Pod { name: pod } = holder else { return };
+    if !pod.is_empty() && !name.is_empty() {
+        let claim = format!("{pod}-{}", name.text());
+        for fault in names::dns_subdomain(&claim) {
+            name.invalid(errors, &format!("PVC name {}: {fault}", quote(&claim)));
+        }
     }
 }
 

@@ -71,8 +71,12 @@ pub(crate) fn warnings(spec: &At<'_>) -> Vec<String> {
 
 /// A volume of a kind that nothing mounts any more.
 pub(crate) fn old_volumes(volume: &At<'_>, out: &mut Vec<String>) {
-    for (kind, text) in OLD_VOLUMES.iter().filter(|(kind, _)| volume.has(kind)) {
-        out.push(format!("{}: {text}", volume.path.child(kind)));
+    for (kind, text) in OLD_VOLUMES {
+        // Upstream writes this one otherwise than the field is called.
+        let field = if *kind == "storageOS" { "storageos" } else { kind };
+        if volume.has(field) {
+            out.push(format!("{}: {text}", volume.path.child(kind)));
+        }
     }
 }
 

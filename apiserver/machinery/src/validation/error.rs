@@ -240,6 +240,11 @@ impl ErrorList {
         self.push(FieldError::new(ErrorType::NotFound, field, Some(&value.into()), ""));
     }
 
+    /// `Not found: <value>: <detail>`.
+    pub fn not_found_with(&mut self, field: &Path, value: impl Into<Value>, detail: &str) {
+        self.push(FieldError::new(ErrorType::NotFound, field, Some(&value.into()), detail));
+    }
+
     /// `Too long: may not be more than <max> bytes`.
     pub fn too_long(&mut self, field: &Path, max: usize) {
         let unit = if max == 1 { "byte" } else { "bytes" };

@@ -1,7 +1,8 @@
 //! The `ephemeralcontainers` subresource: adds containers for debugging to a running pod.
 
+use super::resize::MIRROR;
 use crate::pod_spec::validate_ephemeral_containers;
-use mainstay_apiserver_machinery::validation::{At, ErrorList};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 
 /// Takes everything but the ephemeral containers from the stored pod.
@@ -15,6 +16,10 @@ pub(super) fn prepare(new: &mut Value, old: &Value) {
 }
 
 pub(super) fn validate(new: &Value, old: &Value, errors: &mut ErrorList) {
+    if At::root(old).dig(&["metadata", "annotations"]).has(MIRROR) {
+        errors.forbidden(&Path::root(), "static pods do not support ephemeral containers");
+        return;
+    }
     let spec = At::root(new).get("spec");
     validate_ephemeral_containers(&spec, errors);
     let containers = spec.get("ephemeralContainers");

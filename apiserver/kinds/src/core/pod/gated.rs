@@ -12,34 +12,23 @@ pub(super) fn validate(spec: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         selector
             .invalid(errors, "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
     }
-    let (required, was) = (spec.dig(&REQUIRED), old.dig(&REQUIRED));
-    if !was.is_set() {
+    let (terms, was) =
+        (spec.dig(&REQUIRED).get("nodeSelectorTerms"), old.dig(&REQUIRED).get("nodeSelectorTerms"));
+    if was.is_empty() {
         return;
     }
-    if !required.is_set() {
-        required.invalid(errors, "no deletions to nodeAffinity are allowed");
-        return;
-    }
-    let (terms, old_terms) = (required.get("nodeSelectorTerms"), was.get("nodeSelectorTerms"));
-    if !old_terms.is_empty() && terms.len() != old_terms.len() {
+    if terms.len() != was.len() {
         terms.invalid(errors, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
         return;
     }
-    for (term, was) in terms.items().zip(old_terms.items()) {
-        if was.is_empty() && !term.is_empty() {
-            term.invalid(errors, "no additions to an empty NodeSelectorTerm are allowed");
-            continue;
-        }
-        for list in ["matchExpressions", "matchFields"] {
-            let (now, before) = (term.get(list), was.get(list));
-            let kept = now
-                .value
-                .as_list()
-                .unwrap_or_default()
-                .starts_with(before.value.as_list().unwrap_or_default());
-            if !kept {
-                now.invalid(errors, ADDITIONS);
-            }
+    for (term, was) in terms.items().zip(was.items()) {
+        let kept = ["matchExpressions", "matchFields"].iter().all(|list| {
+            let (now, before) = (term.get(list).value.as_list(), was.get(list).value.as_list());
+            now.unwrap_or_default().starts_with(before.unwrap_or_default())
+        });
+        // An empty term selects nothing: to add to it would widen where the pod goes.
+        if !kept || (was.is_empty() && !term.is_empty()) {
+            term.invalid(errors, ADDITIONS);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The kind itself: names, subresources and the order of its rules.
 
 use super::{ephemeral, resize, row, status, update};
-use crate::pod_spec::{Holder, default_pod, qos_class, validate_spec, warnings};
+use crate::pod_spec::{
+    Holder, add_match_label_keys, default_pod, qos_class, validate_pod_annotations,
+    validate_pod_annotations_update, validate_profiles_match, validate_spec, warnings,
+};
 use crate::shape::{Body, CREATE, PART_VERBS, PROXY_VERBS, STORED};
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore, restore_meta};
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
@@ -13,7 +16,6 @@ use time::OffsetDateTime;
 
 /// Verbs of a subresource that opens a stream.
 const STREAM_VERBS: &[&str] = &["create", "get"];
-const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// core/v1 Pod.
 pub static POD: Kind = Kind {
@@ -76,13 +78,16 @@ impl Rules for Pod {
             status.set_path(&["conditions"], blocked);
         }
         object.set_path(&["status"], status);
+        add_match_label_keys(object);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let pod = At::root(object);
         let spec = pod.get("spec");
-        validate_annotations(&pod, errors);
-        validate_spec(&spec, Holder::Pod, errors);
+        let annotations = pod.dig(&["metadata", "annotations"]);
+        validate_pod_annotations(&annotations, &spec, errors);
+        validate_spec(&spec, holder(object), errors);
+        validate_profiles_match(&annotations, &spec, errors);
         if spec.get("serviceAccountName").is_empty() {
             let volumes = spec.get("volumes").items();
             for source in volumes.flat_map(|volume| volume.dig(&["projected", "sources"]).items()) {
@@ -103,12 +108,13 @@ impl Rules for Pod {
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        validate_annotations(&At::root(new), errors);
-        validate_mirror(new, old, errors);
         let (spec, before) = (At::root(new).get("spec"), At::root(old).get("spec"));
+        let annotations = |pod| At::root(pod).dig(&["metadata", "annotations"]);
+        validate_pod_annotations_update(&annotations(new), &annotations(old), errors);
+        validate_pod_annotations(&annotations(new), &spec, errors);
         update::validate(&spec, &before, errors);
         if spec.value != before.value {
-            validate_spec(&spec, Holder::Pod, errors);
+            validate_spec(&spec, holder(new), errors);
         }
     }
 
@@ -203,35 +209,7 @@ fn field_of(pod: &Value, field: &str) -> SmolStr {
     }
 }
 
-fn validate_annotations(pod: &At<'_>, errors: &mut ErrorList) {
-    let annotations = pod.dig(&["metadata", "annotations"]);
-    if annotations.has(MIRROR) && pod.dig(&["spec", "nodeName"]).is_empty() {
-        errors.invalid(
-            &annotations.path.key(MIRROR),
-            annotations.text_of(MIRROR),
-            "must set spec.nodeName if mirror pod annotation is set",
-        );
-    }
-    let key = "controller.kubernetes.io/pod-deletion-cost";
-    let cost = annotations.text_of(key);
-    // Upstream also refuses a leading plus sign and leading zeros.
-    let canonical = cost.parse::<i32>().is_ok_and(|number| number.to_string() == cost);
-    if annotations.has(key) && !canonical {
-        errors.invalid(&annotations.path.key(key), cost, "must be a 32bit integer");
-    }
-}
-
-fn validate_mirror(new: &Value, old: &Value, errors: &mut ErrorList) {
-    let annotations = At::root(new).dig(&["metadata", "annotations"]);
-    let now = annotations.value.get(MIRROR);
-    let was = old.path(&["metadata", "annotations", MIRROR]);
-    match (was, now) {
-        (None, Some(_)) => {
-            errors.forbidden(&annotations.path.key(MIRROR), "may not add mirror pod annotation");
-        }
-        (Some(was), now) if now != Some(was) => {
-            errors.forbidden(&annotations.path.key(MIRROR), "may not remove or update mirror pod annotation");
-        }
-        _ => {}
-    }
+/// Whose the spec of this pod is.
+pub(super) fn holder(pod: &Value) -> Holder<'_> {
+    Holder::Pod { name: pod.path_str(&["metadata", "name"]).unwrap_or_default() }
 }

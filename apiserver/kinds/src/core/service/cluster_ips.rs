@@ -1,6 +1,6 @@
 //! The cluster addresses of a service: one field and one list that say the same, and the families of the list.
 
-use super::rules::has_cluster_ip;
+use super::rules::{has_cluster_ip, is_headless};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
 use std::collections::HashSet;
@@ -69,6 +69,9 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut ErrorList) {
     }
     let first = list.items().next();
     match &first {
+        Some(_) if single.is_empty() => {
+            list.invalid(errors, "must be empty when `clusterIP` is not specified");
+        }
         Some(first) if first.text() != single.text() => {
             list.invalid(errors, "first value must match `clusterIP`");
         }
@@ -129,29 +132,51 @@ fn validate_families(spec: &At<'_>, families: &At<'_>, errors: &mut ErrorList) -
     invalid
 }
 
-/// The first address and the first family stay for life, but for changes from and to `ExternalName`.
+/// The first address and the first family stay for life, but for changes from and to `ExternalName`; a second one
+/// goes only when the policy says that one is enough.
 pub(super) fn validate_update(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     let external = |spec: &At<'_>| spec.text_of("type") == "ExternalName";
     if external(new) || external(old) {
         return;
     }
-    for (field, what) in [("clusterIPs", "clusterIP"), ("ipFamilies", "ipFamily")] {
-        let (now, was) = (new.get(field), old.get(field));
-        let both = now.items().next().zip(was.items().next());
-        if both.is_some_and(|(now, was)| now.value != was.value) {
-            errors.invalid(&now.path.index(0), now.value.clone(), "may not change once set");
+    let (now_headless, was_headless) = (is_headless(new.value), is_headless(old.value));
+    if !(now_headless && was_headless) {
+        validate_kept(new, old, "clusterIPs", "clusterIP", errors);
+    }
+    // Families may change with and without addresses of a service of its own.
+    if !now_headless && !was_headless {
+        validate_kept(new, old, "ipFamilies", "ipFamily", errors);
+    }
+}
+
+fn validate_kept(new: &At<'_>, old: &At<'_>, field: &str, what: &str, errors: &mut ErrorList) {
+    const CHANGED: &str = "may not change once set";
+    let (list, before) = (new.get(field), old.get(field));
+    let (now, was): (Vec<&str>, Vec<&str>) =
+        (list.items().map(|one| one.text()).collect(), before.items().map(|one| one.text()).collect());
+    let shown = |index: usize| list.path.index(index);
+    if now.len() == was.len() {
+        for (i, _) in now.iter().zip(&was).enumerate().filter(|(_, (now, was))| now != was) {
+            // Upstream shows families always at the first.
+            let i = if field == "ipFamilies" { 0 } else { i };
+            errors.invalid(&shown(i), list.value.clone(), CHANGED);
         }
-        let second = now.items().nth(1).zip(was.items().nth(1));
-        if second.is_some_and(|(now, was)| now.value != was.value) {
-            errors.invalid(&now.path.index(1), now.value.clone(), "may not change once set");
-        }
-        if was.len() == 2 && now.len() == 1 && old.text_of("ipFamilyPolicy") == new.text_of("ipFamilyPolicy")
-        {
-            let policy = new.get("ipFamilyPolicy");
-            if policy.text() != "SingleStack" {
-                let text = format!("must be set to 'SingleStack' when releasing the secondary {what}");
-                policy.invalid(errors, &text);
-            }
-        }
+        return;
+    }
+    if let (Some(now), Some(was)) = (now.first(), was.first())
+        && now != was
+    {
+        errors.invalid(&shown(0), list.value.clone(), CHANGED);
+    }
+    if now.len() > was.len() {
+        return;
+    }
+    let released = if field == "clusterIPs" { now.is_empty() } else { new.get("clusterIPs").is_empty() };
+    if released {
+        errors.invalid(&shown(0), list.value.clone(), &format!("primary {what} can not be unset"));
+    }
+    let policy = new.get("ipFamilyPolicy");
+    if now.len() == 1 && policy.text() != "SingleStack" {
+        policy.invalid(errors, &format!("must be set to 'SingleStack' when releasing the secondary {what}"));
     }
 }

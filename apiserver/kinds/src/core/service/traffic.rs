@@ -1,11 +1,11 @@
 //! Traffic policies, load balancers and health checks of a service.
 
 use super::rules::{has_health_check, is_external};
-use crate::core::endpoints::validate_endpoint_ip;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
 
 const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
+const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
 pub(super) fn validate(service: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
@@ -22,6 +22,8 @@ pub(super) fn validate(service: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) 
                 errors.invalid(&path.index(i), text, CIDR);
             }
         }
+    } else {
+        validate_old_ranges(service, balanced, errors);
     }
     let allocate = spec.get("allocateLoadBalancerNodePorts");
     if allocate.is_set() && !balanced {
@@ -37,6 +39,20 @@ pub(super) fn validate(service: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) 
     }
     validate_policies(spec, errors);
     validate_topology(service, errors);
+}
+
+/// Ranges in the annotation that was there before the field.
+fn validate_old_ranges(service: &At<'_>, balanced: bool, errors: &mut ErrorList) {
+    let annotation = service.dig(&["metadata", "annotations"]);
+    let Some(text) = annotation.value.get(RANGES).and_then(Value::as_str) else { return };
+    let path = annotation.path.key(RANGES);
+    if !balanced {
+        errors.forbidden(&path, BALANCER_ONLY);
+    }
+    let ranges = text.trim().split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+    for range in ranges.filter(|range| range.parse::<ipnet::IpNet>().is_err()) {
+        errors.invalid(&path, range, CIDR);
+    }
 }
 
 fn validate_policies(spec: &At<'_>, errors: &mut ErrorList) {
@@ -111,7 +127,7 @@ pub(super) fn validate_load_balancer(service: &At<'_>, errors: &mut ErrorList) {
     for entry in ingress.items() {
         let ip = entry.get("ip");
         if !ip.is_empty() {
-            validate_endpoint_ip(&ip, errors);
+            ip.invalid_each(errors, names::ip(ip.text()));
             let mode = entry.get("ipMode");
             if mode.is_set() {
                 mode.one_of(errors, &["Proxy", "VIP"]);

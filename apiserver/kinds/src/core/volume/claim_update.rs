@@ -64,12 +64,15 @@ fn comparable(new: &Value, old: &Value) -> (Value, Value) {
     {
         restore(&mut now, &was, "storageClassName");
     }
-    if new.path_str(&["status", "phase"]) == Some("Bound") && now.path(&["resources", "requests"]).is_some() {
+    let bound = new.path_str(&["status", "phase"]) == Some("Bound");
+    if bound && now.path(&["resources", "requests"]).is_some() {
         match was.path(STORAGE) {
             Some(size) => now.set_path(STORAGE, size.clone()),
             None => drop(now.remove_path(STORAGE)),
         }
     }
-    restore(&mut now, &was, "volumeAttributesClassName");
+    if bound && now.get("volumeAttributesClassName").is_some() {
+        restore(&mut now, &was, "volumeAttributesClassName");
+    }
     (now, was)
 }

@@ -9,9 +9,9 @@ use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
-use mainstay_apiserver_machinery::validation::{At, ErrorList, Path};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, FIELD_IS_IMMUTABLE, Path};
 use mainstay_apiserver_machinery::value;
-use mainstay_apiserver_machinery::value::Value;
+use mainstay_apiserver_machinery::value::{Map, Value};
 use time::OffsetDateTime;
 
 /// core/v1 PersistentVolume.
@@ -28,6 +28,35 @@ pub static PERSISTENT_VOLUME: Kind = Kind {
     storage: Some(Storage::new("persistentvolumes")),
     ..STORED
 };
+
+/// Labels of nodes by their names of before, which a volume may still replace.
+const RENAMED: &[(&str, &str)] = &[
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+];
+
+/// Whether `new` is `old` but for labels that have newer names in it.
+fn renamed(new: &Value, old: &Value) -> bool {
+    match (new, old) {
+        (Value::Map(now), Value::Map(was)) => {
+            let text = |map: &Map| map.get("key").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (key, before) = (text(now), text(was));
+            now.len() == was.len()
+                && was.iter().all(|(field, was)| {
+                    let fits = |now: &Value| renamed(now, was);
+                    let newer = field == "key" && RENAMED.contains(&(before.as_str(), key.as_str()));
+                    newer || now.get(field).is_some_and(fits)
+                })
+        }
+        (Value::List(now), Value::List(was)) => {
+            now.len() == was.len() && now.iter().zip(was).all(|(now, was)| renamed(now, was))
+        }
+        _ => new == old,
+    }
+}
 
 struct PersistentVolume;
 
@@ -60,7 +89,7 @@ impl Rules for PersistentVolume {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        validate_spec(&At::root(object).get("spec"), errors);
+        validate_spec(&At::root(object).get("spec"), Meta(object).name(), errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
@@ -90,8 +119,10 @@ impl Rules for PersistentVolume {
         // Upstream leaves out `spec` in these paths.
         let bare = |field: &str| At::new(spec.get(field).value, Path::new(field));
         bare("volumeMode").unchanged(errors, &before.get("volumeMode"));
-        if before.has("nodeAffinity") {
-            bare("nodeAffinity").unchanged(errors, &before.get("nodeAffinity"));
+        let affinity = bare("nodeAffinity");
+        if before.has("nodeAffinity") && !renamed(affinity.value, before.get("nodeAffinity").value) {
+            let text = format!("{FIELD_IS_IMMUTABLE}, except for updating from beta label to GA");
+            affinity.invalid(errors, &text);
         }
         let class = spec.get("volumeAttributesClassName");
         if before.has("volumeAttributesClassName") && !class.is_set() {

@@ -2,7 +2,10 @@
 
 use super::modes::validate_access_modes;
 use crate::amount::{validate_basic_quantity, validate_positive_quantity};
-use crate::pod_spec::{validate_host_path, validate_nfs, validate_no_backsteps, validate_node_selector};
+use crate::pod_spec::{
+    Owner, second_source_path, validate_host_path, validate_nfs, validate_no_backsteps,
+    validate_node_selector, validate_served,
+};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 
 const SOURCES: &[&str] = &[
@@ -36,7 +39,8 @@ pub(super) fn sources() -> &'static [&'static str] {
     SOURCES
 }
 
-pub(super) fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
+/// Checks the spec of the volume `name`.
+pub(super) fn validate_spec(spec: &At<'_>, name: &str, errors: &mut ErrorList) {
     let modes = spec.get("accessModes");
     modes.require(errors, "");
     validate_access_modes(&modes, errors);
@@ -62,7 +66,7 @@ pub(super) fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
             errors.required(&required.path, "must specify required node constraints");
         }
     }
-    validate_source(spec, errors);
+    validate_source(spec, name, errors);
     let root = spec.dig(&["hostPath", "path"]).text().trim_end_matches('/').is_empty();
     if spec.has("hostPath") && root && policy.text() == "Recycle" {
         errors.forbidden(&policy.path, "may not be 'recycle' for a hostPath mount of '/'");
@@ -89,13 +93,14 @@ pub(super) fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_source(spec: &At<'_>, errors: &mut ErrorList) {
+fn validate_source(spec: &At<'_>, name: &str, errors: &mut ErrorList) {
     let mut found = 0;
     for kind in SOURCES.iter().filter(|kind| spec.has(kind)) {
         let source = spec.get(kind);
         found += 1;
         if found > 1 {
-            errors.forbidden(&source.path, "may not specify more than 1 volume type");
+            let path = second_source_path(spec, kind);
+            errors.forbidden(&path, "may not specify more than 1 volume type");
             continue;
         }
         match *kind {
@@ -106,13 +111,12 @@ fn validate_source(spec: &At<'_>, errors: &mut ErrorList) {
                 if path.require(errors, "") {
                     validate_no_backsteps(path.text(), &path.path, errors);
                 }
-                if !spec.dig(&["nodeAffinity", "required"]).is_set() {
+                if !spec.has("nodeAffinity") {
                     errors.required(&spec.path.child("nodeAffinity"), "Local volume requires node affinity");
                 }
             }
             "csi" => validate_csi(&source, errors),
-            // The rest is checked by whoever mounts it.
-            _ => {}
+            served => validate_served(spec, served, Owner::Volume(name), errors),
         }
     }
     if found == 0 {
@@ -175,5 +179,5 @@ pub(crate) fn validate_inline_spec(spec: &At<'_>, errors: &mut ErrorList) {
     if !matches!(mode.text(), "" | "Filesystem") {
         errors.forbidden(&mode.path, &format!("may not specify volumeMode other than Filesystem {INLINE}"));
     }
-    validate_source(spec, errors);
+    validate_source(spec, "", errors);
 }
