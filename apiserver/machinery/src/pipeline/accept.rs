@@ -4,7 +4,8 @@ use crate::defaults;
 use crate::kind::Kind;
 use crate::object::{Meta, MetaMut};
 use crate::ownership::ENTRIES_MAX;
-use crate::validation::{ErrorList, Path};
+use crate::schema;
+use crate::validation::{ErrorList, Path, quote};
 use crate::value::Value;
 use mainstay_proto_api::Status;
 
@@ -50,21 +51,42 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
     if object.as_map().is_none() {
         return Err(Status::bad_request("the object provided is not a JSON object"));
     }
-    let (version, stated) = (meta.api_version(), meta.kind());
-    if !version.is_empty() && version != kind.api_version() {
+    let own_version = kind.api_version();
+    let version = if meta.api_version().is_empty() { &own_version } else { meta.api_version() };
+    let stated = if meta.kind().is_empty() { kind.kind } else { meta.kind() };
+    if version == own_version && stated == kind.kind {
+        return Ok(());
+    }
+    let (group, bare) = version.rsplit_once('/').unwrap_or(("", version));
+    if stated == kind.kind && (kind.is_custom || group == kind.group) {
         return Err(Status::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({})",
-            kind.api_version()
+            "the API version in the data ({version}) does not match the expected API version ({own_version})"
         )));
     }
-    if !stated.is_empty() && stated != kind.kind {
-        return Err(Status::bad_request(format!(
-            "{stated} in version {} cannot be handled as a {}: the kind in the data does not match the requested kind",
-            crate::validation::quote(kind.version),
-            kind.kind
-        )));
-    }
-    Ok(())
+    let why = if kind.is_custom {
+        "the kind in the data does not match the requested kind".to_owned()
+    } else if is_registered(version, stated) {
+        // Upstream's names of the types in Go.
+        let internal = kind.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+        format!("converting ({bare}.{stated}) to ({internal}.{}): unknown conversion", kind.kind)
+    } else {
+        let (stated, version) = (quote(stated), quote(version));
+        format!(
+            "no kind {stated} is registered for version {version} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )
+    };
+    Err(Status::bad_request(format!(
+        "{stated} in version {} cannot be handled as a {}: {why}",
+        quote(bare),
+        kind.kind
+    )))
+}
+
+/// Whether there are objects of this type.
+fn is_registered(api_version: &str, kind: &str) -> bool {
+    let group = if api_version.contains('/') { "" } else { "core/" };
+    let found = schema::lookup(&format!("{group}{api_version}.{kind}"));
+    found.is_some_and(|found| found.field("metadata").is_some())
 }
 
 /// Checks that an object sent to a URL is the one that the URL names.

@@ -1,5 +1,7 @@
 //! Bodies into objects, objects into responses.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, StatusCode};
@@ -120,23 +122,22 @@ fn decode_media(
     (version, kind): (&str, &str),
     strictness: Strictness,
 ) -> Result<DecodedObject, Status> {
-    if body.is_empty() {
-        return Err(Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: the body is empty"
-        )));
-    }
     let refused = |reason: String| {
         Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {reason}"))
     };
+    let undecodable = |error: json::DecodeError| match untyped(&error, body) {
+        Some(why) if media == Media::Json => {
+            unrecognized(kind, body, &format!("couldn't get version/kind; json parse error: {why}"))
+        }
+        Some(why) => unrecognized(kind, body, &why),
+        None => refused(error.to_string()),
+    };
     let decoded = match media {
-        Media::Json => {
-            json::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?
-        }
-        Media::Yaml => {
-            yaml::decode(body, Some(schema), strictness).map_err(|error| refused(error.to_string()))?
-        }
+        Media::Json => json::decode(body, Some(schema), strictness).map_err(undecodable)?,
+        Media::Yaml => yaml::decode(body, Some(schema), strictness).map_err(undecodable)?,
         Media::Protobuf => {
-            let envelope = protobuf::envelope::unwrap(body).map_err(|error| refused(error.to_string()))?;
+            let envelope = protobuf::envelope::unwrap(body)
+                .map_err(|error| unrecognized(kind, body, &error.to_string()))?;
             let mut object =
                 protobuf::decode(envelope.raw, schema).map_err(|error| refused(error.to_string()))?;
             for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
@@ -148,6 +149,44 @@ fn decode_media(
         }
     };
     Ok(DecodedObject { object: decoded.value, warnings: decoded.warnings })
+}
+
+/// What keeps a body from being an object of any type; nothing where only its own type is at fault.
+fn untyped(error: &json::DecodeError, body: &[u8]) -> Option<String> {
+    use json::DecodeError as Fault;
+    if body.is_empty() {
+        return Some("unexpected end of JSON input".to_owned());
+    }
+    match error {
+        Fault::NotUtf8 { .. } | Fault::Syntax(_) | Fault::TooDeep => Some(error.to_string()),
+        // Upstream looks for the type first, by reading the body into a type of its own.
+        Fault::Type { got, place, .. } if place == "Go value" => {
+            let go_type = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+            Some(format!("json: cannot unmarshal {got} into Go value of type {go_type}"))
+        }
+        _ => None,
+    }
+}
+
+/// 400 for a body of which not even the type can be told, with the beginning of it.
+fn unrecognized(kind: &str, body: &[u8], why: &str) -> Status {
+    const SHOWN_BYTES: usize = 30;
+    let start = body.get(..SHOWN_BYTES).unwrap_or(body);
+    let mut shown = match start.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            write!(hex, "{byte:02x}").ok();
+            hex
+        }),
+    };
+    if body.len() > SHOWN_BYTES {
+        shown.push_str(" ...");
+    }
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({shown})"
+    ))
 }
 
 /// Answers with an object that is not in the cache: a review, a token, a Scale. `type_name` names its schema.
