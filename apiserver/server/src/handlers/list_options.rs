@@ -7,6 +7,8 @@ use mainstay_store::Revision;
 
 use crate::request::{Query, number_fault};
 
+const WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is provided";
+
 /// How exact a resource version is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VersionMatch {
@@ -31,7 +33,8 @@ pub(super) struct ListOptions {
 impl ListOptions {
     /// Reads the options of a list.
     pub(super) fn for_list(query: &Query) -> Result<Self, Status> {
-        let options = Self::read(query)?;
+        let token = query.non_empty("continue").map(Continue::decode).transpose()?;
+        let options = Self { token, ..Self::read(query)? };
         let mut errors = ErrorList::new();
         options.check_match(query, &mut errors);
         if options.send_initial_events.is_some() {
@@ -46,9 +49,22 @@ impl ListOptions {
         Ok(options)
     }
 
-    /// Reads the options of a watch.
+    /// Reads the options of a watch. One from any state on that says nothing of initial events has them, as upstream has it
+    /// since it streams lists.
     pub(super) fn for_watch(query: &Query) -> Result<Self, Status> {
-        let options = Self::read(query)?;
+        let mut options = Self::read(query)?;
+        let from_any = matches!(options.version, None | Some(Revision(0)));
+        let silent =
+            options.send_initial_events.is_none() && query.non_empty("resourceVersionMatch").is_none();
+        if silent && from_any {
+            options.send_initial_events = Some(true);
+            if query.non_empty("continue").is_some() {
+                let mut errors = ErrorList::new();
+                errors.forbidden(&Path::new("resourceVersionMatch"), WITH_CONTINUE);
+                errors.into_result("meta.k8s.io", "ListOptions", "")?;
+            }
+            return Ok(options);
+        }
         let mut errors = ErrorList::new();
         options.check_watch(query, &mut errors);
         errors.into_result("meta.k8s.io", "ListOptions", "")?;
@@ -63,7 +79,7 @@ impl ListOptions {
         };
         Ok(Self {
             limit: usize::try_from(query.integer("limit")?.unwrap_or(0)).unwrap_or(0),
-            token: query.non_empty("continue").map(Continue::decode).transpose()?,
+            token: None,
             version: query.non_empty("resourceVersion").map(resource_version).transpose()?,
             version_match,
             timeout_seconds: query
@@ -87,7 +103,7 @@ impl ListOptions {
             errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
         }
         if self.token.is_some() {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+            errors.forbidden(&path, WITH_CONTINUE);
         }
         if self.version_match.is_none() {
             errors.not_supported(&path, text, &["Exact", "NotOlderThan", ""]);
@@ -100,18 +116,22 @@ impl ListOptions {
     fn check_watch(&self, query: &Query, errors: &mut ErrorList) {
         let path = Path::new("resourceVersionMatch");
         let text = query.get("resourceVersionMatch").unwrap_or_default();
-        match (self.send_initial_events, text) {
-            (None, "") | (Some(_), "NotOlderThan") => {}
-            (None, _) => errors.forbidden(
-                &path,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
-            (Some(_), "") => errors
-                .forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-            (Some(_), other) => errors.not_supported(&path, other, &["NotOlderThan"]),
+        if self.send_initial_events.is_some() && text != "NotOlderThan" {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.forbidden(&path, why);
         }
-        if query.non_empty("continue").is_some() && self.send_initial_events.is_some() {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        if text.is_empty() {
+            return;
+        }
+        if self.send_initial_events.is_none() {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.forbidden(&path, why);
+        }
+        if text != "NotOlderThan" {
+            errors.not_supported(&path, text, &["NotOlderThan"]);
+        }
+        if query.non_empty("continue").is_some() {
+            errors.forbidden(&path, WITH_CONTINUE);
         }
     }
 }
@@ -157,6 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn watches_from_any_state_begin_with_it() {
+        for (query, initial) in [
+            ("", Some(true)),
+            ("resourceVersion=0", Some(true)),
+            ("resourceVersion=7", None),
+            ("sendInitialEvents=false&resourceVersionMatch=NotOlderThan", Some(false)),
+        ] {
+            let options = ListOptions::for_watch(&Query::parse(query)).unwrap();
+            assert_eq!(options.send_initial_events, initial, "{query}");
+        }
+    }
+
+    #[test]
     fn initial_events_need_a_match_rule() {
         let table = [
             ("sendInitialEvents=true", 422),
@@ -164,6 +197,9 @@ mod tests {
             ("sendInitialEvents=true&resourceVersionMatch=Exact", 422),
             ("resourceVersionMatch=NotOlderThan", 422),
             ("resourceVersion=7&allowWatchBookmarks=true", 200),
+            ("resourceVersion=7&continue=any", 200),
+            ("resourceVersion=0&continue=any", 422),
+            ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&continue=any", 422),
         ];
         for (query, expected) in table {
             assert_eq!(code(ListOptions::for_watch(&Query::parse(query))), expected, "{query}");

@@ -50,13 +50,9 @@ pub(super) async fn objects(call: &Call<'_>) -> Result<Response, Status> {
 async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) -> Result<Start, Status> {
     let registry = &call.core.registry;
     let cache = registry.cache(call.kind)?;
-    let initial = match options.send_initial_events {
-        Some(initial) => initial,
-        None => matches!(options.version, None | Some(Revision(0))),
-    };
+    let initial = options.send_initial_events == Some(true);
     if !initial && let Some(version) = options.version.filter(|v| *v > Revision(0)) {
-        // Another server may be ahead of this one: what the client has seen there must not be told again here.
-        registry.fresh_to(version).await?;
+        // The version may be one that this server has still to reach: the stream begins after it, as upstream's does.
         return Ok(match cache.cursor_after(version, selection.interest()) {
             Ok(cursor) => Start::Events(cursor, version),
             Err(gone) => {
@@ -72,14 +68,18 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
     match options.version {
         None => call.fresh().await?,
         Some(Revision(0)) => {}
-        Some(version) => registry.fresh_to(version).await?,
+        // Upstream tells this in the stream, not in its place.
+        Some(version) => {
+            if let Err(status) = registry.fresh_to(version).await {
+                return Ok(Start::Refused(cache.snapshot_and_cursor().1, status));
+            }
+        }
     }
     let (snapshot, cursor) = cache.snapshot_and_cursor_of(selection.interest());
     if !initial {
         return Ok(Start::Events(cursor, snapshot.revision));
     }
     let revision = snapshot.revision;
-    let end_marked = options.send_initial_events == Some(true);
     // What a webhook converts is selected when it is converted.
     let scanned = if Registry::asks_to_convert(call.kind) {
         Selection::everything(call.kind, &selection.namespace)
@@ -87,7 +87,7 @@ async fn start(call: &Call<'_>, options: &ListOptions, selection: &Selection) ->
         selection.clone()
     };
     let objects = ListSource::scan(snapshot.narrowed(&scanned.interest()), scanned);
-    Ok(Start::Initial { objects, revision, cursor, end_marked })
+    Ok(Start::Initial { objects, revision, cursor })
 }
 
 /// What the client asked for, or a random time, so that watches do not all end together.

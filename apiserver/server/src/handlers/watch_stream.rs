@@ -32,7 +32,7 @@ const INITIAL_BATCH: usize = 64;
 pub(super) enum Start {
     /// With the events of a cursor, which are those after a revision.
     Events(Cursor, Revision),
-    /// With all objects, then the events after them.
+    /// With all objects, then a bookmark that marks their end if bookmarks are wanted, then the events after them.
     Initial {
         /// The objects.
         objects: ListSource,
@@ -40,8 +40,6 @@ pub(super) enum Start {
         revision: Revision,
         /// The events after it.
         cursor: Cursor,
-        /// Whether a bookmark marks the end of the objects.
-        end_marked: bool,
     },
     /// With events that only the store remembers, then those of the ring.
     Past(Cursor, Box<PastEvents>),
@@ -57,6 +55,8 @@ pub(super) struct WatchStream {
     cursor: Cursor,
     /// Where the history goes on if the ring does not.
     seen: Seen,
+    /// What the client has seen already, perhaps more than this server has: nothing up to here is told.
+    floor: Revision,
     phase: Phase,
     ready: VecDeque<Bytes>,
     bookmarks: bool,
@@ -74,7 +74,7 @@ pub(super) struct WatchStream {
 
 enum Phase {
     Refused(Box<Status>),
-    Initial { objects: ListSource, revision: Revision, end_marked: bool },
+    Initial { objects: ListSource, revision: Revision },
     Past(Box<PastEvents>),
     Events,
     Ended,
@@ -82,12 +82,13 @@ enum Phase {
 
 impl WatchStream {
     pub(super) fn new(core: &Arc<Core>, encoder: FrameEncoder, selection: Selection, start: Start) -> Self {
+        let floor = if let Start::Events(_, after) = &start { *after } else { Revision(0) };
         let (cursor, after, phase) = match start {
             Start::Events(cursor, after) => (cursor, after, Phase::Events),
             Start::Past(cursor, past) => (cursor, Revision(0), Phase::Past(past)),
             Start::Refused(cursor, status) => (cursor, Revision(0), Phase::Refused(Box::new(status))),
-            Start::Initial { objects, revision, cursor, end_marked } => {
-                (cursor, revision, Phase::Initial { objects, revision, end_marked })
+            Start::Initial { objects, revision, cursor } => {
+                (cursor, revision, Phase::Initial { objects, revision })
             }
         };
         let now = Instant::now();
@@ -100,6 +101,7 @@ impl WatchStream {
             selection,
             cursor,
             seen: Seen::all(after),
+            floor,
             phase,
             ready: VecDeque::new(),
             bookmarks: false,
@@ -174,9 +176,9 @@ impl WatchStream {
     }
 
     async fn fill_initial(&mut self) -> Result<(), Failure> {
-        let Phase::Initial { objects, revision, end_marked } = &mut self.phase else { return Ok(()) };
+        let Phase::Initial { objects, revision } = &mut self.phase else { return Ok(()) };
         let Some(mut batch) = objects.next_batch(INITIAL_BATCH) else {
-            if *end_marked && self.bookmarks {
+            if self.bookmarks {
                 self.ready.push_back(self.encoder.bookmark(*revision, true)?);
             }
             self.phase = Phase::Events;
@@ -247,7 +249,7 @@ impl WatchStream {
             self.seen = Seen::up_to(last);
         }
         self.encoder.objects.now = self.core.clock.wall();
-        for event in events {
+        for event in events.iter().filter(|event| event.revision > self.floor) {
             if let Some(conversion) = &self.conversion {
                 if let Some((object, kind)) = conversion.event(event, &self.selection).await? {
                     self.ready.push_back(self.encoder.object(&object, kind)?);
@@ -286,7 +288,7 @@ impl WatchStream {
         }
         // Progress is read first: every event up to it is then in the ring, and none of those waits to be read.
         let progress = self.cursor.cache().progress().current();
-        if matches!(self.phase, Phase::Events) && !self.cursor.is_behind() {
+        if matches!(self.phase, Phase::Events) && progress >= self.floor && !self.cursor.is_behind() {
             self.seen = Seen::all(progress);
             self.ready.push_back(self.encoder.bookmark(progress, false)?);
         }

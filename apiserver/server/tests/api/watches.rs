@@ -59,20 +59,22 @@ async fn a_streaming_list_ends_with_a_marked_bookmark() {
     let server = TestServer::start().await;
     let client = server.admin();
     client.post(MAPS, &config_map("a", &json!({}), &json!({}))).await.expect(201);
-    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
-    let mut watch = client.watch(&format!("{MAPS}?{query}"), JSON).await;
-    let mut names = Vec::new();
-    loop {
-        let event = watch.next().await.unwrap();
-        if event["type"] == "BOOKMARK" {
-            assert_eq!(event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-            assert_eq!(event["object"]["kind"], "ConfigMap");
-            break;
+    // Those that do not ask for it, but begin with any state, are told as well.
+    for query in ["&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "", "&resourceVersion=0"] {
+        let mut watch = client.watch(&format!("{MAPS}?watch=1&allowWatchBookmarks=true{query}"), JSON).await;
+        let mut names = Vec::new();
+        loop {
+            let event = watch.next().await.unwrap();
+            if event["type"] == "BOOKMARK" {
+                assert_eq!(event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+                assert_eq!(event["object"]["kind"], "ConfigMap");
+                break;
+            }
+            assert_eq!(event["type"], "ADDED");
+            names.push(event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
         }
-        assert_eq!(event["type"], "ADDED");
-        names.push(event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
+        assert!(names.contains(&"a".to_owned()), "{query}");
     }
-    assert!(names.contains(&"a".to_owned()));
     server.stop().await;
 }
 
@@ -227,5 +229,44 @@ async fn the_deprecated_watch_paths_work() {
         client.watch("/api/v1/watch/namespaces/default/configmaps/b?timeoutSeconds=1", JSON).await;
     assert_eq!(watch.event().await, "ADDED b");
     assert!(watch.next().await.is_none(), "other objects are not shown");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_from_the_future_opens_at_once_and_tells_only_what_comes_after() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let version = |object: &serde_json::Value| {
+        object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    // The server writes things of its own meanwhile: how many versions those take is not known.
+    let future = version(&client.get(MAPS).await.expect(200)) + 60;
+    let path = |more: &str| format!("{MAPS}?watch=1&resourceVersion={future}{more}");
+    let mut all = client.watch(&path("&labelSelector=of%3Dthis"), JSON).await;
+    let mut one = client.watch(&path("&fieldSelector=metadata.name%3Dm"), JSON).await;
+    let map = config_map("m", &json!({"of": "this"}), &json!({"k": "0"}));
+    let (mut last, mut told) = (version(&client.post(MAPS, &map).await.expect(201)), "ADDED");
+    for turn in 1.. {
+        if last > future {
+            break;
+        }
+        assert!(turn < 100, "each write has a version of its own");
+        let change = json!({"data": {"k": turn.to_string()}});
+        last = version(&client.patch(&format!("{MAPS}/m"), "merge", &change).await.expect(200));
+        told = "MODIFIED";
+    }
+    for watch in [&mut all, &mut one] {
+        let event = watch.next().await.unwrap();
+        assert_eq!((&event["type"], version(&event["object"])), (&json!(told), last));
+    }
+
+    // One that is to begin with all objects is told that they are not there yet, as an event.
+    let asked = format!(
+        "{MAPS}?watch=1&resourceVersion={}&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+        last + 1_000_000
+    );
+    let event = client.watch(&asked, JSON).await.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(504)));
+    assert_eq!(event["object"]["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
     server.stop().await;
 }
