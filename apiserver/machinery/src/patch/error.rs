@@ -37,7 +37,9 @@ impl PatchError {
                 "Invalid",
                 format!("the server rejected our request due to an error in our request: {self}"),
             ),
-            Self::TooLarge { .. } => Status::failure(413, "RequestEntityTooLarge", self.to_string()),
+            Self::TooLarge { .. } => {
+                Status::failure(413, "RequestEntityTooLarge", format!("Request entity too large: {self}"))
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::pipeline::{self, Author, Target};
 use mainstay_apiserver_machinery::schema::Type;
+use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_apiserver_machinery::{patch, yaml};
 use mainstay_proto_api::{PatchType, Status};
@@ -42,26 +43,26 @@ impl Patch {
 
     /// Reads a patch of that type.
     pub(super) fn read(patch_type: PatchType, body: &[u8], strictness: Strictness) -> Result<Self, Status> {
-        let refused =
-            |error: json::DecodeError| Status::bad_request(format!("error decoding patch: {error}"));
-        let (value, warnings) = if patch_type == PatchType::Apply {
-            let decoded = yaml::decode(body, None, Strictness::Warn).map_err(refused)?;
-            match strictness {
-                Strictness::Ignore => (decoded.value, Vec::new()),
-                Strictness::Strict if !decoded.warnings.is_empty() => {
-                    let text = decoded.warnings.join(", ");
-                    return Err(Status::bad_request(format!("error strict decoding patch: {text}")));
-                }
-                Strictness::Warn | Strictness::Strict => (decoded.value, decoded.warnings),
-            }
-        } else {
-            (json::decode_free(body).map_err(refused)?, Vec::new())
+        let told = if strictness == Strictness::Ignore { Strictness::Ignore } else { Strictness::Warn };
+        let (decoded, prefix) = match patch_type {
+            PatchType::Apply => (yaml::decode(body, None, told), "error encoding patch"),
+            _ => (json::decode(body, None, told), "invalid JSON patch"),
         };
-        if patch_type != PatchType::Json && value.as_map().is_none() {
-            return Err(Status::bad_request(format!(
-                "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-                value.json_kind()
-            )));
+        let decoded = decoded.map_err(|error| Status::bad_request(format!("{prefix}: {error}")))?;
+        let (value, mut warnings) = (decoded.value, decoded.warnings);
+        let told_mistyped = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
+        match patch_type {
+            PatchType::Json if told == Strictness::Warn => {
+                warnings = check_operations(&value, warnings).map_err(told_mistyped)?;
+            }
+            PatchType::Json => {}
+            _ if value.as_map().is_some() => {}
+            PatchType::StrategicMerge => return Err(Status::bad_request(no_map(&value))),
+            PatchType::Merge | PatchType::Apply => return Err(told_mistyped(no_map(&value))),
+        }
+        if patch_type == PatchType::Apply && strictness == Strictness::Strict && !warnings.is_empty() {
+            let text = warnings.join(", ");
+            return Err(Status::bad_request(format!("error strict decoding patch: {text}")));
         }
         Ok(Self { form: patch_type, value, warnings })
     }
@@ -76,6 +77,82 @@ impl Patch {
             PatchType::Apply => return Err(Status::internal("an apply without owners")),
         };
         patched.map_err(|error| error.to_status())
+    }
+
+    /// Reads a patched tree as if it had been sent, with what there is to say of the fields in it and in the patch: types
+    /// are checked, unknown fields are found, also those that only the rules of `kind` know of.
+    pub(super) fn conformed(
+        &self,
+        patched: &Value,
+        (schema, kind): (&'static Type, Option<&'static Kind>),
+        strictness: Strictness,
+    ) -> Result<(Value, Vec<String>), Status> {
+        let told = if strictness == Strictness::Ignore { Strictness::Ignore } else { Strictness::Warn };
+        let read = json::conform(patched, schema, told).and_then(|decoded| {
+            let mut decoded = DecodedObject { object: decoded.value, warnings: decoded.warnings };
+            kind.map_or(Ok(()), |kind| prune_unknown(kind, &mut decoded, told))?;
+            let warnings = [self.warnings.as_slice(), &decoded.warnings].concat();
+            match strictness {
+                Strictness::Strict if !warnings.is_empty() => Err(json::DecodeError::Strict(warnings)),
+                _ => Ok((decoded.object, warnings)),
+            }
+        });
+        read.map_err(|error| {
+            let shown = match self.form {
+                PatchType::StrategicMerge => go_text(&self.value),
+                _ => json::to_string(patched),
+            };
+            let mut errors = ErrorList::new();
+            errors.invalid(&Path::new("patch"), shown, &error.to_string());
+            errors.into_status("", "", "").unwrap_or_else(|| Status::internal(error))
+        })
+    }
+}
+
+fn no_map(value: &Value) -> String {
+    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", value.json_kind())
+}
+
+/// What there is to say of the operations of a JSON patch besides what was said when it was read.
+fn check_operations(patch: &Value, read: Vec<String>) -> Result<Vec<String>, String> {
+    let mistyped = |value: &Value, place: &str| {
+        let got = value.json_kind();
+        Err(format!("json: cannot unmarshal {got} into Go {place}"))
+    };
+    let Value::List(operations) = patch else {
+        return mistyped(patch, "value of type []handlers.jsonPatchOp");
+    };
+    let mut told: Vec<_> = read.into_iter().map(|text| format!("json patch {text}")).collect();
+    for (at, operation) in operations.iter().enumerate() {
+        let Value::Map(members) = operation else {
+            return mistyped(operation, "value of type handlers.jsonPatchOp");
+        };
+        for (name, value) in members.iter() {
+            match (name.as_str(), value) {
+                ("value", _) | ("op" | "path" | "from", Value::Str(_) | Value::Null) => {}
+                ("op" | "path" | "from", _) => {
+                    return mistyped(value, &format!("struct field jsonPatchOp.{name} of type string"));
+                }
+                _ => told.push(format!("json patch unknown field \"[{at}].{name}\"")),
+            }
+        }
+    }
+    Ok(told)
+}
+
+/// A tree as Go prints maps: `map[a:1 b:[x y]]`, the keys in order.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Map(map) => {
+            let mut members: Vec<_> = map.iter().map(|(key, value)| (key, go_text(value))).collect();
+            members.sort_unstable();
+            let members: Vec<_> = members.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
+            format!("map[{}]", members.join(" "))
+        }
+        Value::List(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Str(text) => text.to_string(),
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => json::to_string(value),
     }
 }
 
@@ -101,7 +178,8 @@ pub(super) async fn object(call: &Call<'_>, target: Target<'_>, body: Body) -> R
         } else if old.is_null() {
             return Err(call.not_found());
         } else {
-            check_fields(call.kind, &patch.apply(old, call.kind.schema())?, options.strictness)?
+            let schema = call.kind.schema();
+            patch.conformed(&patch.apply(old, schema)?, (schema, Some(call.kind)), options.strictness)?
         };
         warnings = found;
         Ok(object)
@@ -146,27 +224,77 @@ fn applied(
     Ok(object)
 }
 
-/// Reads a patched tree as if it had been sent: types are checked, unknown fields are found.
-pub(super) fn check_fields(
-    kind: &'static Kind,
-    patched: &Value,
-    strictness: Strictness,
-) -> Result<(Value, Vec<String>), Status> {
-    let lenient =
-        if kind.is_custom && strictness == Strictness::Strict { Strictness::Warn } else { strictness };
-    let conformed = json::conform(patched, kind.schema(), lenient).and_then(|decoded| {
-        let mut decoded = DecodedObject { object: decoded.value, warnings: decoded.warnings };
-        prune_unknown(kind, &mut decoded, strictness).map(|()| decoded)
-    });
-    let decoded = conformed.map_err(|error| {
-        Status::failure(
-            if strictness == Strictness::Strict { 400 } else { 422 },
-            if strictness == Strictness::Strict { "BadRequest" } else { "Invalid" },
-            format!(
-                "{} in version {:?} cannot be handled as a {}: {error}",
-                kind.kind, kind.version, kind.kind
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(patch_type: PatchType, body: &str) -> Result<Patch, String> {
+        Patch::read(patch_type, body.as_bytes(), Strictness::Warn).map_err(|status| status.message)
+    }
+
+    #[test]
+    fn patches_that_are_none_are_told_as_upstream_does() {
+        let map = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+        for (patch_type, body, wanted) in [
+            (PatchType::Merge, "[]", format!("error decoding patch: {map}")),
+            (PatchType::StrategicMerge, "[]", map.to_owned()),
+            (PatchType::Apply, "[]", format!("error decoding patch: {map}")),
+            (
+                PatchType::Json,
+                "{}",
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+                    .to_owned(),
             ),
-        )
-    })?;
-    Ok((decoded.object, decoded.warnings))
+            (
+                PatchType::Json,
+                "[1]",
+                "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"
+                    .to_owned(),
+            ),
+            (
+                PatchType::Json,
+                r#"[{"op": "add", "path": 1}]"#,
+                "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string"
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(read(patch_type, body).err(), Some(wanted), "{body}");
+        }
+        for patch_type in [PatchType::Json, PatchType::Merge, PatchType::StrategicMerge] {
+            assert!(read(patch_type, "{").err().is_some_and(|text| text.starts_with("invalid JSON patch: ")));
+        }
+        assert!(
+            read(PatchType::Apply, "{").err().is_some_and(|text| text.starts_with("error encoding patch: "))
+        );
+    }
+
+    #[test]
+    fn fields_of_patches_that_are_unknown_or_there_twice_are_told() {
+        for (patch_type, body, wanted) in [
+            (PatchType::Merge, r#"{"spec": {"a": 1, "a": 2}}"#, r#"duplicate field "spec.a""#),
+            (PatchType::StrategicMerge, r#"{"spec": 1, "spec": 2}"#, r#"duplicate field "spec""#),
+            (
+                PatchType::Json,
+                r#"[{"op": "test", "path": "", "why": 1}]"#,
+                r#"json patch unknown field "[0].why""#,
+            ),
+            (
+                PatchType::Json,
+                r#"[{"op": "test", "op": "add", "path": ""}]"#,
+                r#"json patch duplicate field "[0].op""#,
+            ),
+        ] {
+            assert_eq!(
+                read(patch_type, body).map(|patch| patch.warnings),
+                Ok(vec![wanted.to_owned()]),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn trees_are_shown_as_go_prints_them() {
+        let tree = json::decode_free(br#"{"b": {"d": [1, "x", null]}, "a": true}"#).unwrap();
+        assert_eq!(go_text(&tree), "map[a:true b:map[d:[1 x <nil>]]]");
+    }
 }

@@ -45,8 +45,8 @@ async fn update(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Respon
     let body = call.body(body).await?;
     let decoded = decode_object(call.headers(), &body, scale_schema()?, SCALE, options.strictness)?;
     let wanted = decoded.object;
-    write(call, paths, &options, &decoded.warnings, |current| {
-        Ok(owned(call, &options, current, wanted.clone()))
+    write(call, paths, &options, |current| {
+        Ok((owned(call, &options, current, wanted.clone()), decoded.warnings.clone()))
     })
     .await
 }
@@ -58,13 +58,13 @@ async fn patch(call: &Call<'_>, paths: ScalePaths, body: Body) -> Result<Respons
     let patch = Patch::read(patch_type, &body, options.strictness)?;
     let schema = scale_schema()?;
     let strictness = options.strictness;
-    write(call, paths, &options, &patch.warnings, |current| {
+    write(call, paths, &options, |current| {
         if patch_type == PatchType::Apply {
-            return applied(call, &options, current, &patch.value);
+            return Ok((applied(call, &options, current, &patch.value)?, patch.warnings.clone()));
         }
-        let decoded = json::conform(&patch.apply(current, schema)?, schema, strictness)
-            .map_err(|error| Status::bad_request(format!("the patched Scale cannot be read: {error}")))?;
-        Ok(owned(call, &options, current, decoded.value))
+        let patched = patch.apply(current, schema)?;
+        let (wanted, warnings) = patch.conformed(&patched, (schema, None), strictness)?;
+        Ok((owned(call, &options, current, wanted), warnings))
     })
     .await
 }
@@ -121,17 +121,18 @@ async fn write(
     call: &Call<'_>,
     paths: ScalePaths,
     options: &WriteOptions,
-    warnings: &[String],
-    mut wanted: impl FnMut(&Value) -> Result<Value, Status> + Send,
+    mut wanted: impl FnMut(&Value) -> Result<(Value, Vec<String>), Status> + Send,
 ) -> Result<Response, Status> {
     let mut request = options.request(call, &call.info().name);
     request.owner = FieldOwner::Stated { creates: false };
     let version = call.kind.api_version();
+    let mut warnings = Vec::new();
     let change = |old: &Value| {
         if old.is_null() {
             return Err(call.not_found());
         }
-        let scale = wanted(&owned_view(call, old, paths)?)?;
+        let (scale, told) = wanted(&owned_view(call, old, paths)?)?;
+        warnings = told;
         check(call, &scale)?;
         let mut new = old.clone();
         let owners = ownership::from_scale(
@@ -152,7 +153,7 @@ async fn write(
     };
     let outcome = call.core.writer.update(&request, Target::Object, change).await?;
     let mut response = respond(call, &view(&outcome.stored.object, paths)?, &outcome.warnings)?;
-    add_warnings(&mut response, warnings);
+    add_warnings(&mut response, &warnings);
     Ok(response)
 }
 

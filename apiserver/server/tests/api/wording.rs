@@ -230,6 +230,16 @@ async fn what_is_old_is_warned_of() {
             ],
         ),
         (
+            "/api/v1/nodes?dryRun=All".to_owned(),
+            json!({"metadata": {"name": "n"}, "spec": {"externalID": "x"}}),
+            vec!["spec.externalID: this field is deprecated, and is unused by Kubernetes"],
+        ),
+        (
+            format!("{core}/secrets?dryRun=All"),
+            json!({"metadata": {"name": "t"}, "type": "kubernetes.io/tls", "stringData": {"tls.crt": "none", "tls.key": "none"}}),
+            vec!["tls: failed to find any PEM data in certificate input"],
+        ),
+        (
             "/apis/node.k8s.io/v1/runtimeclasses?dryRun=All".to_owned(),
             json!({"metadata": {"name": "r"}, "handler": "h", "scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}),
             vec![r#"scheduling.nodeSelector: deprecated since v1.14; use "kubernetes.io/os" instead"#],
@@ -289,5 +299,95 @@ async fn a_deprecated_version_is_told_to_readers_and_old_finalizers_are_taken() 
         refused["message"].as_str().unwrap().contains("neither a standard finalizer name"),
         "built-in kinds are strict"
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_no_object_of_the_kind_are_told_as_upstream_does() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): ";
+    let parse = "couldn't get version/kind; json parse error: ";
+    let struct_type = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let rows = [
+        ("application/json", "", format!("{unrecognized}{parse}unexpected end of JSON input (<empty>)")),
+        (
+            "application/json",
+            "[1]",
+            format!(
+                "{unrecognized}{parse}json: cannot unmarshal array into Go value of type {struct_type} (5b315d)"
+            ),
+        ),
+        (
+            "application/json",
+            r#"{"kind": "Pod", "apiVersion": "v1"}"#,
+            r#"Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion"#.to_owned(),
+        ),
+        (
+            "application/json",
+            r#"{"kind": "Shirt"}"#,
+            r#"Shirt in version "v1" cannot be handled as a ConfigMap: no kind "Shirt" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30""#.to_owned(),
+        ),
+        (
+            "application/json",
+            r#"{"apiVersion": "apps/v1"}"#,
+            r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "apps/v1" in scheme "pkg/api/legacyscheme/scheme.go:30""#.to_owned(),
+        ),
+        (
+            "application/json",
+            r#"{"apiVersion": "v2"}"#,
+            "the API version in the data (v2) does not match the expected API version (v1)".to_owned(),
+        ),
+        (
+            "application/json",
+            r#"{"data": {"k": 1}}"#,
+            r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#.to_owned(),
+        ),
+    ];
+    for (media, body, wanted) in rows {
+        let answer = client.call(Method::POST, MAPS, &[("content-type", media)], body).await;
+        let message = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((answer.code, message), (400, wanted), "{body}");
+    }
+    // What follows the type cannot be read: the beginning is shown.
+    let broken = r#"{"kind": "ConfigMap", "data": {"key": tru}}"#;
+    let answer = client.call(Method::POST, MAPS, &[("content-type", "application/json")], broken).await;
+    let message = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.starts_with(&format!("{unrecognized}{parse}")), "{message}");
+    assert!(message.ends_with(r#" ({"kind": "ConfigMap", "data":  ...)"#), "{message}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_whose_results_are_no_objects_are_told_as_upstream_does() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    client.post(MAPS, &json!({"metadata": {"name": "m"}})).await.expect(201);
+    let path = format!("{MAPS}/m");
+    let strict = format!("{path}?fieldValidation=Strict");
+    let unknown = json!({"dat": {"b": 1, "a": "x"}});
+
+    let mistyped = client.patch(&path, "merge", &json!({"data": {"k": 1}})).await.expect(422);
+    let message = mistyped["message"].as_str().unwrap();
+    assert!(message.starts_with(r#" "" is invalid: patch: Invalid value: "{"#), "{message}");
+    let why = "json: cannot unmarshal number into Go struct field ConfigMap.data of type string";
+    assert!(message.ends_with(&format!(": {why}")), "{message}");
+    assert_eq!(
+        (&mistyped["reason"], &mistyped["details"]["causes"][0]["field"]),
+        (&json!("Invalid"), &json!("patch"))
+    );
+
+    let refused = client.patch(&strict, "strategic-merge", &unknown).await.expect(422);
+    assert_eq!(
+        refused["message"],
+        r#" "" is invalid: patch: Invalid value: "map[dat:map[a:x b:1]]": strict decoding error: unknown field "dat""#
+    );
+    let warned = client.patch(&path, "merge", &unknown).await;
+    assert_eq!(warnings(&warned), [r#"unknown field "dat""#]);
+    warned.expect(200);
+    let twice = [("content-type", "application/merge-patch+json")];
+    let answer = client.call(Method::PATCH, &path, &twice, r#"{"data": {"k": "1", "k": "2"}}"#).await;
+    assert_eq!(warnings(&answer), [r#"duplicate field "data.k""#]);
+    assert_eq!(answer.expect(200)["data"]["k"], "2");
     server.stop().await;
 }
