@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_apiserver_machinery::{json, openapi};
 use sha2::{Digest as _, Sha256};
+use tracing::warn;
 
 use super::remote::Remote;
 
@@ -46,7 +47,13 @@ impl OpenApiPart {
         if known.is_some_and(|known| known.hash == hash && known.etag == etag) {
             return None;
         }
-        let whole = json::decode_free(body).ok()?;
+        let whole = match json::decode_free(body) {
+            Ok(whole) => whole,
+            Err(error) => {
+                warn!(below = prefix, %error, "the OpenAPI document of another server is no JSON; it is left out");
+                return None;
+            }
+        };
         Some(Self { etag, hash, document: openapi::part_below(&whole, prefix) })
     }
 }
