@@ -145,7 +145,7 @@ fn validate_shared(spec: &At<'_>, own: &At<'_>, errors: &mut ErrorList) {
     validate_requirements(own, validate_shared_name, errors);
     for (name, sum) in requested(spec) {
         let asked = own.dig(&["requests", name]);
-        if !is_shared(name) || quantity(&asked).map_or(sum.is_zero(), |asked| sum <= asked) {
+        if !is_shared(name) || quantity(&asked).map_or_else(|| sum.is_zero(), |asked| sum <= asked) {
             continue;
         }
         let path = own.path.child("requests").key(name);
@@ -268,7 +268,7 @@ fn validate_pages(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     let Some(size) = name.strip_prefix(HUGE) else { return };
     let Some(amount) = quantity(at) else { return };
     let size = size.parse::<Quantity>().ok().filter(|size| size.value() > 0 && size.is_whole());
-    if !size.is_some_and(|size| amount.value() % size.value() == 0) {
+    if size.is_none_or(|size| amount.value() % size.value() != 0) {
         at.invalid(errors, &format!("{} is not positive integer multiple of {name}", amount.text()));
     }
 }

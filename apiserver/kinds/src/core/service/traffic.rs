@@ -11,7 +11,9 @@ const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/
 pub(super) fn validate(service: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
     let balanced = spec.text_of("type") == "LoadBalancer";
     let ranges = spec.get("loadBalancerSourceRanges");
-    if !ranges.is_empty() {
+    if ranges.is_empty() {
+        validate_old_ranges(service, balanced, errors);
+    } else {
         let path = spec.path.child("LoadBalancerSourceRanges");
         if !balanced {
             errors.forbidden(&path, BALANCER_ONLY);
@@ -22,8 +24,6 @@ pub(super) fn validate(service: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) 
                 errors.invalid(&path.index(i), text, CIDR);
             }
         }
-    } else {
-        validate_old_ranges(service, balanced, errors);
     }
     let allocate = spec.get("allocateLoadBalancerNodePorts");
     if allocate.is_set() && !balanced {
