@@ -127,7 +127,7 @@ fn check_operations(patch: &Value, read: Vec<String>) -> Result<Vec<String>, Str
         let Value::Map(members) = operation else {
             return mistyped(operation, "value of type handlers.jsonPatchOp");
         };
-        for (name, value) in members.iter() {
+        for (name, value) in members {
             match (name.as_str(), value) {
                 ("value", _) | ("op" | "path" | "from", Value::Str(_) | Value::Null) => {}
                 ("op" | "path" | "from", _) => {
