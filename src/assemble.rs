@@ -110,6 +110,10 @@ impl Node {
             stopped = stopped => stopped.map(|()| None),
             started = Box::pin(parts.start()) => started.map(Some),
         };
+        let started = match started {
+            Err(failed) => Err(parts.why(failed).await),
+            started => started,
+        };
         if !matches!(started, Ok(Some(_))) {
             parts.end().await; // what did start must not log its own end as trouble
         }

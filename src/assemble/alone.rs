@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mainstay_base::lifecycle::Tasks;
-use mainstay_store::{Revision, Store};
+use mainstay_store::{ClusterError, Revision, Store};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -19,13 +19,13 @@ use crate::{membership, versions};
 const QUORUM_USUAL: Duration = Duration::from_secs(3);
 /// The revision of a store that nothing was written to.
 const NOTHING_WRITTEN: Revision = Revision(1);
+/// What a server does until it is one of a majority.
+const WAITING: &str = "waiting for the other servers";
 
 impl Parts<'_> {
     /// Waits until a majority of the servers answers, as long as it takes. Requests are refused meanwhile, with why; where an
     /// administrator allows stale reads, what this server has can be read.
     pub(super) async fn meet_others(&self, store: &Store, member: &MemberSettings) -> anyhow::Result<()> {
-        let others = store.members(false).await.context("reading the servers of the cluster")?;
-        let others = other_servers(&others, store.member_id());
         let ready = store.ready();
         tokio::pin!(ready);
         let met = tokio::select! {
@@ -33,11 +33,22 @@ impl Parts<'_> {
             ready = &mut ready => ready,
             () = tokio::time::sleep(QUORUM_USUAL) => self.wait_alone(store, ready.as_mut()).await?,
         };
-        let met = met.map_err(|error| superseded(error, others));
-        met.context("waiting for the other servers")?;
+        met.context(WAITING)?;
         let url = membership::peer_url(self.config.node_ip, member.peer_bind.port());
         versions::check(store, &self.config.cluster.node_name).await?;
         membership::publish_address(store, &url).await
+    }
+
+    /// Why a start failed: where the store has stopped by itself meanwhile, whatever was asked of it at that moment failed, and what it says itself counts.
+    pub(super) async fn why(&self, failed: anyhow::Error) -> anyhow::Error {
+        let store = self.store.get().filter(|_| self.config.member.is_some());
+        let Some(store) = store else { return failed };
+        match store.members(false).await {
+            Err(why @ ClusterError::Halted(_)) => {
+                superseded(why, other_servers(&store.known_members(), store.member_id())).context(WAITING)
+            }
+            _ => failed,
+        }
     }
 
     async fn wait_alone<R>(

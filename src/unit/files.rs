@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use mainstay_base::lifecycle::{Clock as _, SystemClock};
 
 use super::text::MARK;
 use crate::refusal::refuse;
@@ -110,21 +111,23 @@ pub(super) fn remove_if_empty(folder: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// What the daemon said last, if it has ended; or what systemd says.
 fn start() -> anyhow::Result<()> {
+    let began = SystemClock.wall().unix_timestamp();
     let Err(error) = systemctl(&["restart", SERVICE]) else { return Ok(()) };
-    Err(last_words().map_or(error, |why| {
+    Err(last_words(began).map_or(error, |why| {
         refuse(format!("{why} ({SERVICE} tries again every 2 s; `mainstay uninstall` takes it away)"))
     }))
 }
 
-/// Why the daemon that was started last has ended, in its own words; none if the journal has none.
-fn last_words() -> Option<String> {
+/// Why a daemon that was started since then has ended, in its own words; none if the journal has none. It may be started again by now.
+fn last_words(since: i64) -> Option<String> {
     let said = |program: &str, words: &[&str]| {
         let output = Command::new(program).args(words).output().ok()?;
         String::from_utf8(output.stdout).ok()
     };
-    let run = said("systemctl", &["show", SERVICE, "--property", "InvocationID", "--value"])?;
-    let only = format!("_SYSTEMD_INVOCATION_ID={}", run.trim());
-    let journal = said("journalctl", &["--no-pager", "--output", "cat", &only])?;
+    drop(said("journalctl", &["--sync"])); // what was said last may be on its way there
+    let since = format!("@{since}");
+    let words = ["--no-pager", "--output", "cat", "--unit", SERVICE, "--since", &since];
+    let journal = said("journalctl", &words)?;
     journal.lines().rev().find_map(|line| line.strip_prefix("mainstay: ")).map(str::to_owned)
 }
 

@@ -22,6 +22,11 @@ impl Store {
         Ok(core.member.members())
     }
 
+    /// The members as this one knows them, also after it has stopped by itself.
+    pub fn known_members(&self) -> Vec<Member> {
+        self.core().member.members()
+    }
+
     /// Adds a member, which may then be started with [`InitialState::Existing`](crate::InitialState::Existing). It has no name until it has
     /// started. One with a vote counts for the quorum only once it has caught up.
     pub async fn member_add(&self, peer_urls: Vec<String>, learner: bool) -> Result<Member, ClusterError> {
