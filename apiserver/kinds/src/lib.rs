@@ -22,6 +22,7 @@ mod pod_spec;
 mod priority_class;
 mod rbac;
 mod resource;
+mod resource_names;
 mod review;
 mod runtime_class;
 mod shape;

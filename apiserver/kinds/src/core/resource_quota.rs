@@ -1,6 +1,7 @@
 //! core/v1 ResourceQuota. What it does to other objects is admission.
 
 use crate::amount::{quantity, validate_quantity};
+use crate::resource_names::{COMPUTE, COUNTS};
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -23,30 +24,6 @@ pub static RESOURCE_QUOTA: Kind = Kind {
     ..STORED
 };
 
-/// Amounts of what pods take.
-const COMPUTE: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-];
-/// Numbers of objects.
-const COUNTS: &[&str] = &[
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 const SCOPES: &[&str] = &[
     "Terminating",
     "NotTerminating",

@@ -1,34 +1,12 @@
 //! Checks of the resources of containers, and the quality of service that follows from them.
 
 use crate::amount::quantity;
+use crate::resource_names::is_standard;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::{Map, Value};
 use mainstay_proto_api::Quantity;
 use std::collections::{BTreeMap, HashSet};
 
-/// Names without a domain that mean something somewhere.
-const STANDARD: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "storage",
-    "requests.storage",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 /// Those that containers can ask for.
 const OF_CONTAINERS: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 const HUGE: &str = "hugepages-";
@@ -229,8 +207,7 @@ pub(crate) fn validate_resource_name(name: &str, at: &At<'_>, errors: &mut Error
     let faults = names::qualified_name(name);
     let sound = faults.is_empty();
     errors.invalid_each(&at.path, name, faults);
-    let standard =
-        STANDARD.contains(&name) || name.starts_with(HUGE) || name.starts_with("requests.hugepages-");
+    let standard = is_standard(name) || name.starts_with(HUGE) || name.starts_with("requests.hugepages-");
     if sound && !name.contains('/') && !standard {
         errors.invalid(&at.path, name, "must be a standard resource type or fully qualified");
     }
