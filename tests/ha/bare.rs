@@ -2,13 +2,16 @@
 //! the documentation, with the paths that are the default.
 //!
 //! The host's files are read through an overlay and never written. Such a machine may have systemd as its first process: it knows the
-//! units of its packages, but what would touch the host's devices and kernel is masked.
+//! units of its packages, but what would touch the host's devices and kernel is masked. It can be booted anew, in order or by a power cut: its files and
+//! its cable stay, all else is gone.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::{Output, eventually, run};
 use crate::machine::{Machine, START, binary};
@@ -20,16 +23,35 @@ pub(crate) enum Init {
     Nothing,
 }
 
-/// Its arguments: the machine's directory, its name, what comes first, the program under test, and kubectl.
-const SET_UP: &str = r"
+/// The machine's disk, and its boots, one after the other: another one follows when the first process has ended, because it asked for that
+/// (`reboot(2)`) or was killed. Its arguments are those of [`BOOT`], and before them that itself.
+const MACHINE: &str = r#"
+boot=$1; shift
+mkdir -p $1/upper $1/root $1/data
+mount -t tmpfs tmpfs $1/upper # not inside the lower layer
+mkdir $1/upper/changed $1/upper/work
+touch $1/upper/booted
+while rm $1/upper/booted; do
+    setpriv --pdeathsig KILL unshare --mount --uts --ipc --pid $3 --fork --kill-child --propagation private bash -ec "$boot" bash "$@" 2>$1/upper/said || true
+    [ -e $1/upper/booted ] || cat $1/upper/said >&2
+    # Nothing of these outlives a kernel.
+    nft flush ruleset
+    for link in $(ip -o link | cut -d : -f 2 | cut -d @ -f 1); do
+        case $link in lo | eth0) ;; *) ip link delete $link 2>/dev/null || true ;; esac
+    done
+done
+"#;
+
+/// One boot. Its arguments: the machine's directory, its name, `--cgroup` if systemd comes first, the program under test, and kubectl.
+const BOOT: &str = r"
 dir=$1 name=$2 init=$3 mainstay=$4 kubectl=$5
-mkdir -p $dir/upper $dir/root $dir/data
-mount -t tmpfs tmpfs $dir/upper # not inside the lower layer
-mkdir $dir/upper/changed $dir/upper/work
+rm -rf $dir/upper/proc $dir/upper/devices
 mount -t overlay overlay -o lowerdir=/,upperdir=$dir/upper/changed,workdir=$dir/upper/work $dir/root
 cd $dir/root
-rm -rf var/lib/mainstay etc/mainstay etc/systemd/system usr/local/bin/mainstay
-mkdir -p var/lib/mainstay etc/systemd/system
+if [ ! -e $dir/upper/installed ]; then
+    rm -rf var/lib/mainstay etc/mainstay etc/systemd/system usr/local/bin/mainstay
+    mkdir -p var/lib/mainstay etc/systemd/system
+fi
 mount --bind $dir/data var/lib/mainstay
 rm -f usr/local/bin/kubectl
 touch root/mainstay usr/local/bin/kubectl
@@ -38,7 +60,7 @@ mount --bind $kubectl usr/local/bin/kubectl
 mount -t proc proc proc
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
-if [ $init = Systemd ]; then
+if [ $init = --cgroup ]; then
     mkdir $dir/upper/proc
     mount -t proc proc $dir/upper/proc
     mount --bind proc/sys proc/sys
@@ -63,7 +85,7 @@ if [ $init = Systemd ]; then
         sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount kmod-static-nodes.service \
         systemd-firstboot.service systemd-sysusers.service systemd-timesyncd.service systemd-networkd.service systemd-resolved.service \
         modprobe@.service e2scrub_reap.service dbus.service dbus.socket; do
-        ln -s /dev/null etc/systemd/system/$unit
+        ln -sf /dev/null etc/systemd/system/$unit
     done
     : > etc/fstab
 else
@@ -73,9 +95,10 @@ fi
 hostname $name
 pivot_root . mnt
 cd /
+touch /mnt$dir/upper/installed /mnt$dir/upper/booted
 umount -l mnt
 echo set up
-if [ $init = Systemd ]; then
+if [ $init = --cgroup ]; then
     exec env -i container=test /lib/systemd/systemd --system --unit=multi-user.target --show-status=no
 fi
 sleep infinity & wait # a shell takes note of orphans that end
@@ -87,6 +110,8 @@ pub(crate) struct Bare {
     dir: tempfile::TempDir,
     /// Holds the namespaces: when it ends, the first process is killed, and with that all others.
     holder: Child,
+    /// Tells of each boot.
+    boots: BufReader<ChildStdout>,
     /// The first process, as the host counts.
     first: u32,
     /// The control group of systemd's machines.
@@ -100,24 +125,48 @@ impl Bare {
         let dir = tempfile::Builder::new().prefix("mainstay-bare-").tempdir_in("/var/tmp").unwrap();
         machine.route_by_default();
         let group = (init == Init::Systemd).then(|| make_group(&machine.name()));
-        let enter = group.as_ref().map_or_else(String::new, |group| {
-            format!("echo $$ > {}/cgroup.procs; more=--cgroup;", group.display())
-        });
-        let unshare = format!(
-            "{enter} exec unshare --mount --uts --ipc --pid $more --fork --kill-child --propagation private bash -ec '{}' bash \"$@\"",
-            SET_UP.replace('\'', r"'\''")
-        );
+        let enter = group
+            .as_ref()
+            .map_or_else(String::new, |group| format!("echo $$ > {}/cgroup.procs;", group.display()));
+        let unshare =
+            format!("{enter} exec unshare --mount --fork --kill-child --propagation private bash -ec \"$@\"");
         let mut command = machine.command("bash");
-        command.args(["-ec", &unshare, "bash"]).arg(dir.path()).arg(machine.name());
-        command.arg(if init == Init::Systemd { "Systemd" } else { "Nothing" }).arg(binary()).arg(kubectl());
+        command.args(["-ec", &unshare, "bash", MACHINE, "bash", BOOT]).arg(dir.path()).arg(machine.name());
+        command.arg(if init == Init::Systemd { "--cgroup" } else { "--fork" }).arg(binary()).arg(kubectl());
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut holder = command.spawn().unwrap();
+        let boots = BufReader::new(holder.stdout.take().unwrap());
+        let mut bare = Self { machine, dir, holder, boots, first: 0, group, terminals: Vec::new() };
+        bare.is_booted();
+        bare
+    }
+
+    /// Waits for the next boot.
+    #[track_caller]
+    fn is_booted(&mut self) {
         let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.boots.read_line(&mut line).unwrap();
         assert_eq!(line, "set up\n", "the machine could not be made");
-        let children = format!("/proc/{0}/task/{0}/children", holder.id());
-        let first = fs::read_to_string(children).unwrap().trim().parse().unwrap();
-        Self { machine, dir, holder, first, group, terminals: Vec::new() }
+        // The loop over the boots, what holds the namespaces of this one, and its first process.
+        self.first = (0..3).fold(self.holder.id(), |parent, _| only_child(parent));
+    }
+
+    /// Cuts the power: all that runs is gone at once. Returns when the machine has booted again.
+    #[track_caller]
+    pub(crate) fn lose_power(&mut self) {
+        let first = Pid::from_raw(self.first.try_into().unwrap()).unwrap();
+        kill_process(first, Signal::KILL).unwrap();
+        for mut terminal in self.terminals.drain(..) {
+            terminal.wait().unwrap();
+        }
+        self.is_booted();
+    }
+
+    /// Has its systemd reboot in order.
+    #[track_caller]
+    pub(crate) fn reboot(&mut self) {
+        self.run("systemctl reboot").ok();
+        self.is_booted();
     }
 
     pub(crate) fn name(&self) -> String {
@@ -148,12 +197,19 @@ impl Bare {
     pub(crate) fn starts(&mut self, commands: &str, says: &str) {
         let log = self.log();
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let before = usize::try_from(file.metadata().unwrap().len()).unwrap();
         let mut command = self.shell(commands);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         self.terminals.push(command.spawn().unwrap());
         let said = || fs::read_to_string(&log).unwrap();
-        let is_said = eventually(START, || said().lines().any(|line| line.starts_with(says)).then_some(()));
+        let is_said = || said()[before..].lines().any(|line| line.starts_with(says));
+        let is_said = eventually(START, || is_said().then_some(()));
         is_said.unwrap_or_else(|| panic!("{} did not say {says:?}:\n{}", self.name(), said()));
+    }
+
+    /// A file that may be written from outside, as `/var/lib/mainstay/NAME` there.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
     }
 
     /// What its terminals show.
@@ -184,6 +240,11 @@ impl Drop for Bare {
             }
         }
     }
+}
+
+fn only_child(parent: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    children.trim().parse().unwrap_or_else(|_| panic!("{parent} has one child: {children:?}"))
 }
 
 fn kubectl() -> std::ffi::OsString {

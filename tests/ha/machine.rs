@@ -437,7 +437,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// The demo image's archive, made once per test program.
-fn image_archive() -> &'static Path {
+pub(crate) fn image_archive() -> &'static Path {
     static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
     ARCHIVE.get_or_init(|| {
         let archive = std::env::temp_dir().join(format!("mainstay-ha-{}.tar", std::process::id()));

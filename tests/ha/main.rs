@@ -25,6 +25,7 @@ mod lost_quorum;
 mod machine;
 mod programs;
 mod readme;
+mod reboot;
 mod recovery;
 mod replacing;
 mod servers;

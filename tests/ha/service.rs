@@ -18,22 +18,28 @@ const RESTARTED: Duration = Duration::from_secs(120);
 const INSTALL: &str = "install -m 0755 mainstay /usr/local/bin/mainstay";
 
 #[track_caller]
-fn booted(switch: &Switch, number: u8) -> Bare {
+pub(crate) fn booted(switch: &Switch, number: u8) -> Bare {
     assert!(
         Path::new("/lib/systemd/systemd").exists(),
         "systemd is missing: install it with `apt-get install systemd`, or run the tests with `make test`"
     );
     let machine = Bare::new(switch.machine(number), Init::Systemd);
+    is_up(&machine);
+    machine.run(INSTALL).ok();
+    machine
+}
+
+/// Waits until its systemd has started what is to be started.
+#[track_caller]
+pub(crate) fn is_up(machine: &Bare) {
     let up = eventually(SOON, || {
         let said = machine.run("systemctl is-system-running || true").stdout;
         ["running\n", "degraded\n"].contains(&said.as_str()).then_some(())
     });
     assert!(up.is_some(), "{:?}", machine.run("systemctl list-jobs; systemctl --failed"));
-    machine.run(INSTALL).ok();
-    machine
 }
 
-fn property(machine: &Bare, name: &str) -> String {
+pub(crate) fn property(machine: &Bare, name: &str) -> String {
     machine.run(&format!("systemctl show mainstay --property {name} --value")).ok().trim().to_owned()
 }
 
