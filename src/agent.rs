@@ -50,7 +50,7 @@ pub(crate) struct AgentFlags {
     #[arg(long, value_name = "IP")]
     pub(crate) node_ip: Option<IpAddr>,
     /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_agents_node=debug.
-    #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
+    #[arg(long, value_name = "FILTER", default_value = crate::cli::LOG_FILTER)]
     pub(crate) log: String,
     /// Write logs as JSON, one object a line.
     #[arg(long)]

@@ -67,7 +67,7 @@ pub(crate) struct ApiServerCommandFlags {
     #[command(flatten)]
     pub(crate) api_server: ApiServerFlags,
     /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_apiserver_server=debug.
-    #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
+    #[arg(long, value_name = "FILTER", default_value = crate::cli::LOG_FILTER)]
     pub(crate) log: String,
     /// Write logs as JSON, one object a line.
     #[arg(long)]

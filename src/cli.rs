@@ -22,6 +22,8 @@ use crate::unit::{InstallFlags, UninstallFlags};
 
 /// Where a cluster keeps everything when nothing else is said.
 pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
+/// What a daemon logs when nothing else is said. Consensus warns of what is in order: that an election ended while its vote was on its way to the disk.
+pub(crate) const LOG_FILTER: &str = "warn,mainstay=info,openraft=error";
 
 /// A complete Kubernetes in one binary.
 ///
@@ -127,7 +129,7 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = certificate_lifetime, hide = true)]
     pub(crate) certificate_lifetime: Duration,
     /// What to log: error, warn, info, debug, trace, or directives such as info,mainstay_store=debug.
-    #[arg(long, value_name = "FILTER", default_value = "warn,mainstay=info")]
+    #[arg(long, value_name = "FILTER", default_value = LOG_FILTER)]
     pub(crate) log: String,
     /// Write logs as JSON, one object a line.
     #[arg(long)]

@@ -156,7 +156,7 @@ mod tests {
         };
         assert_eq!(line("bind"), format!("bind: 127.0.0.1:7443 # {}", file.display()));
         assert_eq!(line("agent"), "agent: false # flag");
-        assert_eq!(line("log"), "log: 'warn,mainstay=info' # default");
+        assert_eq!(line("log"), "log: 'warn,mainstay=info,openraft=error' # default");
         assert_eq!(line("authorization-mode"), "authorization-mode: [Node, RBAC] # default");
         assert_eq!(line("node-name"), "node-name: node-1 # /d/cluster.json");
         assert_eq!(line("# token"), "# token: (not shown) # flag");
@@ -164,7 +164,7 @@ mod tests {
         assert!(!text.contains("secret"));
         let read: Value = serde_yaml_ng::from_str(&text).unwrap();
         assert_eq!(read["audit-log-maxage"], Value::from(3));
-        assert_eq!(read["log"], Value::from("warn,mainstay=info"));
+        assert_eq!(read["log"], Value::from(crate::cli::LOG_FILTER));
     }
 
     #[test]

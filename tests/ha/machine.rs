@@ -222,7 +222,6 @@ impl Machine {
             _ => ("--node-ip", self.address()),
         };
         command.args(["--node-name", &self.name(), flag, &value]);
-        command.args(["--log", "warn,mainstay=info,openraft=error"]);
         if self.has_clock {
             self.clock().set_for(&mut command);
         }
