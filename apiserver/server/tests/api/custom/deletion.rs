@@ -7,16 +7,21 @@ use super::{CRDS, definition, install, version, wait_for};
 use crate::client::Client;
 use crate::server::TestServer;
 
-const THINGS: &str = "/apis/gone.example.com/v1/things";
+/// Each test has a group of its own: what stands behind a definition is shared in a process.
+const HELD: &str = "held.example.com";
+const GONE: &str = "gone.example.com";
 
-async fn install_things(client: &Client) {
-    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    install(client, &definition("gone.example.com", "Thing", "Cluster", &json!([version("v1", &schema)])))
-        .await;
+fn things(group: &str) -> String {
+    format!("/apis/{group}/v1/things")
 }
 
-fn thing(name: &str) -> serde_json::Value {
-    json!({"apiVersion": "gone.example.com/v1", "kind": "Thing", "metadata": {"name": name}})
+async fn install_things(client: &Client, group: &str) {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    install(client, &definition(group, "Thing", "Cluster", &json!([version("v1", &schema)]))).await;
+}
+
+fn thing(group: &str, name: &str) -> serde_json::Value {
+    json!({"apiVersion": format!("{group}/v1"), "kind": "Thing", "metadata": {"name": name}})
 }
 
 /// Waits until the definition is gone.
@@ -33,17 +38,18 @@ async fn gone(client: &Client, name: &str) {
 async fn objects_go_before_their_definition() {
     let server = TestServer::start().await;
     let client = server.admin();
-    install_things(&client).await;
-    client.post(THINGS, &thing("plain")).await.expect(201);
-    let mut held = thing("held");
+    let things = things(HELD);
+    install_things(&client, HELD).await;
+    client.post(&things, &thing(HELD, "plain")).await.expect(201);
+    let mut held = thing(HELD, "held");
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    client.post(THINGS, &held).await.expect(201);
-    let marked = client.delete(&format!("{CRDS}/things.gone.example.com")).await.expect(200);
+    client.post(&things, &held).await.expect(201);
+    let marked = client.delete(&format!("{CRDS}/things.held.example.com")).await.expect(200);
     assert_eq!(marked["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
-    wait_for(&client, "things.gone.example.com", "Terminating", "True").await;
+    wait_for(&client, "things.held.example.com", "Terminating", "True").await;
     let mut left = Vec::new();
     for _attempt in 0..200 {
-        left = client.get(THINGS).await.expect(200)["items"].as_array().unwrap().clone();
+        left = client.get(&things).await.expect(200)["items"].as_array().unwrap().clone();
         if left.len() == 1 {
             break;
         }
@@ -51,14 +57,14 @@ async fn objects_go_before_their_definition() {
     }
     assert_eq!(left.len(), 1);
     assert!(left[0]["metadata"]["deletionTimestamp"].is_string());
-    let refused = client.post(THINGS, &thing("late")).await.expect(405);
+    let refused = client.post(&things, &thing(HELD, "late")).await.expect(405);
     assert_eq!(refused["message"], "create not allowed while custom resource definition is terminating");
     client
-        .patch(&format!("{THINGS}/held"), "merge", &json!({"metadata": {"finalizers": null}}))
+        .patch(&format!("{things}/held"), "merge", &json!({"metadata": {"finalizers": null}}))
         .await
         .expect(200);
-    gone(&client, "things.gone.example.com").await;
-    assert_eq!(client.get(&format!("{CRDS}/things.gone.example.com")).await.code, 404);
+    gone(&client, "things.held.example.com").await;
+    assert_eq!(client.get(&format!("{CRDS}/things.held.example.com")).await.code, 404);
     server.stop().await;
 }
 
@@ -66,12 +72,13 @@ async fn objects_go_before_their_definition() {
 async fn a_definition_under_load_leaves_nothing_behind() {
     let server = TestServer::start().await;
     let client = server.admin();
-    install_things(&client).await;
-    let mut watch = client.watch(&format!("{THINGS}?watch=1"), "application/json").await;
+    let things = things(GONE);
+    install_things(&client, GONE).await;
+    let mut watch = client.watch(&format!("{things}?watch=1"), "application/json").await;
     let creates = async {
         let mut made = 0;
         for number in 0..60 {
-            let answer = client.post(THINGS, &thing(&format!("t{number}"))).await;
+            let answer = client.post(&things, &thing(GONE, &format!("t{number}"))).await;
             match answer.code {
                 201 => made += 1,
                 404 | 405 => break,
@@ -89,9 +96,9 @@ async fn a_definition_under_load_leaves_nothing_behind() {
     };
     let (made, ()) = tokio::join!(creates, delete);
     assert!(made > 5, "{made}");
-    assert_eq!(client.get(THINGS).await.code, 404);
-    install_things(&client).await;
-    assert_eq!(client.get(THINGS).await.expect(200)["items"], json!([]));
+    assert_eq!(client.get(&things).await.code, 404);
+    install_things(&client, GONE).await;
+    assert_eq!(client.get(&things).await.expect(200)["items"], json!([]));
     install(&client, &service_monitor()).await;
     server.stop().await;
 }
