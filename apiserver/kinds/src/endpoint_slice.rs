@@ -5,16 +5,17 @@ use crate::deprecated::address;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
-use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_labels};
 use mainstay_apiserver_machinery::value::Value;
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use time::OffsetDateTime;
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
 const PORTS_MAX: usize = 20_000;
-const ZONE_HINTS_MAX: usize = 8;
+const HINTS_MAX: usize = 8;
+const TOPOLOGY_MAX: usize = 16;
 /// Ports and addresses that a table row shows.
 const SHOWN_MAX: usize = 3;
 
@@ -130,26 +131,57 @@ fn validate_endpoints(endpoints: &At<'_>, address_type: &str, errors: &mut Error
         if node.is_set() {
             node.invalid_each(errors, names::dns_subdomain(node.text()));
         }
+        validate_topology(&endpoint.get("deprecatedTopology"), errors);
         let hostname = endpoint.get("hostname");
         if hostname.is_set() {
             hostname.invalid_each(errors, names::dns_label(hostname.text()));
         }
-        let zones = endpoint.dig(&["hints", "forZones"]);
-        if zones.len() > ZONE_HINTS_MAX {
-            errors.too_many(&zones.path, zones.len(), ZONE_HINTS_MAX);
+        let hints = endpoint.get("hints");
+        validate_hints(&hints.get("forZones"), names::label_value, errors);
+        validate_hints(&hints.get("forNodes"), names::dns_subdomain, errors);
+    }
+}
+
+fn validate_topology(topology: &At<'_>, errors: &mut ErrorList) {
+    if topology.len() > TOPOLOGY_MAX {
+        errors.too_many(&topology.path, topology.len(), TOPOLOGY_MAX);
+    }
+    validate_labels(topology.map(), &topology.path, errors);
+}
+
+/// Checks the names of the zones or nodes that an endpoint is meant for.
+fn validate_hints(hints: &At<'_>, rule: fn(&str) -> Vec<String>, errors: &mut ErrorList) {
+    if hints.len() > HINTS_MAX {
+        errors.too_many(&hints.path, hints.len(), HINTS_MAX);
+        return;
+    }
+    let mut seen = HashSet::new();
+    for hint in hints.items() {
+        let name = hint.get("name");
+        if !seen.insert(name.text()) {
+            errors.duplicate(&name.path, name.text());
         }
+        errors.invalid_each(&name.path, name.text(), rule(name.text()));
     }
 }
 
 fn validate_address(address: &At<'_>, address_type: &str, errors: &mut ErrorList) {
+    let text = address.text();
     match address_type {
-        "IPv4" if address.text().parse::<Ipv4Addr>().is_err() => {
-            address.invalid(errors, "must be a valid IPv4 address");
+        "IPv4" | "IPv6" => {
+            let fits = match address_type {
+                "IPv4" => text.parse::<Ipv4Addr>().is_ok(),
+                _ => text.parse::<Ipv6Addr>().is_ok(),
+            };
+            if !fits {
+                address.invalid(errors, &format!("must be a valid {address_type} address"));
+            }
+            if text.parse::<IpAddr>().is_ok() {
+                validate_endpoint_ip(address, errors);
+            } else {
+                address.invalid(errors, "must be a valid IP address");
+            }
         }
-        "IPv6" if address.text().parse::<Ipv6Addr>().is_err() => {
-            address.invalid(errors, "must be a valid IPv6 address");
-        }
-        "IPv4" | "IPv6" => validate_endpoint_ip(address, errors),
         "FQDN" => {
             let name = address.text().strip_suffix('.').unwrap_or_else(|| address.text());
             let faults = names::dns_subdomain(name);

@@ -51,14 +51,14 @@ pub(crate) fn validate_segment(field: &At<'_>, detail: &str, errors: &mut ErrorL
     }
 }
 
-/// Checks a reference to an object by group, kind and name.
+/// Checks a reference to an object by group, kind and name, in the words of ingresses.
 pub(crate) fn validate_typed_reference(reference: &At<'_>, errors: &mut ErrorList) {
     let group = reference.get("apiGroup");
     if group.is_set() {
         group.invalid_each(errors, names::dns_subdomain(group.text()));
     }
-    validate_segment(&reference.get("kind"), "", errors);
-    validate_segment(&reference.get("name"), "", errors);
+    validate_segment(&reference.get("kind"), "kind is required", errors);
+    validate_segment(&reference.get("name"), "name is required", errors);
 }
 
 /// Checks a list of meta/v1 conditions.

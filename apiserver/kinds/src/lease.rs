@@ -1,5 +1,6 @@
 //! coordination.k8s.io/v1 Lease.
 
+use crate::gates;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -42,6 +43,11 @@ impl Rules for Lease {
         if !preferred.is_empty() && strategy.is_empty() {
             errors.forbidden(&preferred.path, "may only be specified when `strategy` is defined");
         }
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        // Of the feature `CoordinatedLeaderElection`.
+        gates::drop_fields(new, old, &[&["spec", "preferredHolder"], &["spec", "strategy"]]);
     }
 
     fn create_on_update(&self) -> bool {

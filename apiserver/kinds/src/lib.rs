@@ -15,6 +15,7 @@ mod deprecated;
 mod endpoint_slice;
 mod flowcontrol;
 mod formats;
+mod gates;
 mod lease;
 mod networking;
 mod pod_disruption_budget;

@@ -234,8 +234,6 @@ pub enum NameRule {
     Subdomain,
     /// RFC 1123 label, at most 63 characters.
     Label,
-    /// RFC 1035 label, at most 63 characters: starts with a letter.
-    Label1035,
     /// Anything that is one path segment (RBAC objects).
     PathSegment,
 }
@@ -273,6 +271,9 @@ pub trait Rules: Sync {
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         restore(new, old, "status");
     }
+
+    /// Drops fields of features that upstream has off by default, unless the stored object has them.
+    fn drop_gated(&self, _new: &mut Value, _old: Option<&Value>) {}
 
     /// Checks an object by itself, on a create.
     fn validate(&self, _object: &Value, _errors: &mut ErrorList) {}
@@ -349,6 +350,11 @@ pub trait Rules: Sync {
     /// What a delete does with dependents unless the request says so.
     fn collection_policy(&self) -> CollectionPolicy {
         CollectionPolicy::DeleteDependents
+    }
+
+    /// What a delete is told that leaves to [`Rules::collection_policy`] what becomes of dependents.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
     }
 
     /// Whether a delete answers with the deleted object in place of a Status.

@@ -2,12 +2,14 @@
 
 use super::template::{pairs, parse, validate_always_restarts, validate_collisions};
 use crate::amount::{int_or_percent, validate_int_or_percent, validate_percent_bound};
-use crate::pod_spec::{default_template, template_warnings, validate_template};
+use crate::gates;
+use crate::pod_spec::{Subject, default_template, spec_changed, validate_template, warnings};
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, validate_label_selector};
 use mainstay_apiserver_machinery::value::Value;
+use mainstay_proto_api::label::Selector;
 use time::OffsetDateTime;
 
 /// apps/v1 DaemonSet.
@@ -70,9 +72,8 @@ impl Rules for DaemonSet {
         validate_label_selector(selector.value, true, &selector.path, errors);
         let labels = template.dig(&["metadata", "labels"]);
         // Unlike elsewhere a selector that is absent selects nothing here, so no template fits it.
-        let fits = selector.is_set()
-            && parse(selector.value).is_some_and(|parsed| parsed.matches(&pairs(labels.value)));
-        if !fits {
+        let fits = |parsed: Selector| selector.is_set() && parsed.matches(&pairs(labels.value));
+        if parse(selector.value).is_some_and(|parsed| !fits(parsed)) {
             labels.invalid(errors, "`selector` does not match template `labels`");
         }
         if selector.is_set()
@@ -112,7 +113,15 @@ impl Rules for DaemonSet {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old, TEMPLATE)
+        let mut out = Vec::new();
+        if spec_changed(new, old) {
+            warnings(&At::root(new).dig(TEMPLATE), Subject::Template, &mut out);
+        }
+        out
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {

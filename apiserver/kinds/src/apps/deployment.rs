@@ -2,6 +2,7 @@
 
 use super::template::{validate_available, validate_counts, validate_selector_and_template};
 use crate::amount::{int_or_percent, validate_int_or_percent, validate_percent_bound};
+use crate::gates;
 use crate::pod_spec::{default_template, template_warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
@@ -90,9 +91,19 @@ impl Rules for Deployment {
 
     fn validate_status(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         let (status, before) = (At::root(new).get("status"), At::root(old).get("status"));
-        validate_counts(&status, &["updatedReplicas", "readyReplicas", "availableReplicas"], errors);
+        let parts = &["updatedReplicas", "readyReplicas", "availableReplicas"];
+        let all = &[
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+            "terminatingReplicas",
+            "collisionCount",
+        ];
+        validate_counts(&status, all, parts, errors);
         validate_available(&status, "readyReplicas", errors);
-        status.get("unavailableReplicas").non_negative(errors);
         let count = status.get("collisionCount");
         let was = before.get("collisionCount").int();
         if was.is_some_and(|was| count.int().is_none_or(|now| now < was)) {
@@ -102,6 +113,10 @@ impl Rules for Deployment {
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         template_warnings(new, old, &["spec", "template"])
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::replicas;
 use super::template::validate_selector_and_template;
+use crate::gates;
 use crate::pod_spec::{default_template, template_warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
@@ -71,6 +72,10 @@ impl Rules for ReplicaSet {
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         template_warnings(new, old, replicas::TEMPLATE)
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {

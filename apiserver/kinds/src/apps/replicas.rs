@@ -21,7 +21,17 @@ pub(crate) fn selectable_fields(object: &Value) -> Vec<(&'static str, SmolStr)> 
 
 pub(crate) fn validate_status(object: &Value, errors: &mut ErrorList) {
     let status = At::root(object).get("status");
-    validate_counts(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], errors);
+    let parts = &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+    // ReplicationControllers have no `terminatingReplicas`.
+    let all = &[
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "terminatingReplicas",
+        "observedGeneration",
+    ];
+    validate_counts(&status, all, parts, errors);
     validate_available(&status, "readyReplicas", errors);
 }
 

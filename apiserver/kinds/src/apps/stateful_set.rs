@@ -5,7 +5,8 @@ use super::template::{
 };
 use crate::amount::{int_or_percent, validate_int_or_percent, validate_percent_bound};
 use crate::core::volume::validate_claim_spec;
-use crate::pod_spec::{default_template, template_warnings, validate_template};
+use crate::gates;
+use crate::pod_spec::{Subject, default_template, fractions_of, spec_changed, validate_template, warnings};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, NameRule, Rules, Storage, restore};
@@ -76,31 +77,16 @@ impl Rules for StatefulSet {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let spec = At::root(object).get("spec");
-        let policy = spec.get("podManagementPolicy");
-        if policy.require(errors, "") && !matches!(policy.text(), "OrderedReady" | "Parallel") {
-            policy.invalid(errors, "must be 'OrderedReady' or 'Parallel'");
-        }
-        validate_strategy(&spec.get("updateStrategy"), errors);
-        let retention = spec.get("persistentVolumeClaimRetentionPolicy");
-        for field in ["whenDeleted", "whenScaled"] {
-            retention.get(field).one_of(errors, &["Retain", "Delete"]);
-        }
-        for field in ["replicas", "minReadySeconds"] {
-            spec.get(field).non_negative(errors);
-        }
-        spec.dig(&["ordinals", "start"]).non_negative(errors);
-        let service = spec.get("serviceName");
+        // An update cannot mend a wrong name, and does not hear of it.
+        let service = At::root(object).dig(&["spec", "serviceName"]);
         if !service.is_empty() {
-            service.invalid_each(errors, names::dns_subdomain(service.text()));
+            service.invalid_each(errors, names::dns_label(service.text()));
         }
-        validate_claims(&spec.get("volumeClaimTemplates"), errors);
-        validate_selector(&spec, errors);
-        spec.get("revisionHistoryLimit").non_negative(errors);
+        validate_spec(object, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        self.validate(new, errors);
+        validate_spec(new, errors);
         let mut spec = new.get("spec").cloned().unwrap_or(Value::Null);
         let before = old.get("spec").cloned().unwrap_or(Value::Null);
         for field in MUTABLE {
@@ -118,17 +104,46 @@ impl Rules for StatefulSet {
 
     fn validate_status(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         let status = At::root(new).get("status");
-        validate_counts(
-            &status,
-            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
-            errors,
-        );
+        let parts = &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
+        let all = &[
+            "replicas",
+            "readyReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+            "availableReplicas",
+            "observedGeneration",
+            "collisionCount",
+        ];
+        validate_counts(&status, all, parts, errors);
         validate_available(&status, "status.readyReplicas", errors);
         validate_collisions(&status, &At::root(old).get("status"), errors);
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old, TEMPLATE)
+        let mut out = Vec::new();
+        if spec_changed(new, old) {
+            warnings(&At::root(new).dig(TEMPLATE), Subject::Template, &mut out);
+        }
+        let spec = At::root(new).get("spec");
+        for claim in spec.get("volumeClaimTemplates").items() {
+            let resources = claim.dig(&["spec", "resources"]);
+            // Upstream leaves out `spec` in the path on a create, and writes it so on an update.
+            let place = if old.is_none() { claim.path } else { claim.path.child("Spec") };
+            for list in ["requests", "limits"] {
+                let at = At::new(resources.get(list).value, place.child("resources").child(list));
+                fractions_of(&at, &["storage"], &mut out);
+            }
+        }
+        let limit = spec.get("revisionHistoryLimit");
+        if limit.int().is_some_and(|limit| limit < 0) {
+            let what = "a negative value retains all historical revisions; a value >= 0 is recommended";
+            out.push(format!("{}: {what}", limit.path));
+        }
+        out
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {
@@ -158,6 +173,25 @@ impl Rules for StatefulSet {
             images,
         ]
     }
+}
+
+fn validate_spec(object: &Value, errors: &mut ErrorList) {
+    let spec = At::root(object).get("spec");
+    let policy = spec.get("podManagementPolicy");
+    if policy.require(errors, "") && !matches!(policy.text(), "OrderedReady" | "Parallel") {
+        policy.invalid(errors, "must be 'OrderedReady' or 'Parallel'");
+    }
+    validate_strategy(&spec.get("updateStrategy"), errors);
+    let retention = spec.get("persistentVolumeClaimRetentionPolicy");
+    for field in ["whenDeleted", "whenScaled"] {
+        retention.get(field).one_of(errors, &["Retain", "Delete"]);
+    }
+    for field in ["replicas", "minReadySeconds"] {
+        spec.get(field).non_negative(errors);
+    }
+    spec.dig(&["ordinals", "start"]).non_negative(errors);
+    validate_claims(&spec.get("volumeClaimTemplates"), errors);
+    validate_selector(&spec, errors);
 }
 
 fn validate_strategy(strategy: &At<'_>, errors: &mut ErrorList) {

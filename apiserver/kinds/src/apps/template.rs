@@ -72,9 +72,9 @@ pub(crate) fn validate_collisions(status: &At<'_>, before: &At<'_>, errors: &mut
     }
 }
 
-/// Checks the counts in `status`: none is negative, and those of `parts` are at most `replicas`.
-pub(crate) fn validate_counts(status: &At<'_>, parts: &[&str], errors: &mut ErrorList) {
-    for field in ["observedGeneration", "replicas", "collisionCount"].iter().chain(parts) {
+/// Checks the counts in `status`: none of `all` is negative, and those of `parts` are at most `replicas`.
+pub(crate) fn validate_counts(status: &At<'_>, all: &[&str], parts: &[&str], errors: &mut ErrorList) {
+    for field in all {
         status.get(field).non_negative(errors);
     }
     let count = |field: &str| status.value.path_i64(&[field]).unwrap_or_default();

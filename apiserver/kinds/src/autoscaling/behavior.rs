@@ -50,7 +50,6 @@ fn validate_rules(rules: &At<'_>, errors: &mut ErrorList) {
     if select.is_set() {
         select.one_of(errors, &["Disabled", "Max", "Min"]);
     }
-    validate_quantity(&rules.get("tolerance"), errors);
     let policies = rules.get("policies");
     policies.require(errors, "must specify at least one Policy");
     for policy in policies.items() {
@@ -66,4 +65,5 @@ fn validate_rules(rules: &At<'_>, errors: &mut ErrorList) {
             }
         }
     }
+    validate_quantity(&rules.get("tolerance"), errors);
 }

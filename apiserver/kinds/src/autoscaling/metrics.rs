@@ -1,9 +1,11 @@
 //! The check of what an autoscaler measures.
 
-use super::v2::validate_reference;
+use super::reference::{Group, validate_reference, version_fault};
 use crate::amount::quantity;
 use crate::formats::validate_segment;
-use mainstay_apiserver_machinery::validation::{At, ErrorList};
+use crate::pod_spec::validate_container_resource_name;
+use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::value::Value;
 
 const TYPES: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// Each type with the field that describes it, in the order in which upstream looks at them.
@@ -15,9 +17,11 @@ const SOURCES: &[(&str, &str)] = &[
     ("ContainerResource", "containerResource"),
 ];
 
-pub(super) fn validate(metrics: &At<'_>, to_zero: bool, errors: &mut ErrorList) {
+/// Checks the metrics of an autoscaler; `old` are those that are stored.
+pub(super) fn validate(metrics: &At<'_>, old: Option<&Value>, to_zero: bool, errors: &mut ErrorList) {
+    let group = group_of_objects(old);
     for metric in metrics.items() {
-        validate_metric(&metric, errors);
+        validate_metric(&metric, group, errors);
     }
     if to_zero && !metrics.items().any(|metric| matches!(metric.text_of("type"), "Object" | "External")) {
         let text = "must specify at least one Object or External metric to support scaling to zero replicas";
@@ -25,7 +29,18 @@ pub(super) fn validate(metrics: &At<'_>, to_zero: bool, errors: &mut ErrorList) 
     }
 }
 
-fn validate_metric(metric: &At<'_>, errors: &mut ErrorList) {
+/// How the versions of described objects are checked: not at all where one that is stored is wrong.
+fn group_of_objects(old: Option<&Value>) -> Group {
+    let old = old.and_then(Value::as_list).unwrap_or_default();
+    let mut objects = old.iter().filter(|metric| metric.path_str(&["type"]) == Some("Object"));
+    let wrong = objects.any(|metric| {
+        let version = metric.path_str(&["object", "describedObject", "apiVersion"]).unwrap_or_default();
+        version_fault(version, Group::Optional).is_some()
+    });
+    if wrong { Group::Unchecked } else { Group::Optional }
+}
+
+fn validate_metric(metric: &At<'_>, group: Group, errors: &mut ErrorList) {
     let kind = metric.get("type");
     if kind.is_empty() {
         errors.required(&kind.path, "must specify a metric source type");
@@ -34,11 +49,16 @@ fn validate_metric(metric: &At<'_>, errors: &mut ErrorList) {
     let present: Vec<At<'_>> =
         SOURCES.iter().map(|(_, field)| metric.get(field)).filter(At::is_set).collect();
     if let Some((_, field)) = SOURCES.iter().find(|(_, field)| metric.has(field)) {
-        validate_source(field, &metric.get(field), errors);
+        validate_source(field, &metric.get(field), group, errors);
     }
     let expected = SOURCES.iter().find(|(name, _)| *name == kind.text()).map(|(_, field)| metric.get(field));
-    if let Some(expected) = expected.as_ref().filter(|expected| !expected.is_set()) {
-        errors.required(&expected.path, "must populate information for the given metric source");
+    match &expected {
+        Some(expected) if !expected.is_set() => {
+            errors.required(&expected.path, "must populate information for the given metric source");
+        }
+        Some(_) => {}
+        // Upstream says so once more.
+        None => kind.one_of(errors, TYPES),
     }
     if present.len() != 1 {
         let expected = expected.map(|expected| expected.path);
@@ -48,11 +68,11 @@ fn validate_metric(metric: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_source(field: &str, source: &At<'_>, errors: &mut ErrorList) {
+fn validate_source(field: &str, source: &At<'_>, group: Group, errors: &mut ErrorList) {
     let target = source.get("target");
     match field {
         "object" => {
-            validate_reference(&source.get("describedObject"), errors);
+            validate_reference(&source.get("describedObject"), group, errors);
             validate_identifier(source, errors);
             validate_target(&target, errors);
             require_value(&target, "must set either a target value or averageValue", errors);
@@ -71,14 +91,20 @@ fn validate_source(field: &str, source: &At<'_>, errors: &mut ErrorList) {
             validate_identifier(source, errors);
             validate_target(&target, errors);
             let average = target.get("averageValue");
-            if !is_positive(&average) {
+            if !average.is_set() {
                 errors.required(&average.path, "must specify a positive target averageValue");
             }
         }
         _ => {
-            source.get("name").require(errors, "must specify a resource name");
+            let (name, container) = (source.get("name"), source.get("container"));
+            let named = name.require(errors, "must specify a resource name");
             if field == "containerResource" {
-                source.get("container").require(errors, "must specify a container");
+                if named {
+                    validate_container_resource_name(name.text(), &name, errors);
+                }
+                if container.require(errors, "must specify a container") {
+                    container.invalid_each(errors, names::dns_label(container.text()));
+                }
             }
             validate_target(&target, errors);
             validate_resource_target(&target, errors);

@@ -4,6 +4,7 @@ mod annotations;
 mod behavior;
 mod legacy_metrics;
 mod metrics;
+mod reference;
 mod targets;
 mod v1;
 mod v2;

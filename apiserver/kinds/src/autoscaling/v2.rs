@@ -1,7 +1,7 @@
 //! autoscaling/v2 HorizontalPodAutoscaler: the form that is stored.
 
+use super::reference::{Group, validate_reference};
 use super::{behavior, metrics, targets};
-use crate::formats::validate_segment;
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -55,12 +55,11 @@ impl Rules for HorizontalPodAutoscaler {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        validate_spec(object, 1, errors);
+        validate_spec(object, None, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        let was = old.path_i64(&["spec", "minReplicas"]);
-        validate_spec(new, i64::from(was != Some(0)), errors);
+        validate_spec(new, Some(old), errors);
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
@@ -98,27 +97,35 @@ impl Rules for HorizontalPodAutoscaler {
     }
 }
 
-fn validate_spec(object: &Value, fewest: i64, errors: &mut ErrorList) {
+fn validate_spec(object: &Value, old: Option<&Value>, errors: &mut ErrorList) {
     let spec = At::root(object).get("spec");
     let (min, max) = (spec.get("minReplicas"), spec.get("maxReplicas"));
     let most = max.int().unwrap_or_default();
-    if min.int().is_some_and(|min| min < fewest) {
-        min.invalid(errors, &format!("must be greater than or equal to {fewest}"));
-    }
+    // None at all is upstream's default since 1.37 (`HPAScaleToZero`).
+    min.non_negative(errors);
     if most < 1 {
         errors.invalid(&max.path, most, "must be greater than 0");
     }
     if min.int().is_some_and(|min| most < min) {
         errors.invalid(&max.path, most, "must be greater than or equal to `minReplicas`");
     }
-    validate_reference(&spec.get("scaleTargetRef"), errors);
-    metrics::validate(&spec.get("metrics"), min.int() == Some(0), errors);
+    let target = spec.get("scaleTargetRef");
+    validate_reference(&target, group_of_target(&target, old), errors);
+    let measured = old.and_then(|old| old.path(&["spec", "metrics"]));
+    metrics::validate(&spec.get("metrics"), measured, min.int() == Some(0), errors);
     behavior::validate(&spec.get("behavior"), errors);
 }
 
-/// Checks a reference to what is scaled or described.
-pub(super) fn validate_reference(reference: &At<'_>, errors: &mut ErrorList) {
-    for field in ["kind", "name"] {
-        validate_segment(&reference.get(field), "", errors);
+/// How the version of what is scaled is checked: not where an update leaves it, and the core group has but one kind that
+/// can be scaled.
+fn group_of_target(target: &At<'_>, old: Option<&Value>) -> Group {
+    let before = old.and_then(|old| old.path(&["spec", "scaleTargetRef"]));
+    let same = |field: &str| before.and_then(|old| old.get(field)) == target.value.get(field);
+    if before.is_some() && same("apiVersion") && same("kind") {
+        Group::Unchecked
+    } else if target.text_of("kind") == "ReplicationController" {
+        Group::Optional
+    } else {
+        Group::Required
     }
 }

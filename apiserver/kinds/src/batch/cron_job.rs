@@ -1,7 +1,8 @@
 //! batch/v1 CronJob.
 
 use super::{job_spec, schedule};
-use crate::pod_spec::{default_template, template_warnings};
+use crate::gates;
+use crate::pod_spec::default_template;
 use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -59,14 +60,21 @@ impl Rules for CronJob {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut texts = template_warnings(new, old, TEMPLATE);
-        if new.path_str(&["spec", "schedule"]).is_some_and(|schedule| schedule.contains("TZ")) {
+        let mut texts = job_spec::warnings(new, old, &["spec", "jobTemplate", "spec"]);
+        let schedule = new.path_str(&["spec", "schedule"]).unwrap_or_default();
+        if old.is_some() && schedule.contains("TZ") {
+            // The path is upstream's.
             texts.push(String::from(
-                "CRON_TZ or TZ used in spec.schedule is not officially supported, see \
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
                  https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details",
             ));
         }
         texts
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_fields(new, old, &[&["spec", "jobTemplate", "spec", "scheduling"]]);
+        gates::drop_in_pod(new, old, &["spec", "jobTemplate", "spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {

@@ -1,11 +1,12 @@
 //! batch/v1 Job.
 
-use super::{job_spec, job_status};
+use super::{job_spec, job_status, template_update};
 use crate::apps::template::{pairs, parse};
-use crate::pod_spec::{default_template, template_warnings};
+use crate::gates;
+use crate::pod_spec::default_template;
 use crate::shape::{Body, STORED};
 use crate::table;
-use mainstay_apiserver_machinery::kind::{CollectionPolicy, Column, Kind, Rules, Storage, restore};
+use mainstay_apiserver_machinery::kind::{CollectionPolicy, Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::pipeline::parse_timestamp;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, Path, names, validate_label_selector};
@@ -60,23 +61,17 @@ impl Rules for Job {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        validate_generated_selector(object, errors);
-        let spec = At::root(object).get("spec");
-        validate_spec(&spec, errors);
-        let completions = spec.get("completions").int().unwrap_or_default();
-        if job_spec::is_indexed(&spec) && completions > 0 {
-            let name = Meta(object).name();
-            let longest = format!("{name}-{}", completions - 1);
-            if !names::dns_label(&longest).is_empty() {
-                let text = format!("will not able to create pod with invalid DNS label: {longest}");
-                errors.invalid(&Path::new("metadata").child("name"), name, &text);
-            }
-        }
+        validate_job(object, true, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        let labels = old.path(TEMPLATE_LABELS);
+        // Jobs of before there were labels with a domain may stay without.
+        let [_, name] = NAME_LABELS;
+        let [_, uid] = UID_LABELS;
+        let prefixed = labels.is_some_and(|labels| labels.get(name).is_some() && labels.get(uid).is_some());
+        validate_job(new, prefixed, errors);
         let (spec, before) = (At::root(new).get("spec"), At::root(old).get("spec"));
-        validate_spec(&spec, errors);
         let (completions, was) = (spec.get("completions"), before.get("completions"));
         if !job_spec::is_indexed(&spec) {
             completions.unchanged(errors, &was);
@@ -87,10 +82,7 @@ impl Rules for Job {
             completions.invalid(errors, "can only be modified in tandem with spec.parallelism");
         }
         spec.get("selector").unchanged(errors, &before.get("selector"));
-        let template = spec.get("template");
-        if *template.value != comparable_template(new, old) {
-            template.invalid(errors, "field is immutable");
-        }
+        template_update::validate(new, old, errors);
         for field in IMMUTABLE {
             spec.get(field).unchanged(errors, &before.get(field));
         }
@@ -101,7 +93,13 @@ impl Rules for Job {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old, TEMPLATE)
+        job_spec::warnings(new, old, &["spec"])
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        // Of the feature `WorkloadWithJob`.
+        gates::drop_fields(new, old, &[&["spec", "scheduling"]]);
+        gates::drop_in_pod(new, old, &["spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {
@@ -110,6 +108,13 @@ impl Rules for Job {
 
     fn collection_policy(&self) -> CollectionPolicy {
         CollectionPolicy::Orphan
+    }
+
+    fn deletion_warning(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
+             them or set propagationPolicy=Orphan to suppress this warning",
+        )
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -187,7 +192,23 @@ fn generate_selector(object: &mut Value) {
     selected.get_or_insert(key, || uid.as_str().into());
 }
 
-fn validate_generated_selector(object: &Value, errors: &mut ErrorList) {
+/// Checks a job by itself; `prefixed` says whether its template must have the labels with a domain.
+fn validate_job(object: &Value, prefixed: bool, errors: &mut ErrorList) {
+    validate_generated_selector(object, prefixed, errors);
+    let spec = At::root(object).get("spec");
+    validate_spec(&spec, errors);
+    let completions = spec.get("completions").int().unwrap_or_default();
+    if job_spec::is_indexed(&spec) && completions > 0 {
+        let name = Meta(object).name();
+        let longest = format!("{name}-{}", completions - 1);
+        if !names::dns_label(&longest).is_empty() {
+            let text = format!("will not able to create pod with invalid DNS label: {longest}");
+            errors.invalid(&Path::new("metadata").child("name"), name, &text);
+        }
+    }
+}
+
+fn validate_generated_selector(object: &Value, prefixed: bool, errors: &mut ErrorList) {
     let spec = At::root(object).get("spec");
     let selector = spec.get("selector");
     if spec.get("manualSelector").flag() || !selector.is_set() {
@@ -197,12 +218,13 @@ fn validate_generated_selector(object: &Value, errors: &mut ErrorList) {
     let at = spec.dig(&["template", "metadata"]);
     let labels = at.get("labels");
     let mut expected = std::collections::BTreeMap::new();
-    for (key, value) in [
+    let all = [
         (UID_LABELS[0], meta.uid()),
         (NAME_LABELS[0], meta.name()),
         (UID_LABELS[1], meta.uid()),
         (NAME_LABELS[1], meta.name()),
-    ] {
+    ];
+    for (key, value) in all.into_iter().take(if prefixed { 4 } else { 2 }) {
         expected.insert(key, value);
         let path = labels.path.key(key);
         match pairs(labels.value).get(key) {
@@ -230,42 +252,6 @@ fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
     if parse(selector.value).is_some_and(|parsed| !selector.is_set() || !parsed.matches(&pairs(labels.value)))
     {
         labels.invalid(errors, "`selector` does not match template `labels`");
-    }
-}
-
-/// The old template, with what may still change while no pod was made taken from the new one.
-fn comparable_template(new: &Value, old: &Value) -> Value {
-    let mut template = old.path(TEMPLATE).cloned().unwrap_or(Value::Null);
-    let waiting = old.path_bool(&["spec", "suspend"]) == Some(true)
-        && old.path(&["status", "startTime"]).is_none_or(Value::is_null);
-    let Some(wanted) = new.path(TEMPLATE).filter(|_| waiting && template.as_map().is_some()) else {
-        return template;
-    };
-    for (part, fields) in [
-        ("spec", &["nodeSelector", "tolerations", "schedulingGates"][..]),
-        ("metadata", &["annotations", "labels"][..]),
-    ] {
-        let mut own = template.get(part).cloned().unwrap_or_else(Value::map);
-        let other = wanted.get(part).cloned().unwrap_or_else(Value::map);
-        for field in fields {
-            restore(&mut own, &other, field);
-        }
-        if part == "spec" {
-            take_node_affinity(&mut own, &other);
-        }
-        template.make_map().insert(part, own);
-    }
-    template
-}
-
-fn take_node_affinity(spec: &mut Value, wanted: &Value) {
-    const PATH: &[&str] = &["affinity", "nodeAffinity"];
-    match wanted.path(PATH) {
-        Some(affinity) => spec.set_path(PATH, affinity.clone()),
-        None => drop(spec.remove_path(PATH)),
-    }
-    if wanted.get("affinity").is_none() && spec.get("affinity").is_some_and(Value::is_empty) {
-        spec.remove_path(&["affinity"]);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{failure_policy, indexes};
 use crate::formats::{validate_domain_prefixed_path, validate_length};
-use crate::pod_spec::validate_template;
+use crate::pod_spec::{Subject, name_warning, spec_changed, validate_template, warnings as pod_warnings};
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
+use mainstay_apiserver_machinery::value::Value;
 
 /// Bounds of indexed jobs, which keep the lists of indexes short.
 const PARALLELISM_MAX: i64 = 100_000;
@@ -16,6 +17,30 @@ const INDEXES_BYTES_MAX: usize = 64 * 1024;
 /// Whether the job is of mode `Indexed`.
 pub(super) fn is_indexed(spec: &At<'_>) -> bool {
     spec.text_of("completionMode") == "Indexed"
+}
+
+/// Texts for `Warning` headers about the object that has a job's spec at `path`.
+pub(super) fn warnings(new: &Value, old: Option<&Value>, path: &[&str]) -> Vec<String> {
+    let mut out = Vec::new();
+    if old.is_none() {
+        out.extend(name_warning(new, "Pod names and hostnames"));
+    }
+    if spec_changed(new, old) {
+        let spec = At::root(new).dig(path);
+        let above = |field: &str, max: i64| spec.get(field).int().is_some_and(|value| value > max);
+        if is_indexed(&spec)
+            && above("completions", COMPLETIONS_SOFT_MAX)
+            && above("parallelism", HIGH_COMPLETIONS_MAX)
+        {
+            out.push(format!(
+                "{}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than \
+                 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail",
+                spec.path
+            ));
+        }
+        pod_warnings(&spec.get("template"), Subject::Template, &mut out);
+    }
+    out
 }
 
 pub(super) fn validate(spec: &At<'_>, errors: &mut ErrorList) {

@@ -7,6 +7,7 @@ mod job;
 mod job_spec;
 mod job_status;
 mod schedule;
+mod template_update;
 
 pub use cron_job::CRON_JOB;
 pub use job::JOB;

@@ -1,6 +1,7 @@
 //! core/v1 Node.
 
 use crate::formats::validate_unique;
+use crate::gates;
 use crate::shape::{Body, PROXY_VERBS, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage, restore};
@@ -38,6 +39,11 @@ impl Rules for Node {
         if object.path(&["status", "allocatable"]).is_none() {
             object.set_path(&["status", "allocatable"], capacity);
         }
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        // Of the feature `InPlacePodVerticalScalingSchedulerPreemption`.
+        gates::drop_fields(new, old, &[&["spec", "podPreemptionPolicy"]]);
     }
 
     // A node agent registers its node with a status.

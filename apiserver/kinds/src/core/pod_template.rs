@@ -1,6 +1,7 @@
 //! core/v1 PodTemplate.
 
-use crate::pod_spec::{default_template, validate_template, warnings};
+use crate::gates;
+use crate::pod_spec::{Subject, default_template, spec_changed, validate_template, warnings};
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -37,8 +38,16 @@ impl Rules for PodTemplate {
         validate_template(&At::root(object).get("template"), errors);
     }
 
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        warnings(&At::root(new).dig(&["template", "spec"]))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        if spec_changed(new, old) {
+            warnings(&At::root(new).get("template"), Subject::Template, &mut out);
+        }
+        out
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {

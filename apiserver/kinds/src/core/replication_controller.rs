@@ -2,6 +2,7 @@
 
 use crate::apps::replicas;
 use crate::apps::template::{pairs, validate_always_restarts};
+use crate::gates;
 use crate::pod_spec::{default_template, template_warnings, validate_template};
 use crate::shape::{Body, SCALE, STORED};
 use crate::table;
@@ -69,6 +70,10 @@ impl Rules for ReplicationController {
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         template_warnings(new, old, replicas::TEMPLATE)
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["spec", "template", "spec"]);
     }
 
     fn tracks_generation(&self) -> bool {

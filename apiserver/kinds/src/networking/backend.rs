@@ -16,7 +16,7 @@ pub(super) fn validate(backend: &At<'_>, errors: &mut ErrorList) {
 fn validate_service(backend: &At<'_>, service: &At<'_>, errors: &mut ErrorList) {
     let name = service.get("name");
     if name.require(errors, "") {
-        name.invalid_each(errors, names::dns_label_1035(name.text()));
+        name.invalid_each(errors, names::dns_label(name.text()));
     }
     let port = service.get("port");
     let (name, number) = (port.get("name"), port.get("number"));

@@ -43,16 +43,17 @@ impl Rules for ServiceCidr {
             errors.invalid(&ranges.path, spec.value.clone(), "may only hold up to 2 values");
             return;
         }
-        for range in ranges.items() {
-            range.invalid_each(errors, cidr_canonical(range.text()));
-        }
         let families: Vec<Option<bool>> = ranges.items().map(|range| is_ipv6(range.text())).collect();
-        if let [Some(one), Some(other)] = families.as_slice()
-            && one == other
+        if let [one, other] = families.as_slice()
+            && (one.is_none() || other.is_none() || one == other)
         {
             let text =
                 "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-            ranges.invalid(errors, text);
+            errors.invalid(&ranges.path, spec.value.clone(), text);
+            return;
+        }
+        for range in ranges.items() {
+            range.invalid_each(errors, cidr_canonical(range.text()));
         }
     }
 

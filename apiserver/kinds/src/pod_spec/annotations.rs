@@ -9,9 +9,9 @@ use mainstay_apiserver_machinery::value::{Value, to_value};
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
-const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+pub(super) const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+pub(super) const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+pub(super) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// Containers in the order that upstream visits them.
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
@@ -46,7 +46,8 @@ pub(crate) fn validate_pod_annotations(annotations: &At<'_>, spec: &At<'_>, erro
     }
 }
 
-fn containers<'a>(spec: &At<'a>) -> impl Iterator<Item = At<'a>> {
+/// All containers of a pod, of whatever list.
+pub(super) fn containers<'a>(spec: &At<'a>) -> impl Iterator<Item = At<'a>> + use<'a> {
     let lists = CONTAINER_LISTS.map(|list| spec.get(list));
     lists.into_iter().flat_map(|list| list.items().collect::<Vec<_>>())
 }

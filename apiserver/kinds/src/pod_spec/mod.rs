@@ -31,4 +31,6 @@ pub(crate) use scheduling::validate_tolerations;
 pub(crate) use spec::{Holder, validate_ephemeral_containers, validate_spec, validate_template};
 pub(crate) use volume_sources::{Owner, second_source_path, validate_served};
 pub(crate) use volumes::{validate_host_path, validate_nfs};
-pub(crate) use warnings::{fractions_of, old_volumes, template_warnings, warnings};
+pub(crate) use warnings::{
+    Subject, fractions_of, name_warning, old_volumes, spec_changed, template_warnings, warnings,
+};

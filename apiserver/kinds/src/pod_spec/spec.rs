@@ -2,11 +2,15 @@
 
 use super::container::{Scope, validate_containers, validate_ephemeral, validate_init_containers};
 use super::{affinity, annotations, dns, resources, scheduling, security, volumes, windows};
+use crate::formats::validate_length;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_annotations, validate_labels};
 use std::collections::HashMap;
 
 /// Longest `activeDeadlineSeconds`.
 const SECONDS_MAX: i64 = i32::MAX as i64;
+
+/// Longest `hostnameOverride`, as the kernel has it.
+const HOSTNAME_BYTES_MAX: usize = 64;
 
 /// What holds a pod spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,7 @@ pub(crate) fn validate_spec(spec: &At<'_>, holder: Holder<'_>, errors: &mut Erro
     dns::validate_dns(spec, errors);
     security::validate_pod_security(spec, errors);
     validate_host(spec, holder, errors);
+    validate_hostname(spec, errors);
     affinity::validate_affinity(&spec.get("affinity"), errors);
     scheduling::validate_scheduling(spec, errors);
     validate_names(spec, errors);
@@ -120,6 +125,21 @@ fn validate_host(spec: &At<'_>, holder: Holder<'_>, errors: &mut ErrorList) {
         let path = spec.path.child("securityContext").child("shareProcessNamespace");
         errors.invalid(&path, true, "ShareProcessNamespace and HostPID cannot both be enabled");
     }
+}
+
+/// Checks the name that pods see as their own in place of the usual one.
+fn validate_hostname(spec: &At<'_>, errors: &mut ErrorList) {
+    let name = spec.get("hostnameOverride");
+    if !name.is_set() {
+        return;
+    }
+    for other in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec.get(other).flag() {
+            errors.forbidden(&name.path, &format!("may not be specified when {other} is true"));
+        }
+    }
+    validate_length(&name, HOSTNAME_BYTES_MAX, errors);
+    name.invalid_each(errors, names::dns_subdomain(name.text()));
 }
 
 fn validate_names(spec: &At<'_>, errors: &mut ErrorList) {

@@ -16,7 +16,7 @@ pub static ROLE_BINDING: Kind = Kind {
     singular: "rolebinding",
     type_name: "rbac.authorization.k8s.io/v1.RoleBinding",
     list_kind: "RoleBindingList",
-    rules: &Binding { roles: &["Role", "ClusterRole"] },
+    rules: &Binding { roles: &["Role", "ClusterRole"], namespaced: true },
     storage: Some(Storage::new("rolebindings")),
     ..STORED
 };
@@ -30,7 +30,7 @@ pub static CLUSTER_ROLE_BINDING: Kind = Kind {
     namespaced: false,
     type_name: "rbac.authorization.k8s.io/v1.ClusterRoleBinding",
     list_kind: "ClusterRoleBindingList",
-    rules: &Binding { roles: &["ClusterRole"] },
+    rules: &Binding { roles: &["ClusterRole"], namespaced: false },
     storage: Some(Storage::new("clusterrolebindings")),
     ..STORED
 };
@@ -38,6 +38,7 @@ pub static CLUSTER_ROLE_BINDING: Kind = Kind {
 struct Binding {
     /// Kinds of roles that may be bound.
     roles: &'static [&'static str],
+    namespaced: bool,
 }
 
 impl Rules for Binding {
@@ -72,7 +73,7 @@ impl Rules for Binding {
             name.invalid_each(errors, names::path_segment(name.text()));
         }
         for subject in binding.get("subjects").items() {
-            validate_subject(&subject, errors);
+            validate_subject(&subject, self.namespaced, errors);
         }
     }
 
@@ -129,7 +130,7 @@ impl Rules for Binding {
     }
 }
 
-fn validate_subject(subject: &At<'_>, errors: &mut ErrorList) {
+fn validate_subject(subject: &At<'_>, namespaced: bool, errors: &mut ErrorList) {
     let (name, group, kind) = (subject.get("name"), subject.get("apiGroup"), subject.get("kind"));
     name.require(errors, "");
     match kind.text() {
@@ -140,7 +141,10 @@ fn validate_subject(subject: &At<'_>, errors: &mut ErrorList) {
             if !group.is_empty() {
                 errors.not_supported(&group.path, group.text(), &[""]);
             }
-            subject.get("namespace").require(errors, "");
+            // One without a namespace is of the binding's own.
+            if !namespaced {
+                subject.get("namespace").require(errors, "");
+            }
         }
         "User" | "Group" => group.one_of(errors, &[GROUP]),
         other => errors.not_supported(&kind.path, other, &["ServiceAccount", "User", "Group"]),

@@ -1,6 +1,7 @@
 //! rbac.authorization.k8s.io/v1 Role and ClusterRole. Whether a user may grant what a role holds is a matter of
 //! admission, not of these rules.
 
+use crate::apps::template::parse;
 use crate::shape::STORED;
 use mainstay_apiserver_machinery::kind::{Kind, NameRule, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, validate_label_selector};
@@ -65,6 +66,9 @@ impl Rules for Role {
             }
             for selector in selectors.items() {
                 validate_label_selector(selector.value, true, &selector.path, errors);
+                if parse(selector.value).is_none() {
+                    errors.invalid(&selector.path, Value::Null, "invalid label selector.");
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::device;
 use super::list::{validate_label, validate_pool, validate_size, validate_unique_by};
 use crate::core::volume::validate_driver_name;
+use crate::gates;
 use crate::pod_spec::validate_node_selector;
 use crate::shape::STORED;
 use crate::table;
@@ -36,6 +37,19 @@ const FIELDS: &[&str] = &["spec.driver", "spec.nodeName", "spec.pool.name"];
 struct ResourceSlice;
 
 impl Rules for ResourceSlice {
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        // Of the features `DRAOptionalNodeOperations`, `DRAPartitionableDevicesType` and `DRANodeAllocatableResources`.
+        gates::drop_fields(
+            new,
+            old,
+            &[
+                &["spec", "skipNodeOperations"],
+                &["spec", "partitionTypeAttribute"],
+                &["spec", "devices", "*", "nodeAllocatableResources"],
+            ],
+        );
+    }
+
     fn prepare_create(&self, _object: &mut Value) {}
 
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}

@@ -47,6 +47,7 @@ pub fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creation<'_>) 
             meta.set_generation(1);
         }
     }
+    kind.rules.drop_gated(object, None);
     kind.rules.prepare_create(object);
     kind.schema().fill_zeros(object);
     Ok(())

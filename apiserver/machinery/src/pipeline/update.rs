@@ -57,6 +57,7 @@ pub fn prepare_update(kind: &Kind, target: Target<'_>, new: &mut Value, old: &Va
             restore_meta(new, old, "deletionGracePeriodSeconds");
         }
     }
+    kind.rules.drop_gated(new, Some(old));
     match target {
         Target::Object => {
             kind.rules.prepare_update(new, old);

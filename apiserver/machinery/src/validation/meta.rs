@@ -1,6 +1,6 @@
 //! The checks of `metadata` that hold for every kind, on creates and on updates.
 
-use super::names::{dns_label, dns_label_1035, dns_subdomain, label_value, path_segment, qualified_name};
+use super::names::{dns_label, dns_subdomain, label_value, path_segment, qualified_name};
 use super::{ErrorList, FIELD_IS_IMMUTABLE, Path};
 use crate::kind::NameRule;
 use crate::object::Meta;
@@ -30,7 +30,6 @@ pub fn validate_name(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     match rule {
         NameRule::Subdomain => dns_subdomain(name),
         NameRule::Label => dns_label(name),
-        NameRule::Label1035 => dns_label_1035(name),
         NameRule::PathSegment => path_segment(name),
     }
 }

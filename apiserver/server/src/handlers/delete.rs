@@ -38,7 +38,18 @@ pub(super) async fn object(call: &Call<'_>, body: Body) -> Result<Response, Stat
             .map_err(|failure| call.failed(&failure))?
     };
     add_warnings(&mut response, &deletion.warnings);
+    warn_of_dependents(call, &options, &mut response);
     Ok(response)
+}
+
+/// Says what becomes of dependents, where the request does not and the kind has something to say.
+fn warn_of_dependents(call: &Call<'_>, options: &DeleteOptions, response: &mut Response) {
+    if options.propagation_policy.is_none()
+        && options.orphan_dependents.is_none()
+        && let Some(text) = call.kind.rules.deletion_warning()
+    {
+        add_warnings(response, &[text.to_owned()]);
+    }
 }
 
 fn success(call: &Call<'_>, deletion: &Deletion) -> Result<Response, Status> {
@@ -126,5 +137,8 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response, 
     let source = ListSource::objects(deleted?);
     let chunks =
         list_body(call.encoder(accepted), accepted.media, &meta, source).map_err(|f| call.failed(&f))?;
-    list_response(call.headers(), accepted, chunks).map_err(|failure| call.failed(&failure))
+    let mut response =
+        list_response(call.headers(), accepted, chunks).map_err(|failure| call.failed(&failure))?;
+    warn_of_dependents(call, &options, &mut response);
+    Ok(response)
 }

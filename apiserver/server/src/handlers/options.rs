@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 
 use super::get::namespace;
 use super::{Call, FieldOwner, WriteRequest};
-use crate::request::{Query, decode_object, strictness};
+use crate::request::{Query, decode_options, strictness};
 use crate::types::Response;
 
 /// Warnings sent with one answer, and their bytes together, as upstream bounds them.
@@ -139,7 +139,7 @@ pub(super) fn delete_options(call: &Call<'_>, body: &[u8]) -> Result<(DeleteOpti
     } else {
         let schema = mainstay_apiserver_machinery::schema::lookup("meta/v1.DeleteOptions")
             .ok_or_else(|| Status::internal("the schema tables lack DeleteOptions"))?;
-        decode_object(call.headers(), body, schema, ("v1", "DeleteOptions"), Strictness::Ignore)?.object
+        decode_options(call.headers(), body, schema)?
     };
     let options = DeleteOptions::from_value(&tree)?;
     tree.set_path(&["kind"], "DeleteOptions");

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use mainstay_apiserver_machinery::kind::{Action, Kind, Subresource};
 use mainstay_apiserver_machinery::pipeline::Target;
+use mainstay_apiserver_machinery::validation::{names, quote};
 use mainstay_base::telemetry::trace;
 use mainstay_proto_api::Status;
 
@@ -96,6 +97,7 @@ impl<'a> Call<'a> {
 pub async fn handle(call: &Call<'_>, body: Body) -> Result<Response, Status> {
     let info = call.info();
     check_scope(call)?;
+    check_name(info)?;
     let mut span = trace::child(span_name(&info.verb));
     if !span.is_recorded() {
         return answer(call, body).await;
@@ -213,6 +215,16 @@ fn check_scope(call: &Call<'_>) -> Result<(), Status> {
         };
     }
     Ok(())
+}
+
+/// Upstream makes no key of a name with a percent sign, since somebody might decode it once more.
+fn check_name(info: &RequestInfo) -> Result<(), Status> {
+    let faults = names::path_segment(&info.name);
+    if !info.is_object_path() || faults.is_empty() {
+        return Ok(());
+    }
+    let name = quote(&info.name);
+    Err(Status::bad_request(format!("Name parameter invalid: {name}: {}", faults.join(";"))))
 }
 
 fn check_verb(verbs: &[&str], verb: &str) -> Result<(), Status> {

@@ -125,12 +125,16 @@ impl Writer {
         self.admission.mutate(&mut admission).await?;
         let duplicates = pipeline::dedup_owner_references(&mut admission.object, true);
         admission.warnings.extend(duplicates);
-        let result = self.create_admitted(&mut admission).await;
+        let result = self.create_admitted(&mut admission, &request.owner).await;
         self.admission.settled(&admission, result.is_ok() && !request.dry_run).await;
         result.map(|stored| Outcome { stored, created: true, warnings: admission.warnings.into_vec() })
     }
 
-    async fn create_admitted(&self, admission: &mut AdmissionRequest) -> Result<Stored, Status> {
+    async fn create_admitted(
+        &self,
+        admission: &mut AdmissionRequest,
+        owner: &FieldOwner,
+    ) -> Result<Stored, Status> {
         let kind = admission.kind;
         let generated =
             Meta(&admission.object).name().is_empty() && !Meta(&admission.object).generate_name().is_empty();
@@ -146,7 +150,10 @@ impl Writer {
             admission.name = Meta(&admission.object).name().into();
             let warnings = pipeline::validate_create(kind, &admission.object)?;
             self.admission.validate(admission).await?;
-            let result = self.store_new(admission).await;
+            let mut result = self.store_new(admission).await;
+            if result.as_ref().is_err_and(|status| shrinks(status, owner, &mut admission.object)) {
+                result = self.store_new(admission).await;
+            }
             match result {
                 Err(status) if generated && status.reason == "AlreadyExists" => {
                     if attempts == GENERATED_NAMES_MAX {
@@ -237,7 +244,7 @@ impl Writer {
         self.admission.mutate(&mut admission).await?;
         let duplicates = pipeline::dedup_owner_references(&mut admission.object, true);
         admission.warnings.extend(duplicates);
-        let written = self.update_admitted(target, cached, &mut admission).await;
+        let written = self.update_admitted(target, cached, &mut admission, &request.owner).await;
         let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
         self.admission.settled(&admission, stored).await;
         Ok((written?, admission.warnings.into_vec()))
@@ -248,6 +255,7 @@ impl Writer {
         target: Target<'_>,
         cached: &Arc<Cached>,
         admission: &mut AdmissionRequest,
+        owner: &FieldOwner,
     ) -> Result<Written, Status> {
         let kind = admission.kind;
         let old = admission.old.take().unwrap_or_default();
@@ -257,13 +265,25 @@ impl Writer {
         admission.old = Some(old);
         admission.warnings.extend(checked?);
         self.admission.validate(admission).await?;
-        let new = admission.object.clone();
         // What is stored in an older form, or sealed by a key of old, is written anew, as upstream does.
         let is_stale = cached.header.stale && !admission.dry_run;
         if unchanged && cached.kind == kind.stored_kind() && !is_stale {
             let cached = self.registry.in_form(kind, Arc::clone(cached)).await?;
-            return Ok(Written::Stored(Stored { object: new, cached }));
+            return Ok(Written::Stored(Stored { object: admission.object.clone(), cached }));
         }
+        let written = self.store_state(cached, admission).await;
+        if written.as_ref().is_err_and(|status| shrinks(status, owner, &mut admission.object)) {
+            return self.store_state(cached, admission).await;
+        }
+        written
+    }
+
+    async fn store_state(
+        &self,
+        cached: &Arc<Cached>,
+        admission: &AdmissionRequest,
+    ) -> Result<Written, Status> {
+        let (kind, new) = (admission.kind, admission.object.clone());
         if admission.dry_run {
             return self.registry.preview(kind, new).await.map(Written::Stored);
         }
@@ -379,6 +399,19 @@ impl Writer {
         self.randomness.fill(&mut bytes);
         pipeline::name_suffix(bytes)
     }
+}
+
+/// Whether a write that was too large for the store is to be tried again: without what is said of owners of fields, which can be large
+/// (as upstream). An apply is nothing without it.
+fn shrinks(status: &Status, owner: &FieldOwner, object: &mut Value) -> bool {
+    let mut meta = MetaMut(object);
+    let shrinks = status.reason == "RequestEntityTooLarge"
+        && matches!(owner, FieldOwner::Manager(_))
+        && !meta.read().managed_fields().is_empty();
+    if shrinks {
+        meta.remove("managedFields");
+    }
+    shrinks
 }
 
 impl std::fmt::Debug for Writer {

@@ -61,7 +61,40 @@ pub fn decode_object(
     if schema.is_open && media == Media::Protobuf {
         return Err(Status::unsupported_media_type(&[Media::Json, Media::Yaml].map(Media::content_type)));
     }
-    decode_media(media, body, schema, shown, strictness)
+    decode_media(media, body, schema, strictness).map_err(|fault| fault.status(body, shown))
+}
+
+/// Decodes options in a body. Upstream answers what is wrong with them as it stands.
+///
+/// # Errors
+/// 415 for other formats; 500 for bodies that cannot be read.
+pub fn decode_options(headers: &HeaderMap, body: &[u8], schema: &'static Type) -> Result<Value, Status> {
+    let media = Media::of_body(headers.get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or("invalid")))?;
+    let decoded = decode_media(media, body, schema, Strictness::Ignore);
+    decoded.map(|decoded| decoded.object).map_err(|fault| {
+        let (Fault::Untyped(why) | Fault::Typed(why)) = fault;
+        Status::failure(500, "", why)
+    })
+}
+
+/// What keeps a body from being an object.
+enum Fault {
+    /// Not even its type can be told.
+    Untyped(String),
+    /// It does not fit its type.
+    Typed(String),
+}
+
+impl Fault {
+    /// 400 with upstream's words for an object of that version and kind.
+    fn status(self, body: &[u8], (version, kind): (&str, &str)) -> Status {
+        match self {
+            Self::Untyped(why) => unrecognized(kind, body, &why),
+            Self::Typed(why) => Status::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+            )),
+        }
+    }
 }
 
 /// Decodes a body as an object of `kind`: as [`decode_object`], and what a custom kind's schema does not know is
@@ -119,27 +152,23 @@ fn decode_media(
     media: Media,
     body: &[u8],
     schema: &'static Type,
-    (version, kind): (&str, &str),
     strictness: Strictness,
-) -> Result<DecodedObject, Status> {
-    let refused = |reason: String| {
-        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {reason}"))
-    };
+) -> Result<DecodedObject, Fault> {
     let undecodable = |error: json::DecodeError| match untyped(&error, body) {
         Some(why) if media == Media::Json => {
-            unrecognized(kind, body, &format!("couldn't get version/kind; json parse error: {why}"))
+            Fault::Untyped(format!("couldn't get version/kind; json parse error: {why}"))
         }
-        Some(why) => unrecognized(kind, body, &why),
-        None => refused(error.to_string()),
+        Some(why) => Fault::Untyped(why),
+        None => Fault::Typed(error.to_string()),
     };
     let decoded = match media {
         Media::Json => json::decode(body, Some(schema), strictness).map_err(undecodable)?,
         Media::Yaml => yaml::decode(body, Some(schema), strictness).map_err(undecodable)?,
         Media::Protobuf => {
-            let envelope = protobuf::envelope::unwrap(body)
-                .map_err(|error| unrecognized(kind, body, &error.to_string()))?;
+            let envelope =
+                protobuf::envelope::unwrap(body).map_err(|error| Fault::Untyped(error.to_string()))?;
             let mut object =
-                protobuf::decode(envelope.raw, schema).map_err(|error| refused(error.to_string()))?;
+                protobuf::decode(envelope.raw, schema).map_err(|error| Fault::Typed(error.to_string()))?;
             for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
                 if !text.is_empty() {
                     object.set_path(&[name], text);
@@ -153,14 +182,16 @@ fn decode_media(
 
 /// What keeps a body from being an object of any type; nothing where only its own type is at fault.
 fn untyped(error: &json::DecodeError, body: &[u8]) -> Option<String> {
-    use json::DecodeError as Fault;
+    use json::DecodeError;
     if body.is_empty() {
         return Some("unexpected end of JSON input".to_owned());
     }
     match error {
-        Fault::NotUtf8 { .. } | Fault::Syntax(_) | Fault::TooDeep => Some(error.to_string()),
+        DecodeError::NotUtf8 { .. } | DecodeError::Syntax(_) | DecodeError::TooDeep => {
+            Some(error.to_string())
+        }
         // Upstream looks for the type first, by reading the body into a type of its own.
-        Fault::Type { got, place, .. } if place == "Go value" => {
+        DecodeError::Type { got, place, .. } if place == "Go value" => {
             let go_type = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
             Some(format!("json: cannot unmarshal {got} into Go value of type {go_type}"))
         }

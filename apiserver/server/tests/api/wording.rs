@@ -177,6 +177,77 @@ async fn older_forms_are_still_taken_and_both_numbers_of_an_autoscaler_are_shown
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_options_that_are_none_are_told_as_upstream_does() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    for method in [Method::GET, Method::DELETE] {
+        let wanted = (400, r#"Name parameter invalid: "a%b": may not contain '%'"#);
+        check(&client, method, &format!("{MAPS}/a%25b"), &[], wanted).await;
+    }
+    client.post(MAPS, &config_map("a", &json!({}), &json!({}))).await.expect(201);
+    let path = format!("{MAPS}/a");
+    let json = [("content-type", "application/json")];
+    for (body, message) in [
+        ("{", "couldn't get version/kind; json parse error: unexpected end of JSON input"),
+        (
+            r#"{"gracePeriodSeconds": "x"}"#,
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+        ),
+    ] {
+        let answer = client.call(Method::DELETE, &path, &json, body).await;
+        assert_eq!((answer.code, answer.json()["message"].as_str().unwrap()), (500, message), "{body}");
+    }
+    client.get(&path).await.expect(200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_with_its_owners_is_stored_without_them_but_by_an_apply() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    // 1.5 MiB is the limit: 60,000 entries of 16 bytes are below it, and the paths to them as well are not.
+    let data: serde_json::Map<String, Value> =
+        (0..60_000).map(|i| (format!("key-{i:05}"), Value::from("v"))).collect();
+    let map = config_map("big", &json!({}), &Value::Object(data));
+    let made = client.post(MAPS, &map).await.expect(201);
+    assert_eq!(made["metadata"].get("managedFields"), None);
+    let path = format!("{MAPS}/big");
+    let changed = client.patch(&path, "merge", &json!({"data": {"key-00000": "w"}})).await.expect(200);
+    assert_eq!(
+        (&changed["data"]["key-00000"], changed["metadata"].get("managedFields")),
+        (&json!("w"), None)
+    );
+    let mut applied = map.clone();
+    applied["metadata"]["name"] = Value::from("other");
+    let apply = format!("{MAPS}/other?fieldManager=me");
+    let yaml = [("content-type", "application/apply-patch+yaml")];
+    client.call(Method::PATCH, &apply, &yaml, applied.to_string()).await.expect(413);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_of_jobs_that_leaves_their_pods_is_told_so() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = |name: &str| {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": {
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}}})
+    };
+    let told = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+    for name in ["a", "b", "c"] {
+        client.post(jobs, &job(name)).await.expect(201);
+    }
+    let quiet = client.delete(&format!("{jobs}/a?propagationPolicy=Background")).await;
+    assert_eq!((quiet.code, warnings(&quiet)), (200, Vec::<String>::new()));
+    for path in [format!("{jobs}/b"), jobs.to_owned()] {
+        let answer = client.delete(&path).await;
+        assert_eq!((answer.code, warnings(&answer)), (200, vec![told.to_owned()]), "{path}");
+    }
+    server.stop().await;
+}
+
 /// The texts of an answer's warnings.
 fn warnings(answer: &Answer) -> Vec<String> {
     let texts = answer.headers.get_all("warning").iter().map(|value| value.to_str().unwrap());

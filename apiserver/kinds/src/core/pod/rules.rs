@@ -1,8 +1,9 @@
 //! The kind itself: names, subresources and the order of its rules.
 
 use super::{ephemeral, resize, row, status, update};
+use crate::gates;
 use crate::pod_spec::{
-    Holder, add_match_label_keys, default_pod, qos_class, validate_pod_annotations,
+    Holder, Subject, add_match_label_keys, default_pod, name_warning, qos_class, validate_pod_annotations,
     validate_pod_annotations_update, validate_profiles_match, validate_spec, warnings,
 };
 use crate::shape::{Body, CREATE, PART_VERBS, PROXY_VERBS, STORED};
@@ -46,6 +47,10 @@ pub static POD: Kind = Kind {
 };
 
 struct Pod;
+
+/// Of the features `CSIVolumeHealth` and `DRANodeAllocatableResources`.
+const GATED_STATUS: &[&[&str]] =
+    &[&["status", "volumeHealth"], &["status", "nodeAllocatableResourceClaimStatuses"]];
 
 const FIELDS: &[&str] = &[
     "spec.host",
@@ -118,6 +123,11 @@ impl Rules for Pod {
         }
     }
 
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        gates::drop_in_pod(new, old, &["spec"]);
+        gates::drop_fields(new, old, GATED_STATUS);
+    }
+
     fn prepare_status(&self, new: &mut Value, old: &Value) {
         restore(new, old, "spec");
         restore_meta(new, old, "ownerReferences");
@@ -150,8 +160,14 @@ impl Rules for Pod {
         }
     }
 
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        warnings(&At::root(new).get("spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        // Updates come from controllers and agents, often: upstream looks at none of them.
+        if old.is_none() {
+            out.extend(name_warning(new, "the Pod's hostname"));
+            warnings(&At::root(new), Subject::Pod, &mut out);
+        }
+        out
     }
 
     fn tracks_generation(&self) -> bool {

@@ -38,7 +38,7 @@ struct Service;
 
 impl Rules for Service {
     fn name_rule(&self) -> NameRule {
-        NameRule::Label1035
+        NameRule::Label
     }
 
     fn default(&self, object: &mut Value) {

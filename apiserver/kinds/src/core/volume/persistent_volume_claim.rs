@@ -4,6 +4,7 @@ use super::modes::{CLASS_ANNOTATION, short_modes};
 use super::{claim_update, validate_claim_spec};
 use crate::amount::{quantity, validate_basic_quantity};
 use crate::deprecated::{STORAGE_CLASS_FIELD, annotation};
+use crate::gates;
 use crate::pod_spec::fractions_of;
 use crate::shape::{Body, STORED};
 use crate::table;
@@ -47,6 +48,11 @@ impl Rules for PersistentVolumeClaim {
             fractions_of(&resources.get(list), &["storage"], &mut out);
         }
         out
+    }
+
+    fn drop_gated(&self, new: &mut Value, old: Option<&Value>) {
+        // Of the feature `CSIVolumeHealth`.
+        gates::drop_fields(new, old, &[&["status", "healthStatus"]]);
     }
 
     fn prepare_create(&self, object: &mut Value) {
