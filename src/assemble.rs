@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_agents_kit::leader::{Election, Timings};
-use mainstay_agents_kit::servers::Servers;
+use mainstay_agents_kit::servers::{Readiness, Servers};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
     AdmissionConfig, FrontProxy, KubeletClient, Limits, ServerConfig, ServiceAccountKeys, SystemRandomness,
@@ -25,6 +25,7 @@ use mainstay_base::telemetry::trace::Tracer;
 use mainstay_runtime::Runtime;
 use mainstay_store::{ClusterConfig, Store};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -227,7 +228,7 @@ impl Parts<'_> {
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
-        let (admin, pods) = start_agents(self, &shown, runtime).await?;
+        let (admin, pods) = start_agents(self, &shown, &api, runtime).await?;
         let (news, standing) = (watch::Sender::new(()), shown.standing());
         run_renewal(shown, (*config).clone(), news.subscribe(), Arc::new(SystemClock), agent_tasks)?;
         let (store_here, client, stage) = (store.clone(), admin.clone(), String::new());
@@ -398,30 +399,24 @@ pub(crate) fn server_config(
 async fn start_agents(
     parts: &Parts<'_>,
     shown: &Shown,
+    api: &ApiServer,
     runtime: Option<Arc<Runtime>>,
 ) -> anyhow::Result<(kube::Client, Option<RunningNode>)> {
     let Parts { config, dir, agent_tasks: tasks, .. } = parts;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scheduler = shown.client("kube-scheduler")?;
     let controllers = shown.client("kube-controller-manager")?;
-    let one_of_several = config.member.is_some();
-    start_loops("kube-scheduler", scheduler, one_of_several, config, tasks, |client, tasks| {
+    let elections = config.member.is_some().then(|| clock.now());
+    start_loops("kube-scheduler", scheduler, elections, config, tasks, |client, tasks| {
         mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), client, tasks);
     });
     let settings = controllers_config(config, shown);
-    start_loops(
-        "kube-controller-manager",
-        controllers,
-        one_of_several,
-        config,
-        tasks,
-        move |client, tasks| {
-            mainstay_agents_controllers::run(settings.clone(), client, tasks);
-        },
-    );
+    start_loops("kube-controller-manager", controllers, elections, config, tasks, move |client, tasks| {
+        mainstay_agents_controllers::run(settings.clone(), client, tasks);
+    });
     let admin = shown.client("mainstay")?;
     cluster_objects::ensure(&admin, &config.cluster).await?;
-    let (node, proxy) = node_clients(config, shown, &clock, tasks)?;
+    let (node, proxy) = node_clients(config, shown, api, &clock, tasks)?;
     let Some(runtime) = runtime else {
         // No pods here, but the API server calls webhooks and extension servers that run on nodes.
         let informers = Informers::new(proxy, tasks.clone(), clock);
@@ -446,37 +441,45 @@ async fn start_agents(
 fn node_clients(
     config: &Config,
     shown: &Shown,
+    api: &ApiServer,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> anyhow::Result<(kube::Client, kube::Client)> {
     if config.member.is_none() {
         return Ok((shown.client("kubelet")?, shown.client("kube-proxy")?));
     }
-    let servers = Servers::new(vec![config.own_server()]).context("choosing an API server")?.at_home();
+    let api = api.clone();
+    let ready: Readiness = Arc::new(move || {
+        let api = api.clone();
+        Box::pin(async move { api.is_ready().await })
+    });
+    let servers = Servers::new(vec![config.own_server()]).context("choosing an API server")?.at_home(ready);
     let proxy = shown.settings("kube-proxy")?;
     servers.watch_over(&proxy, Arc::clone(clock), tasks).context("following the API servers")?;
     let client = |settings| servers.renewing_client(settings).context("making the API client of this node");
     Ok((client(&shown.settings("kubelet")?)?, client(&proxy)?))
 }
 
-/// Starts loops that only one process of a cluster may run: at once where there is one process, else when it is elected.
+/// Starts loops that only one process of a cluster may run: at once where there is one process, else when it is elected, in an election that
+/// has this base.
 fn start_loops(
     name: &'static str,
     client: kube::Client,
-    one_of_several: bool,
+    elections: Option<Instant>,
     config: &Config,
     tasks: &Tasks,
     run: impl Fn(kube::Client, &Tasks) + Send + Sync + 'static,
 ) {
-    if !one_of_several {
+    let Some(base) = elections else {
         run(client, tasks);
         return;
-    }
+    };
     let election = Election {
         name,
         identity: format!("{}_{:08x}", config.cluster.node_name, rand::random::<u32>()),
         client: client.clone(),
         timings: Timings::default(),
+        base,
         clock: Arc::new(SystemClock),
     };
     election.run(tasks, Arc::new(move |term: &Tasks| run(client.clone(), term)));

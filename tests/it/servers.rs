@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use mainstay_agents_kit::servers::Servers as Choice;
+use mainstay_agents_kit::servers::{Readiness, Servers as Choice};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_base::lifecycle::Tasks;
 use mainstay_base::pki::{Ca, Usage};
@@ -198,12 +199,26 @@ async fn a_client_leaves_a_server_without_the_others_for_as_long_and_a_minority_
     let all = Three::start().await;
     all.until_listed(0, 3).await;
     let own = (1..=3).map(|number| format!("127.0.0.{number}:{}", all.port).parse().unwrap()).collect();
-    let choice = Choice::new(own).unwrap().at_home();
+    let api = all.servers[0].api.clone();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let readiness: Readiness = Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let api = api.clone();
+        Box::pin(async move { api.is_ready().await })
+    });
+    let choice = Choice::new(own).unwrap().at_home(readiness);
     let tasks = Tasks::new("client", CancellationToken::new());
     let config = all.config("https://127.0.0.1"); // every certificate of this test has that address
     choice.watch_over_known(&watch::channel(config.clone()).1, &tasks);
     let api = Api::<ConfigMap>::default_namespaced(choice.client(&config).unwrap());
     api.create(&PostParams::default(), &map("before")).await.unwrap();
+    let at_home = async {
+        while asked.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, at_home).await.expect("it asks the server of its process");
     all.network.isolate("a");
     let cut = tokio::time::Instant::now();
     let moved = async {

@@ -49,8 +49,9 @@ impl Service<Request<Body>> for Line {
 }
 
 /// Who acts, and when each began and ended.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Stage {
+    base: Instant,
     acting: Arc<Mutex<Vec<&'static str>>>,
     began: Arc<Mutex<Vec<(&'static str, Instant)>>>,
 }
@@ -61,6 +62,10 @@ struct Candidate {
 }
 
 impl Stage {
+    fn new() -> Self {
+        Self { base: Instant::now(), acting: Arc::default(), began: Arc::default() }
+    }
+
     fn stand(&self, api: &FakeApi, name: &'static str) -> Candidate {
         let cut = Arc::new(AtomicBool::new(false));
         let client = kube::Client::new(Line { api: api.clone(), cut: Arc::clone(&cut) }, "default");
@@ -70,6 +75,7 @@ impl Stage {
             identity: name.to_owned(),
             client,
             timings: Timings::default(),
+            base: self.base,
             clock: Arc::new(SystemClock),
         };
         let stage = self.clone();
@@ -106,7 +112,7 @@ impl Stage {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_stops_before_its_successor_begins_within_three_seconds() {
-    let (api, stage) = (FakeApi::default(), Stage::default());
+    let (api, stage) = (FakeApi::default(), Stage::new());
     let first = stage.stand(&api, "first");
     stage.acts("first").await;
     let second = stage.stand(&api, "second");
@@ -126,7 +132,7 @@ async fn a_leader_that_is_cut_off_stops_before_its_successor_begins_within_three
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_stops_in_order_is_followed_at_once_and_errors_are_ridden_out() {
-    let (api, stage) = (FakeApi::default(), Stage::default());
+    let (api, stage) = (FakeApi::default(), Stage::new());
     let first = stage.stand(&api, "first");
     stage.acts("first").await;
     let second = stage.stand(&api, "second");

@@ -52,7 +52,8 @@ pub enum StartError {
     CacheEnded,
 }
 
-/// A running server. It ends with the tasks it was started under.
+/// A running server. It ends with the tasks it was started under. A cheap handle.
+#[derive(Clone)]
 pub struct ApiServer {
     core: Arc<Core>,
     addr: SocketAddr,
@@ -63,6 +64,11 @@ impl ApiServer {
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What `/readyz` says, for callers in this process.
+    pub async fn is_ready(&self) -> bool {
+        crate::front::is_ready(&self.core).await
     }
 
     /// Says from now on that it is not ready, and serves on: load balancers get time to look elsewhere before the tasks

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::rule::{Move, Timings, candidate, released, renewed};
+use super::rule::{Move, Timings, aligned, candidate, released, renewed};
 use crate::informer::{Filter, Reader, start};
 use crate::step::answer;
 
@@ -35,6 +35,8 @@ pub struct Election {
     pub client: kube::Client,
     /// How quick.
     pub timings: Timings,
+    /// Elections with the same base renew at the same moments: one wake of all that a write passes serves them all.
+    pub base: Instant,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -163,7 +165,8 @@ impl Elector {
         stop: &CancellationToken,
     ) -> (Ended, Lease, Instant) {
         let Timings { renew_deadline, renew, retry, .. } = self.election.timings;
-        let mut due = renewed_at + renew;
+        let next = |renewed_at: Instant| aligned(renewed_at + renew, self.election.base, renew);
+        let mut due = next(renewed_at);
         loop {
             let deadline = renewed_at + renew_deadline;
             tokio::select! {
@@ -184,7 +187,7 @@ impl Elector {
             let call = self.api.replace(self.election.name, &params, &wanted);
             match tokio::time::timeout_at(deadline, call).await {
                 Ok(Ok(written)) => {
-                    (lease, renewed_at, due) = (written, began, began + renew);
+                    (lease, renewed_at, due) = (written, began, next(began));
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == CONFLICT => {
                     // Ours after all if an answer got lost, else somebody's: the object says.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::time::micro_time;
 
@@ -14,7 +15,7 @@ pub struct Timings {
     pub lease: Duration,
     /// A holder that did not renew for so long stops; the rest of `lease` is its time to do so.
     pub renew_deadline: Duration,
-    /// How often a holder renews.
+    /// How often a holder renews, at least.
     pub renew: Duration,
     /// How soon a call that failed is made again.
     pub retry: Duration,
@@ -85,6 +86,12 @@ pub(super) fn released(held: &LeaseSpec, now: Timestamp) -> LeaseSpec {
     }
 }
 
+/// The last moment not after `due` that is a whole number of steps after `base`: later than one step before `due`.
+pub(super) fn aligned(due: Instant, base: Instant, step: Duration) -> Instant {
+    let over = due.saturating_duration_since(base).as_nanos() % step.as_nanos().max(1);
+    due - Duration::from_nanos(u64::try_from(over).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +125,16 @@ mod tests {
         assert_eq!(transitions(&decide(Some(&held("other")), 2)), Some(5), "its time is over");
         assert_eq!(transitions(&decide(Some(&held("us")), 0)), Some(4), "ours from before a restart");
         assert_eq!(transitions(&decide(Some(&released(&held("other"), NOW)), 0)), Some(5), "given up");
+    }
+
+    #[test]
+    fn renewals_fall_on_common_moments_and_never_later_than_due() {
+        let (base, step) = (Instant::now(), Duration::from_millis(500));
+        let at = |millis: u64| base + Duration::from_millis(millis);
+        for (began, due) in [(0, 500), (1, 500), (499, 500), (500, 1000), (1003, 1500), (1499, 1500)] {
+            assert_eq!(aligned(at(began) + step, base, step), at(due), "after one at {began} ms");
+        }
+        assert_eq!(aligned(base, at(300), step), base, "before the base all moments are as good");
     }
 
     #[test]

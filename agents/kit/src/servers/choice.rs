@@ -17,15 +17,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::asked::{Asked, Readiness};
 use super::connector::Connector;
 use super::renewing;
 use crate::informer::{Filter, start};
 
-/// How often the server in use is asked whether it is ready.
+/// How often the server in use is asked whether it is ready. With the time that it has to answer, this bounds the time until another is in use.
 const ASK_EVERY: Duration = Duration::from_millis(300);
-/// How long it may take to say so. Together they bound the time until another server is in use.
-const ANSWER_MAX: Duration = Duration::from_millis(500);
-const READY: &str = "/readyz";
 /// Connections to a server that was silent for so long are made anew when it is not any more: the kernel may not try again to send on the old
 /// ones before as much time has passed once more.
 const SILENT_MAX: Duration = Duration::from_secs(5);
@@ -56,6 +54,8 @@ struct Choice {
     known: Vec<SocketAddr>,
     /// The one that is used whenever it is ready; it is known whatever the cluster tells.
     home: Option<SocketAddr>,
+    /// What that one says without a connection.
+    readiness: Option<Readiness>,
     /// The one in use.
     current: SocketAddr,
     /// Cuts the connections to it.
@@ -91,16 +91,18 @@ impl Servers {
         Ok(Self::beginning_with(current, known))
     }
 
-    /// The server in use, by now the first one, is that of the caller's own machine: others are used only while it is not ready.
-    pub fn at_home(self) -> Self {
+    /// The server in use, by now the first one, is that of the caller's own process: others are used only while it is not ready, which
+    /// `readiness` tells.
+    pub fn at_home(self, readiness: Readiness) -> Self {
         let mut choice = self.shared.lock();
-        choice.home = Some(choice.current);
+        (choice.home, choice.readiness) = (Some(choice.current), Some(readiness));
         drop(choice);
         self
     }
 
-    fn beginning_with(current: SocketAddr, known: Vec<SocketAddr>) -> Self {
-        let choice = Choice { known: known.clone(), home: None, current, cut: CancellationToken::new() };
+    pub(super) fn beginning_with(current: SocketAddr, known: Vec<SocketAddr>) -> Self {
+        let (known_now, cut) = (known.clone(), CancellationToken::new());
+        let choice = Choice { known: known_now, home: None, readiness: None, current, cut };
         Self { shared: Arc::new(Mutex::new(choice)), known: Arc::new(watch::Sender::new(known)) }
     }
 
@@ -226,16 +228,17 @@ impl Servers {
         &self,
         settings: &watch::Receiver<kube::Config>,
     ) -> Result<(), ServersError> {
-        let mut asked = Asked::new(settings, self.in_use().0)?;
+        let mut asked = self.asked(settings, self.in_use().0)?;
         let home = self.shared.lock().home;
-        let home = home.map(|home| Asked::new(settings, home)).transpose()?;
+        // Before it is used again it must be reached, not only well.
+        let mut home = home.map(|home| Asked::new(settings, home)).transpose()?;
         let (mut quiet, mut well_at_home) = (false, 0);
         let mut heard = Instant::now();
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             let current = self.in_use().0;
             if current != asked.server {
-                asked = Asked::new(settings, current)?;
+                asked = self.asked(settings, current)?;
                 heard = Instant::now(); // all connections to it are new
             }
             let said = asked.says().await;
@@ -248,7 +251,7 @@ impl Servers {
             }
             if said == Some(true) {
                 quiet = false;
-                let Some(home) = home.as_ref().filter(|home| home.server != current) else {
+                let Some(home) = home.as_mut().filter(|home| home.server != current) else {
                     well_at_home = 0;
                     continue;
                 };
@@ -270,6 +273,18 @@ impl Servers {
         }
     }
 
+    /// For questions to a server in use.
+    fn asked(
+        &self,
+        settings: &watch::Receiver<kube::Config>,
+        server: SocketAddr,
+    ) -> Result<Asked, ServersError> {
+        let asked = Asked::new(settings, server)?;
+        let choice = self.shared.lock();
+        let readiness = choice.readiness.clone().filter(|_| choice.home == Some(server));
+        Ok(asked.in_this_process(readiness))
+    }
+
     /// Another server that says it is ready: of all, the first to answer.
     async fn find_ready(
         &self,
@@ -277,42 +292,15 @@ impl Servers {
         not: SocketAddr,
     ) -> Result<Option<SocketAddr>, ServersError> {
         let others = self.known().into_iter().filter(|server| *server != not);
-        let others = others.map(|server| Asked::new(settings, server)).collect::<Result<Vec<_>, _>>()?;
+        let mut others = others.map(|server| Asked::new(settings, server)).collect::<Result<Vec<_>, _>>()?;
         let mut answers: FuturesUnordered<_> =
-            others.iter().map(|other| async { other.is_ready().await.then_some(other.server) }).collect();
+            others.iter_mut().map(|other| async { other.is_ready().await.then_some(other.server) }).collect();
         while let Some(answer) = answers.next().await {
             if answer.is_some() {
                 return Ok(answer);
             }
         }
         Ok(None)
-    }
-}
-
-/// A server that is asked whether it is ready, over a connection of its own.
-struct Asked {
-    server: SocketAddr,
-    client: kube::Client,
-}
-
-impl Asked {
-    fn new(settings: &watch::Receiver<kube::Config>, server: SocketAddr) -> Result<Self, ServersError> {
-        let client = Servers::beginning_with(server, vec![server]).renewing_client(settings)?;
-        Ok(Self { server, client })
-    }
-
-    async fn is_ready(&self) -> bool {
-        self.says().await == Some(true)
-    }
-
-    /// Whether it is ready; nothing if it does not answer.
-    async fn says(&self) -> Option<bool> {
-        let request = http::Request::get(READY).body(Vec::new()).ok()?;
-        match tokio::time::timeout(ANSWER_MAX, self.client.request_text(request)).await {
-            Ok(Ok(_text)) => Some(true),
-            Ok(Err(kube::Error::Api(_refusal))) => Some(false),
-            Ok(Err(_)) | Err(_) => None,
-        }
     }
 }
 
@@ -352,7 +340,7 @@ mod tests {
     #[test]
     fn the_server_at_home_stays_known_when_the_cluster_does_not_list_it() {
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let servers = servers(&[1]).at_home();
+        let servers = servers(&[1]).at_home(Arc::new(|| Box::pin(async { true })));
         let (home, cut) = servers.in_use();
         servers.learn(vec![at(3), at(2)]);
         assert_eq!(servers.known(), [home, at(2), at(3)]);

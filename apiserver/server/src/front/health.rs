@@ -68,6 +68,17 @@ pub(super) async fn answer(core: &Core, path: &str, query: &Query) -> Option<Res
     Some(text(StatusCode::OK, lines))
 }
 
+/// Whether every check of `/readyz` passes, for who need not come by the network.
+pub(crate) async fn is_ready(core: &Core) -> bool {
+    for name in [LIVE_CHECKS, READY_CHECKS].concat() {
+        if let Err(why) = check(core, name).await {
+            tracing::debug!(check = name, why, "health check failed");
+            return false;
+        }
+    }
+    true
+}
+
 fn line(lines: &mut String, text: std::fmt::Arguments<'_>) {
     lines.push_str(&text.to_string());
     lines.push('\n');

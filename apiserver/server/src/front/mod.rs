@@ -11,3 +11,4 @@ mod traced;
 mod trail_slot;
 
 pub(crate) use gate::serve;
+pub(crate) use health::is_ready;
