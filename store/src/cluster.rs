@@ -96,6 +96,17 @@ impl Store {
         Ok(self.revision())
     }
 
+    /// As [`Store::current_revision`], for callers who are in no haste, and ask often: the leader asks its quorum with the heartbeat that is due
+    /// next, so that the answer comes up to one heartbeat interval later and costs no messages between members but the question's own.
+    /// Questions are not put together; callers who are many at one moment share theirs.
+    ///
+    /// # Errors
+    /// As [`Store::current_revision`].
+    pub async fn current_revision_by_heartbeat(&self) -> Result<Revision, ClusterError> {
+        self.core().linearize_by_heartbeat().await?;
+        Ok(self.revision())
+    }
+
     /// This member's identifier.
     pub fn member_id(&self) -> u64 {
         self.core().member_id

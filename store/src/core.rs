@@ -269,10 +269,18 @@ impl Core {
     /// Waits until this member has applied all that was acknowledged before the call.
     pub(crate) async fn linearize(&self) -> Result<(), ClusterError> {
         self.check_open()?;
-        self.member.linearize().await.map_err(|error| match self.check_open() {
-            Err(stopped) => stopped,
-            Ok(()) => error,
-        })
+        self.member.linearize().await.map_err(|error| self.why(error))
+    }
+
+    /// As [`Core::linearize`], up to one heartbeat later, at no cost to the leader.
+    pub(crate) async fn linearize_by_heartbeat(&self) -> Result<(), ClusterError> {
+        self.check_open()?;
+        self.member.linearize_by_heartbeat().await.map_err(|error| self.why(error))
+    }
+
+    /// The error, or that the store has stopped, which is why there is one.
+    fn why(&self, error: ClusterError) -> ClusterError {
+        self.check_open().err().unwrap_or(error)
     }
 
     /// Changes the members; returns the one that it is about.

@@ -124,8 +124,8 @@ impl Desk {
             })
         };
         match request {
-            Request::ReadIndex => {
-                self.member.read_index(cluster).await.map_or(Reply::NotLeader, Reply::ReadIndex)
+            Request::ReadIndex(haste) => {
+                self.member.read_index(cluster, haste).await.map_or(Reply::NotLeader, Reply::ReadIndex)
             }
             Request::LeaseKeepAlive(id) => lease(self.member.lease_as_leader(cluster, id, true).await),
             Request::LeaseTimeToLive(id) => lease(self.member.lease_as_leader(cluster, id, false).await),

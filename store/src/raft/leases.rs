@@ -5,6 +5,7 @@ use openraft::ReadPolicy;
 use tokio::time::Instant;
 
 use super::member::{Cluster, Member};
+use super::reads::Haste;
 use super::wire::{Purpose, Reply, Request};
 use crate::api::{ClusterError, LeaseId};
 
@@ -66,7 +67,7 @@ impl Member {
         let index = match self.raft.get_read_log_id(ReadPolicy::LeaseRead).await {
             Ok((read_log_id, _)) => read_log_id.index(),
             // No quorum has been heard of lately: ask one.
-            Err(_) => self.read_index(cluster).await?,
+            Err(_) => self.read_index(cluster, Haste::Now).await?,
         };
         // A lease may have ended under the leader before, in an entry that is not applied here yet.
         self.wait_applied(index, deadline).await.ok()?;
@@ -74,7 +75,7 @@ impl Member {
             return Some(Some(left));
         }
         // That it does not exist is said only after a quorum was asked.
-        let index = self.read_index(cluster).await?;
+        let index = self.read_index(cluster, Haste::Now).await?;
         self.wait_applied(index, deadline).await.ok()?;
         Some(self.lease_here(id, keep_alive))
     }

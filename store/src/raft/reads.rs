@@ -1,8 +1,9 @@
 //! Linearizable reads: all that wait at one moment share one question to the leader, "up to where must I have applied?" (ReadIndex, §6.4 of
-//! the Raft dissertation). The leader asks a quorum whether it still leads before it answers. No clock is relied on.
+//! the Raft dissertation). The leader asks a quorum whether it still leads before it answers: at once, or with the heartbeat that is due next. No
+//! clock is relied on: what counts is the round of heartbeats, which must have begun after the question.
 use std::time::Duration;
 
-use openraft::ReadPolicy;
+use openraft::LinearizerOption;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -17,6 +18,15 @@ const SHARED_MAX: usize = 4096;
 pub(super) const WAITING_MAX: usize = 4096;
 /// Without news of a leader, it is looked for again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// When the leader asks its quorum for a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// At once.
+    Now,
+    /// With its next heartbeat, which is due anyway: at most one interval later.
+    Heartbeat,
+}
 
 pub(super) type Asker = oneshot::Sender<Result<(), ClusterError>>;
 
@@ -33,6 +43,20 @@ impl Member {
         answer.await.map_err(|_ended| closed())?
     }
 
+    /// As [`Member::linearize`], by a question that costs the leader no heartbeats of its own. Each caller asks by itself: those who are many
+    /// share their questions before.
+    pub(crate) async fn linearize_by_heartbeat(&self) -> Result<(), ClusterError> {
+        let Some(cluster) = self.cluster.as_ref().filter(|_| !is_seeded(SeededBug::ReadWithoutReadIndex))
+        else {
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.token().cancelled() => Err(ClusterError::Closed),
+            result = self.read_barrier(cluster, Haste::Heartbeat) => result,
+        }
+    }
+
     /// Asks for all who wait, again and again, until the store stops.
     pub(crate) async fn run_reads(self, mut asked: mpsc::Receiver<Asker>) {
         let Some(cluster) = self.cluster.clone() else { return };
@@ -40,7 +64,7 @@ impl Member {
         let work = async {
             let mut askers = Vec::new();
             while asked.recv_many(&mut askers, SHARED_MAX).await > 0 {
-                let result = self.read_barrier(&cluster).await;
+                let result = self.read_barrier(&cluster, Haste::Now).await;
                 for asker in askers.drain(..) {
                     // Who does not wait any more needs no answer.
                     drop(asker.send(result.clone()));
@@ -54,14 +78,14 @@ impl Member {
         }
     }
 
-    async fn read_barrier(&self, cluster: &Cluster) -> Result<(), ClusterError> {
+    async fn read_barrier(&self, cluster: &Cluster, haste: Haste) -> Result<(), ClusterError> {
         let deadline = Instant::now() + cluster.request_max;
         let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
             let index = match now.leader {
-                Some(_) if now.is_leader => self.read_index(cluster).await,
-                Some(leader) => self.ask_for_read_index(cluster, leader).await,
+                Some(_) if now.is_leader => self.read_index(cluster, haste).await,
+                Some(leader) => self.ask_for_read_index(cluster, leader, haste).await,
                 None => None,
             };
             if let Some(index) = index {
@@ -86,22 +110,24 @@ impl Member {
     }
 
     /// The index that a read must wait for, if this member leads and a quorum says so now.
-    pub(super) async fn read_index(&self, cluster: &Cluster) -> Option<u64> {
+    pub(super) async fn read_index(&self, cluster: &Cluster, haste: Haste) -> Option<u64> {
         if is_seeded(SeededBug::StaleReadAfterPause) {
             return Some(self.queue.applied_index().unwrap_or(0));
         }
-        let asked = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        // An answer to no heartbeat of before the question counts, whoever sends the next.
+        let option = LinearizerOption::new(Some(Duration::ZERO), haste == Haste::Now);
+        let asked = self.raft.get_read_log_id(option);
         match tokio::time::timeout(cluster.election_timeout, asked).await {
             Ok(Ok((read_log_id, _))) => Some(read_log_id.index()),
             Ok(Err(_)) | Err(_) => None,
         }
     }
 
-    async fn ask_for_read_index(&self, cluster: &Cluster, leader: u64) -> Option<u64> {
+    async fn ask_for_read_index(&self, cluster: &Cluster, leader: u64, haste: Haste) -> Option<u64> {
         let peer = cluster.peers.get(leader)?;
         let ask = async {
             let session = cluster.peers.session(&peer, Purpose::Calls).await.ok()?;
-            session.call(&Request::ReadIndex).await.ok()
+            session.call(&Request::ReadIndex(haste)).await.ok()
         };
         match tokio::time::timeout(cluster.election_timeout, ask).await {
             Ok(Some(Reply::ReadIndex(index))) => Some(index),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test waits for what it spawns")]
 mod changing;
+mod idle;
 mod members;
 mod restored;
 mod versions;

@@ -198,6 +198,25 @@ impl Backing {
         }
     }
 
+    /// As [`Backing::reach`], for who is in no haste: the members of an embedded store are asked with the heartbeat that is due next.
+    ///
+    /// # Errors
+    /// As [`Backing::reach`].
+    pub async fn reach_by_heartbeat(
+        &self,
+        progress: &Progress,
+        patience: Option<Duration>,
+    ) -> Result<(), BackingError> {
+        match self {
+            Self::Embedded(store) => {
+                let revision = store.current_revision_by_heartbeat().await.map_err(no_quorum)?;
+                progress.reached(revision).await;
+                Ok(())
+            }
+            Self::Etcd(_) => self.reach(progress, patience).await,
+        }
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors

@@ -183,6 +183,15 @@ impl Registry {
         Ok(())
     }
 
+    /// As [`Registry::fresh`], up to a heartbeat of the store's members later, and at no cost to their leader.
+    pub(super) async fn fresh_by_heartbeat(&self) -> Result<(), Status> {
+        let asked = self.inner.freshness.asked();
+        let reached = self.inner.store.reach_by_heartbeat(&self.inner.progress, Some(FUTURE_WAIT)).await;
+        reached.map_err(|error| to_status(None, &error.into()))?;
+        self.inner.freshness.confirm(asked);
+        Ok(())
+    }
+
     /// Waits until the cache has reached `revision`.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub(super) struct Freshness {
     /// The same moment, in milliseconds after `begin`.
     confirmed_after: AtomicU64,
     begin: Instant,
+    /// Held by the one who asks the store for all who need not be told at once.
+    asking: tokio::sync::Mutex<()>,
     /// Whether the last read that could be stale was.
     lost: AtomicBool,
     clock: Arc<dyn Clock>,
@@ -63,7 +65,8 @@ impl Freshness {
     pub(super) fn new(stale_reads: bool, clock: Arc<dyn Clock>) -> Self {
         let (confirmed, begin) = (AtomicI64::new(clock.wall().unix_timestamp()), clock.now());
         let (confirmed_after, lost) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { stale_reads: AtomicBool::new(stale_reads), confirmed, confirmed_after, begin, lost, clock }
+        let (stale_reads, asking) = (AtomicBool::new(stale_reads), tokio::sync::Mutex::default());
+        Self { stale_reads, confirmed, confirmed_after, begin, asking, lost, clock }
     }
 
     /// From now on nothing is known of how new the cache is.
@@ -115,12 +118,18 @@ impl Registry {
     }
 
     /// As [`Registry::fresh`], but what was found out not more than `age` ago, for whomever, is good enough: for those who ask often,
-    /// and only whether all is well.
+    /// and only whether all is well. One asks for all, with the store's next heartbeat.
     ///
     /// # Errors
     /// As [`Registry::fresh`].
     pub async fn fresh_within(&self, age: Duration) -> Result<(), Status> {
-        if self.inner.freshness.was_fresh_within(age) { Ok(()) } else { self.fresh().await }
+        let freshness = &self.inner.freshness;
+        if freshness.was_fresh_within(age) {
+            return Ok(());
+        }
+        let _asks = freshness.asking.lock().await;
+        // Whoever was asking when this call came may have found out enough.
+        if freshness.was_fresh_within(age) { Ok(()) } else { self.fresh_by_heartbeat().await }
     }
 
     /// The cache is of this server's own copy, and no other server has confirmed any of it.

@@ -14,7 +14,8 @@ pub enum Request {
     Put(PutRequest),
     /// Delete keys.
     Delete(DeleteRangeRequest),
-    /// Read keys; `stale` allows an answer from the past.
+    /// Read keys; `stale` allows an answer from the past. A member that is asked for what it has, and for nothing stale, first finds out by
+    /// heartbeat how new that must be.
     Range {
         /// What to read.
         range: RangeRequest,

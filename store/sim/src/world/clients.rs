@@ -267,7 +267,11 @@ fn request(rng: &mut StdRng, value: &Bytes) -> Request {
         25..28 => {
             Request::Delete(DeleteRangeRequest { prev_kv: true, ..DeleteRangeRequest::key(alone(rng)) })
         }
-        28..52 => Request::Range { range: RangeRequest::key(alone(rng)), stale: false },
+        28..40 => Request::Range { range: RangeRequest::key(alone(rng)), stale: false },
+        40..52 => Request::Range {
+            range: RangeRequest { serializable: true, ..RangeRequest::key(alone(rng)) },
+            stale: false,
+        },
         52..58 => Request::Range {
             range: RangeRequest { serializable: true, ..RangeRequest::key(alone(rng)) },
             stale: true,

@@ -221,7 +221,13 @@ async fn keys(store: &Store, request: Request) -> Reply {
         Request::Put(put) => store.put_with(put).await.map(Answer::Put),
         Request::Delete(delete) => store.delete_range(delete).await.map(Answer::Delete),
         Request::Txn(txn) => store.txn(txn).await.map(Answer::Txn),
-        Request::Range { range, .. } => {
+        Request::Range { range, stale } => {
+            if range.serializable
+                && !stale
+                && let Err(error) = store.current_revision_by_heartbeat().await
+            {
+                return Reply::Refused(error.to_string());
+            }
             return match store.range(range).await {
                 Ok(response) => Reply::Keys(Answer::Range(response)),
                 Err(error @ RangeError::Engine(_)) => Reply::Unknown(error.to_string()),

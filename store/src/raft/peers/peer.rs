@@ -301,13 +301,17 @@ async fn greet(
     Err(failed)
 }
 
-/// Says again and again that we are there, until the link ends. One without answers is ended.
+/// Says that we are there, whenever nothing was answered on the link for a while, until it ends. One without answers is ended.
 async fn ping(session: &Session, traffic: &Traffic, answer_max: Duration) {
     loop {
+        let due = session.heard() + answer_max;
         tokio::select! {
             biased;
             () = session.ended() => return,
-            () = tokio::time::sleep(answer_max / 2) => {}
+            () = tokio::time::sleep_until(due) => {}
+        }
+        if session.heard() + answer_max > due {
+            continue; // an answer is as good as one to a ping
         }
         let began = tokio::time::Instant::now();
         let answered = tokio::time::timeout(2 * answer_max, session.call(&Request::Ping)).await;

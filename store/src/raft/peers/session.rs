@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,14 +32,16 @@ pub(crate) struct Session {
     ended: CancellationToken,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pending {
     table: Mutex<Table>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     last: u64,
+    /// When an answer came, whichever.
+    heard: Instant,
     ended: bool,
     waiting: HashMap<u64, oneshot::Sender<Reply>, RandomHash>,
 }
@@ -52,7 +55,7 @@ impl Session {
         stop: &CancellationToken,
     ) -> Self {
         let (queue, frames) = mpsc::channel(QUEUE_MAX);
-        let pending = Arc::new(Pending::default());
+        let pending = Arc::new(Pending::new());
         let ended = stop.child_token();
         tasks.spawn(write(link.sender, frames, Arc::clone(traffic), ended.clone()));
         tasks.spawn(read(link.receiver, Arc::clone(&pending), Arc::clone(traffic), ended.clone()));
@@ -65,6 +68,11 @@ impl Session {
 
     pub(crate) fn end(&self) {
         self.ended.cancel();
+    }
+
+    /// When the other member last answered on this link; when it was opened, if it has not yet.
+    pub(crate) fn heard(&self) -> Instant {
+        self.pending.table.lock().heard
     }
 
     pub(crate) async fn ended(&self) {
@@ -117,6 +125,11 @@ impl Drop for Answering {
 }
 
 impl Pending {
+    fn new() -> Self {
+        let (heard, waiting) = (Instant::now(), HashMap::default());
+        Self { table: Mutex::new(Table { last: 0, heard, ended: false, waiting }) }
+    }
+
     /// A number for a request; none if the link has ended.
     fn add(&self) -> Option<(u64, oneshot::Receiver<Reply>)> {
         let (send, answer) = oneshot::channel();
@@ -131,7 +144,10 @@ impl Pending {
     }
 
     fn answer(&self, number: u64, reply: Reply) {
-        let waiting = self.table.lock().waiting.remove(&number);
+        let mut table = self.table.lock();
+        table.heard = Instant::now();
+        let waiting = table.waiting.remove(&number);
+        drop(table);
         if let Some(waiting) = waiting {
             // Whoever gave up just now needs no answer.
             drop(waiting.send(reply));

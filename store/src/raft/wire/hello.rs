@@ -10,6 +10,8 @@ pub(crate) const PROTOCOL_VERSION: u16 = 2;
 const PROTOCOL_OLDEST: u16 = 1;
 /// The first whose forwarded commands may have a note.
 pub(super) const NOTES_SINCE: u16 = 2;
+/// The first whose questions for an index may wait for a heartbeat.
+pub(super) const HASTE_SINCE: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"MSTM";
 

@@ -2,12 +2,13 @@
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest, VoteResponse};
 
 use super::codec::{put_log_id, put_u64, put_vote, read_log_id, read_vote};
-use super::hello::NOTES_SINCE;
+use super::hello::{HASTE_SINCE, NOTES_SINCE};
 use crate::api::{ClusterError, LeaseId, NOTE_BYTES_MAX};
 use crate::mvcc::{Command, DecodeError, Reader, decode_command, encode_command, put_bytes};
 use crate::raft::changes::Change;
 use crate::raft::entry::{decode_entry, encode_entry};
 use crate::raft::membership::{self, put_texts, text, texts};
+use crate::raft::reads::Haste;
 use crate::raft::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// What one member asks of another.
@@ -25,8 +26,8 @@ pub(crate) enum Request {
         note: Option<bytes::Bytes>,
         command: std::sync::Arc<Command>,
     },
-    /// The index that a read must wait for.
-    ReadIndex,
+    /// The index that a read must wait for. A leader that knows no haste is asked for one at once.
+    ReadIndex(Haste),
     LeaseKeepAlive(LeaseId),
     LeaseTimeToLive(LeaseId),
     Change(Change),
@@ -87,7 +88,8 @@ impl Request {
             Self::Transfer(_) => 4,
             Self::Forward { note: Some(_), .. } if has_notes => 15,
             Self::Forward { .. } => 5,
-            Self::ReadIndex => 6,
+            Self::ReadIndex(Haste::Heartbeat) if version >= HASTE_SINCE => 16,
+            Self::ReadIndex(_) => 6,
             Self::LeaseKeepAlive(_) => 7,
             Self::LeaseTimeToLive(_) => 8,
             Self::Change(_) => 9,
@@ -124,7 +126,7 @@ impl Request {
                 }
                 encode_command(command, out);
             }
-            Self::ReadIndex | Self::Ping | Self::Room => {}
+            Self::ReadIndex(_) | Self::Ping | Self::Room => {}
             Self::LeaseKeepAlive(id) | Self::LeaseTimeToLive(id) => put_u64(id.0 as u64, out),
             Self::Change(change) => put_change(change, out),
             Self::SnapshotBegin { vote, meta } => {
@@ -160,7 +162,7 @@ impl Request {
                 let command = std::sync::Arc::new(decode_command(reader.rest())?);
                 return Ok((number, Self::Forward { term, sequence, note, command }));
             }
-            6 => Self::ReadIndex,
+            6 => Self::ReadIndex(Haste::Now),
             7 => Self::LeaseKeepAlive(LeaseId(reader.i64()?)),
             8 => Self::LeaseTimeToLive(LeaseId(reader.i64()?)),
             9 => Self::Change(read_change(&mut reader)?),
@@ -175,6 +177,7 @@ impl Request {
             12 => Self::SnapshotEnd { rows: reader.u64()?, checksum: reader.u32()? },
             13 => Self::Ping,
             14 => Self::Room,
+            16 => Self::ReadIndex(Haste::Heartbeat),
             found => return Err(DecodeError::Unknown { what: "request", found: found.into() }),
         };
         reader.finish()?;
@@ -447,7 +450,7 @@ mod tests {
             Request::PreVote(VoteRequest::new(Vote::new(4, 7), None)),
             Request::Transfer(TransferLeaderRequest::new(Vote::new_committed(4, 7), 8, Some(log_id(3, 14)))),
             Request::Forward { term: 4, sequence: 99, note: None, command: std::sync::Arc::clone(&command) },
-            Request::ReadIndex,
+            Request::ReadIndex(Haste::Now),
             Request::LeaseKeepAlive(LeaseId(5)),
             Request::LeaseTimeToLive(LeaseId(5)),
             Request::Change(Change::Add { peer_urls: vec!["http://b:1".into()], learner: true }),
@@ -469,6 +472,7 @@ mod tests {
                 note: Some(bytes::Bytes::from_static(b"note")),
                 command,
             },
+            Request::ReadIndex(Haste::Heartbeat),
         ]
     }
 
@@ -487,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_before_is_sent_the_command_without_its_note_and_all_else_as_it_was() {
+    fn a_member_of_before_is_sent_no_note_and_no_haste_and_all_else_as_it_was() {
         let kind = |version, request: &Request| request.encode(version, 1)[0];
         for request in requests() {
             let (old, new) = (request.encode(1, 1), request.encode(PROTOCOL_VERSION, 1));
@@ -495,6 +499,8 @@ mod tests {
                 let without = Request::Forward { term, sequence, note: None, command };
                 assert_eq!(old, without.encode(1, 1));
                 assert_eq!((kind(1, &without), new[0]), (5, 15));
+            } else if matches!(request, Request::ReadIndex(Haste::Heartbeat)) {
+                assert_eq!((old, new[0]), (Request::ReadIndex(Haste::Now).encode(1, 1), 16));
             } else {
                 assert_eq!(old, new, "{request:?}");
                 assert!(kind(1, &request) <= 14, "a new kind is not for a member of before: {request:?}");
@@ -569,7 +575,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(kind in 0_u8..16, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_without_panic(kind in 0_u8..18, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let frame: bytes::Bytes = [&[kind][..], &bytes].concat().into();
             let _request = Request::decode(&frame);
             let _reply = Reply::decode(&frame);

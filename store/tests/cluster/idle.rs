@@ -1,0 +1,128 @@
+//! What the members of an idle cluster say to each other: heartbeats, and next to nothing else.
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use mainstay_store::{Link, LinkSender, MemoryNetwork, MemoryTransport, RangeRequest, Store, Transport};
+use tokio::time::Instant;
+
+use crate::members::{Members, in_time, url};
+
+/// Kinds of requests.
+const APPEND: usize = 1;
+const PING: usize = 13;
+const QUESTION_BY_HEARTBEAT: usize = 16;
+/// How often a leader of these tests says that it is there.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// After so long without an answer on a link there is a ping.
+const PING_AFTER: Duration = Duration::from_secs(1);
+
+/// So many requests of each kind were sent by all members.
+#[derive(Clone, Debug)]
+struct Said(Arc<Vec<AtomicUsize>>);
+
+impl Said {
+    fn of(&self, kind: usize) -> usize {
+        self.0[kind].load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Counting {
+    transport: MemoryTransport,
+    said: Said,
+}
+
+#[derive(Debug)]
+struct CountingSender {
+    sender: Box<dyn LinkSender>,
+    greeted: bool,
+    said: Said,
+}
+
+impl LinkSender for CountingSender {
+    fn send<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<()>> {
+        let greetings = usize::from(!std::mem::replace(&mut self.greeted, true));
+        for frame in frames.iter().skip(greetings) {
+            self.said.0[usize::from(frame[0])].fetch_add(1, Ordering::Relaxed);
+        }
+        self.sender.send(frames)
+    }
+}
+
+impl Transport for Counting {
+    fn dial<'a>(&'a self, url: &'a str) -> BoxFuture<'a, io::Result<Link>> {
+        Box::pin(async move {
+            let Link { sender, receiver, peer } = self.transport.dial(url).await?;
+            let sender = CountingSender { sender, greeted: false, said: self.said.clone() };
+            Ok(Link { sender: Box::new(sender), receiver, peer })
+        })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, io::Result<Link>> {
+        self.transport.accept()
+    }
+
+    fn close(&self) {
+        self.transport.close();
+    }
+}
+
+async fn three_members() -> (Members, Said) {
+    let said = Said(Arc::new((0..256).map(|_| AtomicUsize::new(0)).collect()));
+    let dirs = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut members = Members { network: MemoryNetwork::new(), dirs, stores: vec![None; 3], initial: 3 };
+    for member in 0..3 {
+        let transport = members.network.transport(format!("m{member}"), [url(member)]);
+        let config = members.config_at(member, Counting { transport, said: said.clone() });
+        members.stores[member] = Some(Store::open(config).await.unwrap());
+    }
+    for store in members.all() {
+        in_time(store.ready()).await.unwrap();
+    }
+    (members, said)
+}
+
+#[tokio::test]
+async fn a_question_by_heartbeat_sees_every_write_acknowledged_before_it() {
+    let (members, said) = three_members().await;
+    let leader = members.leader().await;
+    for round in 0..10 {
+        let written = in_time(members.store(leader).put("k", format!("{round}"))).await.unwrap().revision;
+        let asked = members.all().map(async |store| {
+            let revision = in_time(store.current_revision_by_heartbeat()).await.unwrap();
+            assert!(revision >= written, "{revision:?} lacks {written:?}");
+            let range = RangeRequest { serializable: true, ..RangeRequest::key("k") };
+            let read = store.range(range).await.unwrap();
+            assert_eq!(read.kvs[0].value, format!("{round}"));
+        });
+        join_all(asked).await;
+    }
+    assert!(said.of(QUESTION_BY_HEARTBEAT) >= 20, "both followers asked the leader each time");
+    members.close().await;
+}
+
+#[tokio::test]
+async fn questions_by_heartbeat_cost_no_heartbeats_and_a_link_in_use_no_pings() {
+    let (members, said) = three_members().await;
+    in_time(members.store(0).put("k", "v")).await.unwrap();
+    let (appends, pings, began) = (said.of(APPEND), said.of(PING), Instant::now());
+    let asked = members.all().map(async |store| {
+        for _ in 0..20 {
+            in_time(store.current_revision_by_heartbeat()).await.unwrap();
+        }
+    });
+    join_all(asked).await;
+    let (appends, pings, took) = (said.of(APPEND) - appends, said.of(PING) - pings, began.elapsed());
+    // To two followers; one round may just be under way at each end, and the entry before may be told to be committed.
+    let due = 2 * (took.as_millis() / HEARTBEAT.as_millis() + 3) as usize;
+    assert!(appends <= due, "{appends} appends in {took:?}, {due} were due");
+    assert!(took < 20 * 3 * HEARTBEAT, "a question waits for the next heartbeat only: {took:?}");
+    // The two links from followers to the leader are in use; the four others are pinged.
+    let due = 4 * (took.as_millis() / PING_AFTER.as_millis() + 1) as usize;
+    assert!(pings <= due, "{pings} pings in {took:?}, {due} were due");
+    members.close().await;
+}
