@@ -159,6 +159,7 @@ pub(crate) fn loops(config: &Config, cluster_id: u64, member: &Member, links: Li
         Box::pin(member.clone().run_reads(links.reads)),
         Box::pin(member.clone().watch_peers(events)),
         Box::pin(member.clone().give_way(Arc::clone(&cluster))),
+        Box::pin(member.clone().pulse(Arc::clone(&cluster))),
         Box::pin(member.clone().publish(cluster)),
         Box::pin(member.clone().give_votes()),
         Box::pin(end_links(peers)),

@@ -4,6 +4,10 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+/// The store's consensus says at level `info` of each heartbeat that it was told to send it: whoever asks for `info` of all does not mean that.
+const CHATTY: &str = "openraft";
+const LESS_OF_IT: &str = "openraft::core::raft_core=warn";
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -33,12 +37,13 @@ pub enum LogSetupError {
 
 /// Sends this process's logs to standard error.
 ///
-/// `filter` takes `tracing_subscriber`'s directives, as `info` or `info,mainstay_store=debug`.
+/// `filter` takes `tracing_subscriber`'s directives, as `info` or `info,mainstay_store=debug`. With `info` for all and no word of
+/// `openraft`, its innermost part is heard from `warn` on.
 ///
 /// # Errors
 /// A filter that cannot be parsed, or a second call in one process.
 pub fn init_tracing(filter: &str, format: LogFormat) -> Result<(), LogSetupError> {
-    let parsed = EnvFilter::try_new(filter)
+    let parsed = EnvFilter::try_new(less_chatty(filter))
         .map_err(|source| LogSetupError::Filter { filter: filter.to_owned(), source })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
@@ -51,9 +56,23 @@ pub fn init_tracing(filter: &str, format: LogFormat) -> Result<(), LogSetupError
     outcome.map_err(|_already| LogSetupError::Already)
 }
 
+fn less_chatty(filter: &str) -> String {
+    let is_info = filter.split(',').any(|part| part.trim().eq_ignore_ascii_case("info"));
+    if is_info && !filter.contains(CHATTY) { format!("{filter},{LESS_OF_IT}") } else { filter.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn info_of_all_is_not_every_heartbeat_unless_that_is_asked_for() {
+        assert_eq!(less_chatty("info"), format!("info,{LESS_OF_IT}"));
+        assert_eq!(less_chatty("debug, INFO"), format!("debug, INFO,{LESS_OF_IT}"));
+        for as_it_is in ["warn,mainstay=info", "error", "debug", "info,openraft=info"] {
+            assert_eq!(less_chatty(as_it_is), as_it_is);
+        }
+    }
 
     #[test]
     fn a_wrong_filter_is_refused_by_name() {

@@ -32,6 +32,10 @@ const ELECTION_WAIT: Duration = Duration::from_secs(30);
 /// The log that is kept for members that lag is no larger, however few entries that is.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 
+/// In percent of the election timeout: the shortest wait for an election, and the longest, which is also the leader's lease.
+const SHORTEST_WAIT: u128 = 40;
+const LEASE: u128 = 60;
+
 /// What a member is made of.
 pub(crate) struct MemberConfig {
     pub(crate) id: u64,
@@ -202,6 +206,15 @@ impl Member {
     }
 }
 
+/// What openraft waits at least, in milliseconds, after it has last heard of the vote that it follows, before it looks for another leader.
+pub(super) fn shortest_wait_ms(cluster: &Cluster) -> u64 {
+    election_part(cluster, SHORTEST_WAIT)
+}
+
+fn election_part(cluster: &Cluster, percent: u128) -> u64 {
+    (cluster.election_timeout.as_millis() * percent / 100) as u64
+}
+
 /// Whether this member is the only one with a vote, so that it need not wait for others.
 async fn is_alone(raft: &Raft, id: u64) -> Result<bool, Fatal<TypeConfig>> {
     let alone = move |state: &RaftState<TypeConfig>| {
@@ -233,10 +246,9 @@ fn raft_config(cluster: Option<&Cluster>) -> Result<Config, openraft::ConfigErro
     };
     // A follower looks for another leader after the leader's lease (the maximum) and a time between minimum and maximum have passed: with
     // these parts, after 1.0 to 1.2 election timeouts.
-    let part = |percent: u128| (cluster.election_timeout.as_millis() * percent / 100) as u64;
     Config {
-        election_timeout_min: part(40),
-        election_timeout_max: part(60),
+        election_timeout_min: election_part(cluster, SHORTEST_WAIT),
+        election_timeout_max: election_part(cluster, LEASE),
         heartbeat_interval: cluster.heartbeat_interval.as_millis() as u64,
         // The log is purged by its size, see `checkpoint`; a member that lags is sent a snapshot only if its entries are gone.
         max_in_snapshot_log_to_keep: u64::MAX,

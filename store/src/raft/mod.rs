@@ -21,6 +21,7 @@ mod membership_changes;
 pub(crate) mod peers;
 mod proposals;
 mod propose;
+mod pulse;
 mod reads;
 mod replay;
 pub(crate) mod restored;

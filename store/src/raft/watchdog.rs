@@ -41,7 +41,10 @@ impl Member {
                 (leadership::of(&metrics), Arc::clone(&metrics.membership_config), committed)
             };
             self.leases.lead(now.is_leader);
-            if now.leader.is_some() && now.leader != self.leadership.borrow().leader {
+            if let Some(leader) = now.leader
+                && now.leader != self.leadership.borrow().leader
+            {
+                tracing::info!(leader = format!("{leader:016x}"), term = now.term, "the store has a leader");
                 self.meters.leader_changed();
             }
             self.leadership.tell_if_new(now);

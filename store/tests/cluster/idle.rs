@@ -1,4 +1,5 @@
 //! What the members of an idle cluster say to each other: heartbeats, and next to nothing else.
+use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +9,9 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use mainstay_store::{Link, LinkSender, MemoryNetwork, MemoryTransport, RangeRequest, Store, Transport};
 use tokio::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::members::{Members, in_time, url};
 
@@ -105,6 +109,11 @@ async fn a_question_by_heartbeat_sees_every_write_acknowledged_before_it() {
     members.close().await;
 }
 
+/// How often one time is in another.
+fn times(long: Duration, short: Duration) -> usize {
+    usize::try_from(long.as_millis() / short.as_millis()).unwrap()
+}
+
 #[tokio::test]
 async fn questions_by_heartbeat_cost_no_heartbeats_and_a_link_in_use_no_pings() {
     let (members, said) = three_members().await;
@@ -118,11 +127,68 @@ async fn questions_by_heartbeat_cost_no_heartbeats_and_a_link_in_use_no_pings() 
     join_all(asked).await;
     let (appends, pings, took) = (said.of(APPEND) - appends, said.of(PING) - pings, began.elapsed());
     // To two followers; one round may just be under way at each end, and the entry before may be told to be committed.
-    let due = 2 * (took.as_millis() / HEARTBEAT.as_millis() + 3) as usize;
+    let due = 2 * (times(took, HEARTBEAT) + 3);
     assert!(appends <= due, "{appends} appends in {took:?}, {due} were due");
     assert!(took < 20 * 3 * HEARTBEAT, "a question waits for the next heartbeat only: {took:?}");
     // The two links from followers to the leader are in use; the four others are pinged.
-    let due = 4 * (took.as_millis() / PING_AFTER.as_millis() + 1) as usize;
+    let due = 4 * (times(took, PING_AFTER) + 1);
     assert!(pings <= due, "{pings} pings in {took:?}, {due} were due");
+    members.close().await;
+}
+
+/// Counts how often openraft looks at its timers, on this thread.
+struct Looks(Arc<AtomicUsize>);
+
+impl Visit for Looks {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" && format!("{value:?}").starts_with("received tick") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Subscriber for Looks {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "openraft::core::raft_core"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Looks(Arc::clone(&self.0)));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn openraft_looks_at_its_timers_while_there_is_no_leader_and_rarely_while_there_is_one() {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let _counts = tracing::subscriber::set_default(Looks(Arc::clone(&looks)));
+    let (mut members, _) = three_members().await;
+    let looks_while = async |pass: Duration| {
+        let before = looks.load(Ordering::Relaxed);
+        tokio::time::sleep(pass).await; // what is counted is time
+        looks.load(Ordering::Relaxed) - before
+    };
+    in_time(members.store(0).put("k", "v")).await.unwrap();
+    // Each of three members would look 49 times a second.
+    let idle = looks_while(Duration::from_secs(1)).await;
+    assert!(idle <= 15, "{idle} looks in a second with a leader");
+    let leader = members.leader().await;
+    members.crash((leader + 1) % 3);
+    members.crash((leader + 2) % 3);
+    members.crash(leader);
+    members.reopen(leader).await;
+    let alone = looks_while(Duration::from_secs(2)).await;
+    assert!(alone >= 50, "{alone} looks in two seconds without a leader");
     members.close().await;
 }
