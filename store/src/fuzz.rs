@@ -106,6 +106,7 @@ mod tests {
     }
 
     /// Protobuf of a transaction, nearly right.
+    #[cfg(feature = "etcd")]
     fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
         let field = (0_u8..8, 0_u8..6, proptest::collection::vec(any::<u8>(), 0..20)).prop_map(
             |(number, wire, mut content)| {

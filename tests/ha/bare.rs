@@ -30,6 +30,10 @@ boot=$1; shift
 mkdir -p $1/upper $1/root $1/data
 mount -t tmpfs tmpfs $1/upper # not inside the lower layer
 mkdir $1/upper/changed $1/upper/work
+# A file system of another test is gone only once nobody has it mounted.
+for point in $(cut -d ' ' -f 2 /proc/self/mounts | tac); do
+    case $point in $1/*) ;; /tmp/* | /var/tmp/*) umount -l $point ;; esac
+done
 touch $1/upper/booted
 while rm $1/upper/booted; do
     setpriv --pdeathsig KILL unshare --mount --uts --ipc --pid $3 --fork --kill-child --propagation private bash -ec "$boot" bash "$@" 2>$1/upper/said || true
