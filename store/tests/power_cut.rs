@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use mainstay_store::{Config, PutRequest, Store, Txn};
 
 const WRITERS: u64 = 8;
 /// How often the power goes; MAINSTAY_POWER_CUTS sets another number.
 const CUTS: u32 = 5;
+/// A file system that was unmounted is gone after this, and looked for so often.
+const GONE_MAX: Duration = Duration::from_secs(60);
+const GONE_LOOK: Duration = Duration::from_millis(20);
 /// Tells the child where to write.
 const DIR_VARIABLE: &str = "MAINSTAY_STORE_POWER_DIR";
 
@@ -55,8 +59,19 @@ impl Disk {
         run("perl", &["-e", shut_down, &self.mount_point().display().to_string()]);
     }
 
+    /// Until the file system is gone: one that a mount namespace of somebody else still has a copy of would be mounted again as it is, shut down.
+    #[allow(clippy::disallowed_methods, reason = "nothing tells when a loop device is free")]
     fn unmount(&self) {
         run("umount", &[&self.mount_point().display().to_string()]);
+        for _ in 0..GONE_MAX.as_millis() / GONE_LOOK.as_millis() {
+            let used = Command::new("losetup").arg("--associated").arg(self.image()).output().unwrap();
+            assert!(used.status.success(), "{used:?}");
+            if used.stdout.is_empty() {
+                return;
+            }
+            std::thread::sleep(GONE_LOOK);
+        }
+        panic!("something has {} mounted for {GONE_MAX:?} already", self.image().display());
     }
 }
 
