@@ -23,7 +23,7 @@ mod pod_spec;
 mod priority_class;
 mod rbac;
 mod resource;
-mod resource_names;
+pub mod resource_names;
 mod review;
 mod runtime_class;
 mod shape;

@@ -1,7 +1,7 @@
 //! Names of resources that have no domain: what pods take, and what quotas count.
 
 /// Amounts of what pods take.
-pub(crate) const COMPUTE: &[&str] = &[
+pub const COMPUTE: &[&str] = &[
     "cpu",
     "memory",
     "ephemeral-storage",

@@ -1,5 +1,6 @@
 //! What an object uses, in the names that quotas have for it.
 
+use mainstay_apiserver_kinds::resource_names::COMPUTE;
 use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Quantity;
@@ -100,21 +101,9 @@ fn is_extended(name: &str) -> bool {
 
 /// Whether pods are counted under that name.
 pub(super) fn concerns_pods(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "count/pods",
-        "pods",
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "requests.cpu",
-        "requests.memory",
-        "requests.ephemeral-storage",
-        "limits.cpu",
-        "limits.memory",
-        "limits.ephemeral-storage",
-    ];
     let requested = name.strip_prefix("requests.");
-    NAMES.contains(&name)
+    matches!(name, "count/pods" | "pods")
+        || COMPUTE.contains(&name)
         || is_hugepages(name)
         || requested.is_some_and(|rest| is_hugepages(rest) || is_extended(rest))
 }
