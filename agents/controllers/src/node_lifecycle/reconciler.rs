@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use mainstay_agents_kit::ObjectKey;
-use mainstay_agents_kit::informer::{Informers, Reader};
+use mainstay_agents_kit::informer::{Filter, Informers, Reader};
 use mainstay_agents_kit::reconcile::{Next, ObserveError, Reconciler, Watch};
 use mainstay_agents_kit::step::Step;
 use mainstay_base::lifecycle::Clock;
@@ -47,7 +47,9 @@ impl NodeLifecycle {
         let pods = informers.reader();
         pods::index(&pods);
         let nodes = informers.reader();
-        Self { nodes, leases: informers.reader(), pods, grace, clock, seen: Mutex::new(HashMap::new()) }
+        // Without those of leader election, which change twice a second.
+        let leases = informers.filtered(Filter::fields(format!("metadata.namespace={LEASE_NAMESPACE}")));
+        Self { nodes, leases, pods, grace, clock, seen: Mutex::new(HashMap::new()) }
     }
 
     /// How long ago this process first saw the node's present sign of life.

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::{Servers, ServersError};
@@ -17,6 +19,10 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 const READY: &str = "/readyz";
 /// So many questions in a row are asked within the process.
 const INSIDE_MAX: u32 = 9;
+
+/// One that is not ready is asked again after this, then ever later: where a leader is elected, its successor is ready within moments.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+const AGAIN_AFTER_MAX: Duration = Duration::from_millis(500);
 
 /// Asks the API server of this process whether it is ready.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
@@ -48,6 +54,19 @@ impl Asked {
         self.says().await == Some(true)
     }
 
+    /// Asks over the connection, as somebody does who looks for a server that can be reached.
+    async fn until_ready(&mut self) -> SocketAddr {
+        let mut after = AGAIN_AFTER;
+        loop {
+            self.inside = INSIDE_MAX;
+            if self.is_ready().await {
+                return self.server;
+            }
+            tokio::time::sleep(after).await;
+            after = AGAIN_AFTER_MAX.min(after * 2);
+        }
+    }
+
     /// Whether it is ready; nothing if it does not answer.
     pub(super) async fn says(&mut self) -> Option<bool> {
         if let Some(readiness) = self.readiness.as_ref().filter(|_| self.inside < INSIDE_MAX) {
@@ -62,4 +81,9 @@ impl Asked {
             Ok(Err(_)) | Err(_) => None,
         }
     }
+}
+
+/// Of these servers the first that says it is ready, as soon as one does; of none, none. Each is asked on its own, so one that is silent holds up nobody.
+pub(super) async fn first_ready(servers: impl IntoIterator<Item = &mut Asked>) -> Option<SocketAddr> {
+    servers.into_iter().map(Asked::until_ready).collect::<FuturesUnordered<_>>().next().await
 }

@@ -1,11 +1,10 @@
 //! The servers that are known, the one in use, and the moves between them.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::asked::{Asked, Readiness};
+use super::asked::{Asked, Readiness, first_ready};
 use super::connector::Connector;
 use super::renewing;
 use crate::informer::{Filter, start};
@@ -27,6 +26,10 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 /// Connections to a server that was silent for so long are made anew when it is not any more: the kernel may not try again to send on the old
 /// ones before as much time has passed once more.
 const SILENT_MAX: Duration = Duration::from_secs(5);
+/// Somebody else is looked for while the server in use takes longer than this to answer.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
+/// The log says that no server is ready when none was for so long: the time of an election passes without a word.
+const NONE_READY_FOR: Duration = Duration::from_secs(1);
 /// So often in a row the server at home says that it is ready before it is used again: one that comes and goes is left alone.
 const HOME_IS_WELL: u32 = 10;
 /// The slice that lists the API servers.
@@ -241,7 +244,7 @@ impl Servers {
                 asked = self.asked(settings, current)?;
                 heard = Instant::now(); // all connections to it are new
             }
-            let said = asked.says().await;
+            let (said, other) = self.ask(settings, &mut asked).await?;
             if said.is_some() {
                 if heard.elapsed() > SILENT_MAX {
                     info!(server = %asked.server, "the API server answers again: connecting anew");
@@ -262,14 +265,43 @@ impl Servers {
                 continue;
             }
             well_at_home = 0;
-            match self.find_ready(settings, asked.server).await? {
-                Some(other) => self.shared.lock().use_server(other, "the one before is not ready"),
-                None if quiet => {}
-                None => {
+            if let Some(other) = other {
+                self.shared.lock().use_server(other, "the one before is not ready");
+                continue;
+            }
+            let mut news = self.news();
+            let mut others = self.others(settings, asked.server)?;
+            tokio::select! {
+                found = first_ready(std::iter::once(&mut asked).chain(&mut others)) => {
+                    if let Some(found) = found {
+                        self.shared.lock().use_server(found, "the one before is not ready");
+                    }
+                }
+                _ = news.changed() => {} // there are others to ask
+                () = tokio::time::sleep(NONE_READY_FOR), if !quiet => {
                     warn!(server = %asked.server, "no API server is ready");
                     quiet = true; // once is enough
                 }
             }
+        }
+    }
+
+    /// What the server in use says; where it is slow to answer, also another one that is ready: then no time is lost if it must be left.
+    async fn ask(
+        &self,
+        settings: &watch::Receiver<kube::Config>,
+        asked: &mut Asked,
+    ) -> Result<(Option<bool>, Option<SocketAddr>), ServersError> {
+        let server = asked.server;
+        let mut says = pin!(asked.says());
+        if let Ok(said) = tokio::time::timeout(SLOW_AFTER, says.as_mut()).await {
+            return Ok((said, None));
+        }
+        let mut others = self.others(settings, server)?;
+        tokio::select! {
+            biased;
+            said = says.as_mut() => Ok((said, None)),
+            other = first_ready(&mut others) => Ok((says.await, other)),
         }
     }
 
@@ -285,22 +317,14 @@ impl Servers {
         Ok(asked.in_this_process(readiness))
     }
 
-    /// Another server that says it is ready: of all, the first to answer.
-    async fn find_ready(
+    /// For questions to all servers that are known but this one.
+    fn others(
         &self,
         settings: &watch::Receiver<kube::Config>,
         not: SocketAddr,
-    ) -> Result<Option<SocketAddr>, ServersError> {
+    ) -> Result<Vec<Asked>, ServersError> {
         let others = self.known().into_iter().filter(|server| *server != not);
-        let mut others = others.map(|server| Asked::new(settings, server)).collect::<Result<Vec<_>, _>>()?;
-        let mut answers: FuturesUnordered<_> =
-            others.iter_mut().map(|other| async { other.is_ready().await.then_some(other.server) }).collect();
-        while let Some(answer) = answers.next().await {
-            if answer.is_some() {
-                return Ok(answer);
-            }
-        }
-        Ok(None)
+        others.map(|server| Asked::new(settings, server)).collect()
     }
 }
 
