@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams,
+};
 use kube::{Api, Client, ResourceExt as _};
 use mainstay_agents_kit::servers::{Readiness, Servers as Choice};
 use mainstay_apiserver_server::ApiServer;
@@ -177,6 +179,48 @@ async fn what_one_server_acknowledged_every_other_one_shows_at_once_and_watches_
     });
     let given: Vec<String> = futures::future::join_all(services).await.into_iter().flatten().collect();
     assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 15, "{given:?}");
+    for at in 0..3 {
+        all.stop(at).await;
+    }
+}
+
+/// Writes begin with what a server's cache has, which may be behind what another server has just acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_through_one_server_knows_what_another_one_has_just_acknowledged() {
+    let all = Three::start().await;
+    let maps: Vec<_> = (0..3).map(|at| all.maps(at)).collect();
+    let value = |round: usize| Some([("round".to_owned(), round.to_string())].into());
+    let conflicts = |answer: Result<ConfigMap, kube::Error>, what: &str| match answer {
+        Err(kube::Error::Api(status)) => assert_eq!(status.code, 409, "{what}: {status:?}"),
+        other => panic!("{what}: {other:?}"),
+    };
+    for round in 0..60 {
+        let [one, other, third] = [0, 1, 2].map(|step| &maps[(round + step) % 3]);
+        let (create, patch) = (PostParams::default(), PatchParams::default());
+        let made = one.create(&create, &ConfigMap { data: value(round), ..map("m") }).await.unwrap();
+        // Its version is known elsewhere, and only its newest one.
+        let replaced =
+            other.replace("m", &create, &ConfigMap { data: value(1), ..made.clone() }).await.unwrap();
+        conflicts(third.replace("m", &create, &made).await, "an old version");
+        // What changes nothing answers with the newest state, not with that of the cache.
+        let patched = one.patch("m", &patch, &Patch::Merge(json!({"data": {"more": "1"}}))).await.unwrap();
+        let same = other.patch("m", &patch, &Patch::Merge(json!({"data": {"more": "1"}}))).await.unwrap();
+        assert_eq!(same.metadata.resource_version, patched.metadata.resource_version);
+        assert_ne!(replaced.metadata.resource_version, patched.metadata.resource_version);
+        // A patch that only the newest state passes.
+        let newest = one.patch("m", &patch, &Patch::Merge(json!({"data": {"more": "2"}}))).await.unwrap();
+        let only_then = json!({"metadata": {"resourceVersion": newest.metadata.resource_version}, "data": {"more": null}});
+        let last = third.patch("m", &patch, &Patch::Merge(only_then)).await.unwrap();
+        let only = |version: Option<String>| DeleteParams {
+            preconditions: Some(Preconditions { resource_version: version, uid: None }),
+            ..DeleteParams::default()
+        };
+        let refused = one.delete("m", &only(made.metadata.resource_version)).await;
+        assert!(matches!(&refused, Err(kube::Error::Api(status)) if status.code == 409), "{refused:?}");
+        other.delete("m", &only(last.metadata.resource_version)).await.unwrap();
+        let gone = third.patch("m", &patch, &Patch::Merge(json!({"data": {}}))).await;
+        assert!(matches!(&gone, Err(kube::Error::Api(status)) if status.code == 404), "{gone:?}");
+    }
     for at in 0..3 {
         all.stop(at).await;
     }

@@ -87,6 +87,19 @@ pub struct Deletion {
     pub warnings: Vec<String>,
 }
 
+/// An object that a write begins with.
+struct Seen {
+    object: Option<Arc<Cached>>,
+    /// The store had it at a moment after the request came.
+    is_fresh: bool,
+}
+
+impl Seen {
+    fn differs_from(&self, before: &Cached) -> bool {
+        self.object.as_ref().is_none_or(|now| now.header.revision != before.header.revision)
+    }
+}
+
 impl Writer {
     /// A writer over `registry` with `admission` in its path.
     pub fn new(
@@ -199,9 +212,9 @@ impl Writer {
         mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Outcome, Status> {
         let kind = request.kind;
-        let mut current = self.registry.get_fresh(kind, &request.namespace, &request.name).await?;
+        let mut seen = self.seen(request).await?;
         for _round in 0..ROUNDS_MAX {
-            let Some(cached) = current else {
+            let Some(cached) = seen.object else {
                 let creates = request.owner == FieldOwner::Stated { creates: true };
                 if target == Target::Object && (creates || kind.rules.create_on_update()) {
                     let mut object = change(&Value::Null)?;
@@ -211,15 +224,40 @@ impl Writer {
                 return Err(Status::not_found(kind.group, kind.plural, &request.name));
             };
             let old = self.registry.decode_in_form(kind, &cached).await?;
-            let new = change(&old)?;
-            match self.update_once(request, target, &cached, (old, new)).await? {
+            let written = match change(&old) {
+                Ok(new) => self.update_once(request, target, &cached, (old, new)).await,
+                Err(status) => Err(status),
+            };
+            let is_compared = |(written, _): &(Written, Vec<String>)| written.is_compared_with(&cached);
+            if !seen.is_fresh && !written.as_ref().is_ok_and(is_compared) {
+                seen = self.seen_now(request).await?;
+                if seen.differs_from(&cached) {
+                    continue;
+                }
+            }
+            match written? {
                 (Written::Stored(stored), warnings) => {
                     return Ok(Outcome { stored, created: false, warnings });
                 }
-                (Written::Changed(newer), _) => current = newer,
+                (Written::Changed(newer), _) => seen = Seen { object: newer, is_fresh: true },
             }
         }
         Err(Status::server_timeout(kind.group, kind.plural, "update", 1))
+    }
+
+    /// What a write begins with: the object as the cache has it. A write is made only while the store has that too, so it needs not be asked
+    /// beforehand (as upstream); whoever does not write in the end asks then.
+    async fn seen(&self, request: &WriteRequest) -> Result<Seen, Status> {
+        let cached = self.registry.get_readable(request.kind, &request.namespace, &request.name)?;
+        if request.dry_run || cached.is_none() {
+            return self.seen_now(request).await;
+        }
+        Ok(Seen { object: cached, is_fresh: false })
+    }
+
+    async fn seen_now(&self, request: &WriteRequest) -> Result<Seen, Status> {
+        let object = self.registry.get_fresh(request.kind, &request.namespace, &request.name).await?;
+        Ok(Seen { object, is_fresh: true })
     }
 
     async fn update_once(
@@ -299,29 +337,46 @@ impl Writer {
     /// 404, 409; what admission and the store say.
     pub async fn delete(&self, request: &WriteRequest, options: &DeleteOptions) -> Result<Deletion, Status> {
         let kind = request.kind;
-        let mut current = self.registry.get_fresh(kind, &request.namespace, &request.name).await?;
+        let mut seen = self.seen(request).await?;
         for _round in 0..ROUNDS_MAX {
-            let Some(cached) = current else {
+            let Some(cached) = seen.object else {
                 return Err(Status::not_found(kind.group, kind.plural, &request.name));
             };
-            let old = self.registry.decode_in_form(kind, &cached).await?;
-            let mut admission =
-                Self::admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
-            self.admission.mutate(&mut admission).await?;
-            self.admission.validate(&admission).await?;
-            let plan = deletion::plan(kind, &old, options, self.clock.wall())?;
-            let gone = matches!(plan, DeletePlan::Remove { .. });
-            let written = self.carry_out(request, &cached, old, plan).await;
-            let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
-            self.admission.settled(&admission, stored && gone).await;
-            match written? {
-                Written::Stored(object) => {
-                    return Ok(Deletion { object, gone, warnings: admission.warnings.into_vec() });
+            let deleted = self.delete_once(request, options, &cached).await;
+            let is_compared =
+                |(written, ..): &(Written, bool, Vec<String>)| written.is_compared_with(&cached);
+            if !seen.is_fresh && !deleted.as_ref().is_ok_and(is_compared) {
+                seen = self.seen_now(request).await?;
+                if seen.differs_from(&cached) {
+                    continue;
                 }
-                Written::Changed(newer) => current = newer,
+            }
+            match deleted? {
+                (Written::Stored(object), gone, warnings) => return Ok(Deletion { object, gone, warnings }),
+                (Written::Changed(newer), ..) => seen = Seen { object: newer, is_fresh: true },
             }
         }
         Err(Status::server_timeout(kind.group, kind.plural, "delete", 1))
+    }
+
+    /// Says also whether the object goes at once.
+    async fn delete_once(
+        &self,
+        request: &WriteRequest,
+        options: &DeleteOptions,
+        cached: &Arc<Cached>,
+    ) -> Result<(Written, bool, Vec<String>), Status> {
+        let old = self.registry.decode_in_form(request.kind, cached).await?;
+        let mut admission =
+            Self::admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
+        self.admission.mutate(&mut admission).await?;
+        self.admission.validate(&admission).await?;
+        let plan = deletion::plan(request.kind, &old, options, self.clock.wall())?;
+        let gone = matches!(plan, DeletePlan::Remove { .. });
+        let written = self.carry_out(request, cached, old, plan).await;
+        let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
+        self.admission.settled(&admission, stored && gone).await;
+        Ok((written?, gone, admission.warnings.into_vec()))
     }
 
     async fn carry_out(

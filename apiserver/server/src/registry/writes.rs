@@ -27,6 +27,16 @@ pub enum Written {
     Changed(Option<Arc<Cached>>),
 }
 
+impl Written {
+    /// Whether the store itself has compared `before` with what it has: then nothing stale is in this.
+    pub(crate) fn is_compared_with(&self, before: &Cached) -> bool {
+        match self {
+            Self::Stored(stored) => stored.cached.header.revision != before.header.revision,
+            Self::Changed(_) => true,
+        }
+    }
+}
+
 /// Attempts of [`Registry::update_with`]; each failed one means that somebody else succeeded.
 const ATTEMPTS_MAX: usize = 50;
 
