@@ -23,6 +23,7 @@ mod joining;
 mod load;
 mod lost_quorum;
 mod machine;
+mod pages;
 mod programs;
 mod readme;
 mod reboot;

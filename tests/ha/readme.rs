@@ -86,27 +86,41 @@ pub(crate) fn three_servers_and_a_worker() -> Vec<[String; 3]> {
     ]
 }
 
-#[test]
-fn the_readme_alone_leads_from_bare_machines_to_three_servers() {
+/// So many servers, set up as the README says, without a service.
+#[track_caller]
+pub(crate) fn by_the_readme(switch: &Switch, servers: u8) -> Vec<Bare> {
     let steps = Steps::read("README.md", "Several machines");
-    let switch = Switch::new();
     let mut machines: Vec<Bare> =
-        (1..=4).map(|number| Bare::new(switch.machine(number), Init::Nothing)).collect();
-    let began = Instant::now();
+        (1..=servers).map(|number| Bare::new(switch.machine(number), Init::Nothing)).collect();
     for machine in &machines {
         let said = machine.run(steps.of("On every machine")).ok();
         assert!(said.lines().count() > 5 && said.lines().all(|line| line.starts_with("ok ")), "{said}");
     }
     machines[0].starts(steps.of("On the first machine"), "mainstay agent --join "); // what it prints last
-    let join = |machines: &[Bare], step: &str| {
-        let said = fs::read_to_string(machines[0].log()).unwrap();
-        printed(&said, steps.of(step))
-    };
-    let server = join(&machines, "On two more machines");
-    for machine in &mut machines[1..3] {
+    let server = join(&machines, &steps, "On two more machines");
+    for machine in &mut machines[1..] {
         machine.starts(&server, "ready in ");
     }
-    let agent = join(&machines, "On each worker");
+    machines
+}
+
+/// The command of a step, as the first machine printed it.
+#[track_caller]
+fn join(machines: &[Bare], steps: &Steps, step: &str) -> String {
+    let said = fs::read_to_string(machines[0].log()).unwrap();
+    printed(&said, steps.of(step))
+}
+
+#[test]
+fn the_readme_alone_leads_from_bare_machines_to_three_servers() {
+    let switch = Switch::new();
+    let began = Instant::now();
+    let mut machines = by_the_readme(&switch, 3);
+    let steps = Steps::read("README.md", "Several machines");
+    machines.push(Bare::new(switch.machine(4), Init::Nothing));
+    let said = machines[3].run(steps.of("On every machine")).ok();
+    assert!(said.lines().all(|line| line.starts_with("ok ")), "{said}");
+    let agent = join(&machines, &steps, "On each worker");
     machines[3].starts(&agent, "ready in ");
     let look = steps.of("Then, in another terminal of a server");
     // Whoever types is slower than this.
