@@ -158,7 +158,7 @@ mod tests {
         }
 
         #[test]
-        fn frames_survive_noise(bytes in proptest::collection::vec(prop_oneof![0_u8..16, any::<u8>()], 0..120)) {
+        fn frames_survive_noise(bytes in proptest::collection::vec(prop_oneof![0_u8..17, any::<u8>()], 0..120)) {
             frame(&bytes);
         }
 
