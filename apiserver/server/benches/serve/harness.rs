@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -31,7 +31,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A running server.
 pub(crate) struct Server {
@@ -44,7 +44,7 @@ pub(crate) struct Server {
     dir: Option<TempDir>,
 }
 
-fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
+pub(crate) fn leaf(ca: &Ca, name: &str, groups: &[&str], usage: Usage) -> PemPair {
     assert!(groups.len() < 2, "a certificate carries one group");
     let request = LeafRequest {
         common_name: name.to_owned(),
@@ -267,6 +267,20 @@ impl Http2 {
     /// One request, its answer read to the end.
     pub(crate) async fn call(&mut self, method: Method, path: &str, body: Bytes) {
         self.send(method, path, body).await.into_body().collect().await.unwrap();
+    }
+
+    /// One call of a gRPC method, whose answer must be sound.
+    pub(crate) async fn call_grpc(&mut self, path: &str, body: Bytes) {
+        let uri = format!("https://{}{path}", self.authority);
+        let mut request = request(Method::POST, &uri, "", body);
+        let headers = request.headers_mut();
+        headers.clear();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        let answer = self.sender.clone().send_request(request).await.unwrap();
+        let answer = answer.into_body().collect().await.unwrap();
+        let status = answer.trailers().and_then(|trailers| trailers.get("grpc-status"));
+        assert_eq!(status.map(HeaderValue::as_bytes), Some(b"0".as_slice()), "{path}");
     }
 
     pub(crate) async fn watch(&self, path: &str) -> Lines {

@@ -1,4 +1,4 @@
-//! Many connections that each send one request after the other.
+//! Many callers that each send one request after the other.
 
 use std::time::{Duration, Instant};
 
@@ -15,32 +15,55 @@ pub(crate) struct Outcome {
     pub(crate) p99: Duration,
 }
 
-/// Runs `connections` for `time`; `request` makes the `n`th request of a connection: method, path, body.
-pub(crate) async fn run(
-    client: &Client,
-    connections: usize,
-    time: Duration,
-    request: impl Fn(usize, usize) -> (Method, String, Bytes) + Clone + Send + 'static,
-) -> Outcome {
-    let opened: Vec<Connection> = join_all((0..connections).map(|_| client.connect())).await;
+/// Who sends one request after the other.
+pub(crate) trait Caller: Send + 'static {
+    /// The `at`th request, to the end of its answer.
+    fn call(&mut self, at: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// Has each of `callers` call for `time`.
+pub(crate) async fn drive<C: Caller>(callers: Vec<C>, time: Duration) -> Outcome {
     let started = Instant::now();
-    let tasks = opened.into_iter().enumerate().map(|(number, mut connection)| {
-        let request = request.clone();
+    let tasks = callers.into_iter().map(|mut caller| {
         tokio::spawn(async move {
             let mut delays = Vec::new();
-            let mut sent = 0;
             while started.elapsed() < time {
-                let (method, path, body) = request(number, sent);
                 let began = Instant::now();
-                connection.call(method, &path, body).await;
+                caller.call(delays.len()).await;
                 delays.push(began.elapsed());
-                sent += 1;
             }
             delays
         })
     });
     let delays = join_all(tasks).await.into_iter().flat_map(Result::unwrap).collect();
     Outcome::of(delays, started.elapsed())
+}
+
+struct Requests<F> {
+    connection: Connection,
+    number: usize,
+    request: F,
+}
+
+impl<F: Fn(usize, usize) -> (Method, String, Bytes) + Send + Sync + 'static> Caller for Requests<F> {
+    async fn call(&mut self, at: usize) {
+        let (method, path, body) = (self.request)(self.number, at);
+        self.connection.call(method, &path, body).await;
+    }
+}
+
+/// Runs `connections` for `time`; `request` makes the `n`th request of a connection: method, path, body.
+pub(crate) async fn run(
+    client: &Client,
+    connections: usize,
+    time: Duration,
+    request: impl Fn(usize, usize) -> (Method, String, Bytes) + Clone + Send + Sync + 'static,
+) -> Outcome {
+    let opened = join_all((0..connections).map(|_| client.connect())).await;
+    let callers = opened.into_iter().enumerate();
+    let callers =
+        callers.map(|(number, connection)| Requests { connection, number, request: request.clone() });
+    drive(callers.collect(), time).await
 }
 
 impl Outcome {

@@ -22,6 +22,7 @@
     reason = "figures"
 )]
 
+mod creates;
 mod harness;
 mod load;
 mod process;
@@ -47,9 +48,11 @@ static ALLOCATOR: &(dyn std::alloc::GlobalAlloc + Sync) = &mimalloc::MiMalloc;
 
 fn main() {
     let which: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    if which.first().is_some_and(|first| first == process::SERVER) {
+    if let [what @ (process::SERVER | process::STORE), dir] =
+        which.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        return runtime.block_on(process::serve(which[1].as_ref()));
+        return runtime.block_on(process::serve(what, dir.as_ref()));
     }
     let wants = |name: &str| which.is_empty() || which.iter().any(|w| w == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -65,7 +68,7 @@ fn main() {
         runtime.block_on(scale::pods());
     }
     if wants("create") {
-        runtime.block_on(scale::create());
+        runtime.block_on(creates::create());
     }
     if wants("get") {
         runtime.block_on(scale::get());

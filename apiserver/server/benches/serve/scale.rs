@@ -9,12 +9,12 @@ use futures::future::join_all;
 use http::Method;
 use mainstay_apiserver_machinery::{protobuf, schema, value};
 use mainstay_proto_api::Gvk;
-use mainstay_store::{Compare, Config, PutRequest, Store, Txn};
+use mainstay_store::{Config, PutRequest, Store, Txn};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::load::{self, Outcome};
-use crate::process::ServerProcess;
+use crate::process::{SERVER, ServerProcess};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -71,7 +71,7 @@ pub(crate) async fn pods() {
     let dir = tempfile::tempdir().unwrap();
     let size = seed(dir.path(), 100_000, 10, 5000).await;
     let started = Instant::now();
-    let server = ServerProcess::start(dir.path());
+    let server = ServerProcess::start(SERVER, dir.path());
     let took = started.elapsed();
     println!(
         "100,000 pods of {size} B as JSON: {:.0} MiB RSS; started in {took:.2?}",
@@ -124,56 +124,10 @@ pub(crate) async fn pods() {
     println!("then {:.0} MiB RSS", mib(server.resident_bytes()));
 }
 
-/// ConfigMaps made from 64 connections, and what the store alone does with the same writes.
-pub(crate) async fn create() {
-    let dir = tempfile::tempdir().unwrap();
-    let alone = store_alone(&dir.path().join("alone")).await;
-    println!("the store alone, {CONNECTIONS} tasks in its process: {alone}");
-    let server = ServerProcess::start(dir.path());
-    let made = |connection: usize, at: usize| {
-        let body =
-            json!({"metadata": {"name": format!("m-{connection}-{at}")}, "data": {"k": "v".repeat(256)}});
-        (Method::POST, MAPS.to_owned(), Bytes::from(body.to_string()))
-    };
-    let before = server.cpu();
-    let outcome = load::run(&server.client, CONNECTIONS, TIME, made).await;
-    let cpu = (server.cpu() - before) / TIME.as_secs_f64() / outcome.per_second;
-    println!(
-        "create of a ConfigMap, {CONNECTIONS} connections: {outcome}; {:.0} us of the server's CPU each",
-        cpu * 1e6
-    );
-    println!("that is {:.0} % of the store alone", 100.0 * outcome.per_second / alone.per_second);
-}
-
-async fn store_alone(dir: &Path) -> Outcome {
-    let store = Store::open(Config { dir: dir.to_owned(), ..Config::default() }).await.unwrap();
-    let started = Instant::now();
-    let tasks = (0..CONNECTIONS).map(|number| {
-        let store = store.clone();
-        tokio::spawn(async move {
-            let mut delays = Vec::new();
-            let mut sent = 0;
-            while started.elapsed() < TIME {
-                let key = Bytes::from(format!("/registry/configmaps/default/m-{number}-{sent}"));
-                let put = PutRequest::new(key.clone(), Bytes::from(vec![b'v'; 512]));
-                let began = Instant::now();
-                store.txn(Txn::when([Compare::absent(key)]).then([put])).await.unwrap();
-                delays.push(began.elapsed());
-                sent += 1;
-            }
-            delays
-        })
-    });
-    let delays = join_all(tasks).await.into_iter().flat_map(Result::unwrap).collect();
-    let outcome = Outcome::of(delays, started.elapsed());
-    store.close().await.unwrap();
-    outcome
-}
-
 /// Gets of one object by name from 64 connections.
 pub(crate) async fn get() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(dir.path());
+    let server = ServerProcess::start(SERVER, dir.path());
     server
         .client
         .post(MAPS, &json!({"metadata": {"name": "m"}, "data": {"k": "v".repeat(256)}}).to_string())
@@ -196,7 +150,7 @@ pub(crate) async fn watchers() {
     const PER_CONNECTION: usize = 100;
     const WATCHERS: usize = 10_000;
     let dir = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(dir.path());
+    let server = ServerProcess::start(SERVER, dir.path());
     let idle = server.resident_bytes();
     let (sender, mut arrivals) = mpsc::channel::<Instant>(WATCHERS * 2);
     let mut tasks = Vec::new();
@@ -248,7 +202,7 @@ pub(crate) async fn hollow(time: Duration) {
     const BEAT: Duration = Duration::from_secs(10);
     let dir = tempfile::tempdir().unwrap();
     seed(dir.path(), 50_000, 100, NODES).await;
-    let server = ServerProcess::start(dir.path());
+    let server = ServerProcess::start(SERVER, dir.path());
     let client = Arc::new(server.client.clone());
     let seen = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let mut tasks = Vec::new();
