@@ -269,7 +269,7 @@ impl Checker {
                     .then_some(Type::Bool)
             }
             Binary::Add => match (one, other) {
-                (Timestamp, Duration) | (Duration, Timestamp) => Some(Timestamp),
+                (Timestamp, Duration | Dyn) | (Duration | Dyn, Timestamp) => Some(Timestamp),
                 (List(_), List(_)) if one.fits(other) => Some(one.join(other)),
                 (Int, Int)
                 | (Uint, Uint)
@@ -277,22 +277,25 @@ impl Checker {
                 | (Str, Str)
                 | (Bytes, Bytes)
                 | (Duration, Duration) => Some(one.clone()),
+                // A type that is added to itself alone is the result's too.
+                (Dyn, ty @ (Int | Uint | Double | Str | Bytes | List(_)))
+                | (ty @ (Int | Uint | Double | Str | Bytes | List(_)), Dyn) => Some(ty.clone()),
                 (Dyn, ty) | (ty, Dyn) if !matches!(ty, Type::Bool | Map(_) | Type::Object(_)) => Some(Dyn),
                 _ => None,
             },
             Binary::Subtract => match (one, other) {
-                (Timestamp, Timestamp) | (Duration, Duration) => Some(Duration),
+                (Timestamp | Dyn, Timestamp) | (Duration, Duration | Dyn) => Some(Duration),
                 (Timestamp, Duration) => Some(Timestamp),
                 (Int, Int) | (Uint, Uint) | (Double, Double) => Some(one.clone()),
-                (Dyn, ty) | (ty, Dyn) if matches!(ty, Int | Uint | Double | Timestamp | Duration | Dyn) => {
-                    Some(Dyn)
-                }
+                (Dyn, ty @ (Int | Uint | Double)) | (ty @ (Int | Uint | Double), Dyn) => Some(ty.clone()),
+                (Dyn, Duration | Dyn) | (Timestamp, Dyn) => Some(Dyn),
                 _ => None,
             },
             Binary::Multiply | Binary::Divide | Binary::Remainder => match (one, other) {
                 (Int, Int) | (Uint, Uint) => Some(one.clone()),
-                (Double, Double) if operator != Binary::Remainder => Some(Double),
-                (Dyn, ty) | (ty, Dyn) if matches!(ty, Int | Uint | Double | Dyn) => Some(Dyn),
+                (Double, Double | Dyn) | (Dyn, Double) if operator != Binary::Remainder => Some(Double),
+                (Dyn, Dyn) => Some(Dyn),
+                (Dyn, ty @ (Int | Uint)) | (ty @ (Int | Uint), Dyn) => Some(ty.clone()),
                 _ => None,
             },
         };

@@ -67,22 +67,17 @@ pub(crate) fn validate_conditions(conditions: &At<'_>, errors: &mut ErrorList) {
     for condition in conditions.items() {
         let kind = condition.get("type");
         if !seen.insert(kind.text()) {
-            errors.duplicate(&condition.path, kind.text());
+            errors.duplicate(&kind.path, kind.text());
         }
-        if kind.require(errors, "is required") {
-            kind.invalid_each(errors, names::qualified_name(kind.text()));
-        }
-        let status = condition.get("status");
-        if status.require(errors, "") {
-            status.one_of(errors, &["False", "True", "Unknown"]);
-        }
+        errors.invalid_each(&kind.path, kind.text(), names::qualified_name(kind.text()));
+        condition.get("status").one_of(errors, &["False", "True", "Unknown"]);
         let generation = condition.get("observedGeneration");
         if generation.int().is_some_and(|value| value < 0) {
             generation.invalid(errors, "must be greater than or equal to zero");
         }
-        condition.get("lastTransitionTime").require(errors, "");
+        condition.get("lastTransitionTime").require(errors, "must be set");
         let reason = condition.get("reason");
-        if reason.require(errors, "") {
+        if reason.require(errors, "must be set") {
             reason.invalid_each(errors, names::condition_reason(reason.text()));
             validate_length(&reason, REASON_BYTES_MAX, errors);
         }

@@ -41,7 +41,7 @@ impl Rules for Lease {
         }
         let preferred = spec.get("preferredHolder");
         if !preferred.is_empty() && strategy.is_empty() {
-            errors.forbidden(&preferred.path, "may only be specified when `strategy` is defined");
+            errors.forbidden(&preferred.path, "may only be specified if `strategy` is defined");
         }
     }
 

@@ -27,6 +27,7 @@ pub mod resource_names;
 mod review;
 mod runtime_class;
 mod shape;
+mod status_update;
 mod storage;
 mod storage_version_migration;
 mod table;

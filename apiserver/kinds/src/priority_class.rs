@@ -63,7 +63,10 @@ impl Rules for PriorityClass {
                 &format!("maximum allowed value of a user defined priority is {USER_PRIORITY_MAX}"),
             );
         }
-        class.get("preemptionPolicy").one_of(errors, &["PreemptLowerPriority", "Never"]);
+        let preemption = class.get("preemptionPolicy");
+        if preemption.require(errors, "") {
+            preemption.one_of(errors, &["PreemptLowerPriority", "Never"]);
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {

@@ -55,6 +55,9 @@ impl Rules for Binding {
         let matching = spec.get("matchResources");
         if matching.is_set() {
             resource_rules::validate_match(&matching, errors);
+            if self.mutates {
+                resource_rules::validate_mutable(&matching, errors);
+            }
         }
         if !self.mutates {
             validate_actions(&spec.get("validationActions"), errors);
@@ -116,12 +119,11 @@ fn validate_parameters(parameters: &At<'_>, errors: &mut ErrorList) {
     }
     let missing = parameters.get("parameterNotFoundAction");
     if missing.require(errors, "") {
-        missing.one_of(errors, &["Allow", "Deny"]);
+        missing.one_of(errors, &["Deny", "Allow"]);
     }
 }
 
 fn validate_actions(actions: &At<'_>, errors: &mut ErrorList) {
-    actions.require(errors, "");
     let mut seen = HashSet::new();
     for action in actions.items() {
         action.one_of(errors, &["Audit", "Deny", "Warn"]);
@@ -132,4 +134,5 @@ fn validate_actions(actions: &At<'_>, errors: &mut ErrorList) {
     if seen.contains("Deny") && seen.contains("Warn") {
         actions.invalid(errors, "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
     }
+    actions.require(errors, "at least one validation action is required");
 }

@@ -20,7 +20,7 @@ pub(super) fn validate(conditions: &At<'_>, has_params: bool, errors: &mut Error
     let mut seen = HashSet::new();
     for condition in conditions.items() {
         let name = condition.get("name");
-        expressions.check(&condition.get("expression"), Some(&Type::Bool), errors);
+        expressions.check(&condition.get("expression"), &[Type::Bool], errors);
         if name.require(errors, "") {
             name.invalid_each(errors, names::qualified_name(name.text()));
             if !seen.insert(name.text()) {

@@ -141,8 +141,8 @@ impl Expressions {
         self.environment.compile(expression.text()).map_or(Type::Dyn, |program| program.result().clone())
     }
 
-    /// Checks that there is an expression and that it gives `wanted`, or anything where none is stated.
-    pub(super) fn check(&self, expression: &At<'_>, wanted: Option<&Type>, errors: &mut ErrorList) {
+    /// Checks that there is an expression and that it gives one of `wanted`, or anything where none is stated.
+    pub(super) fn check(&self, expression: &At<'_>, wanted: &[Type], errors: &mut ErrorList) {
         if expression.text().trim().is_empty() {
             errors.required(&expression.path, "");
             return;
@@ -150,21 +150,31 @@ impl Expressions {
         match self.environment.compile(expression.text()) {
             Err(error) => expression.invalid(errors, &format!("compilation failed: {error}")),
             Ok(program) => {
-                if let Some(wanted) = wanted
-                    && !gives(program.result(), wanted)
-                {
-                    let found = program.result();
-                    expression.invalid(errors, &format!("must evaluate to {wanted} but got {found}"));
+                let fits = |wanted: &Type| gives(program.result(), wanted);
+                if wanted.is_empty() || wanted.iter().any(fits) {
+                    return;
                 }
+                // As Go prints them: `null` is the name of the value there.
+                let name = |one: &Type| match one {
+                    Type::Null => "null_type".into(),
+                    other => other.to_string(),
+                };
+                let names: Vec<String> = wanted.iter().map(name).collect();
+                let names = match names.as_slice() {
+                    [one] => one.clone(),
+                    several => format!("one of [{}]", several.join(" ")),
+                };
+                let text = format!("must evaluate to {names} but got {}", program.result());
+                expression.invalid(errors, &text);
             }
         }
     }
 }
 
-/// Whether a result is of a type. Parameters and variables are only known at run time, so what depends on them fits.
+/// Whether a result is of a type. What is only known at run time is, as upstream, no boolean and no string.
 fn gives(found: &Type, wanted: &Type) -> bool {
     match (found, wanted) {
-        (Type::Dyn, _) => true,
+        (Type::Dyn, wanted) => !matches!(wanted, Type::Bool | Type::Str),
         (Type::List(found), Type::List(wanted)) => gives(found, wanted),
         (Type::Made(found), Type::Made(wanted)) => found == wanted,
         _ => std::mem::discriminant(found) == std::mem::discriminant(wanted),

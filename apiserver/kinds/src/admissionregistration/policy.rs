@@ -6,9 +6,11 @@ use super::resource_rules;
 use super::webhook_configuration::REGISTRATION;
 use crate::formats::validate_conditions;
 use crate::shape::Body;
+use crate::status_update::restore_all_but_status;
 use crate::table;
 use mainstay_apiserver_cel::Type;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
+use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
 use smol_str::SmolStr;
@@ -16,7 +18,32 @@ use std::collections::HashSet;
 use time::OffsetDateTime;
 
 const ANNOTATIONS_MAX: usize = 20;
-const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const VALUE_BYTES_MAX: usize = 5 * 1024;
+const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
+/// Words of CEL that name nothing.
+const RESERVED: &[&str] = &[
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
 
 /// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy.
 pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
@@ -70,6 +97,9 @@ impl Rules for Policy {
         if constraints.is_set() {
             resource_rules::validate_match(&constraints, errors);
             constraints.get("resourceRules").require(errors, "");
+            if self.mutates {
+                resource_rules::validate_mutable(&constraints, errors);
+            }
         } else {
             errors.required(&constraints.path, "");
         }
@@ -83,15 +113,23 @@ impl Rules for Policy {
             validate_mutations(&spec, &expressions, errors);
         } else {
             let messages = Expressions::new(AdmissionNames { authorizer: false, ..names });
-            validate_validations(&spec, (&expressions, &messages.with_variables(variables)), errors);
+            let name = Meta(object).name();
+            validate_validations(&spec, name, (&expressions, &messages.with_variables(variables)), errors);
         }
+    }
+
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        restore_all_but_status(new, old);
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
         let status = At::root(new).get("status");
         for warning in status.dig(&["typeChecking", "expressionWarnings"]).items() {
-            warning.get("fieldRef").require(errors, "");
             warning.get("warning").require(errors, "");
+            let field = warning.get("fieldRef");
+            if field.text().trim().is_empty() {
+                errors.required(&field.path, "");
+            }
         }
         validate_conditions(&status.get("conditions"), errors);
     }
@@ -140,16 +178,7 @@ impl Rules for Policy {
 fn validate_param_kind(param: &At<'_>, errors: &mut ErrorList) {
     let (api_version, kind) = (param.get("apiVersion"), param.get("kind"));
     if api_version.require(errors, "") {
-        let text = api_version.text();
-        let (group, version) = text.rsplit_once('/').unwrap_or(("", text));
-        if !group.is_empty() {
-            for fault in names::dns_subdomain(group) {
-                errors.invalid(&api_version.path, group, &fault);
-            }
-        }
-        for fault in names::dns_label_1035(version) {
-            errors.invalid(&api_version.path, version, &fault);
-        }
+        validate_group_version(&api_version, errors);
     }
     if kind.require(errors, "") {
         let faults = names::dns_label_1035(&kind.text().to_lowercase());
@@ -160,10 +189,29 @@ fn validate_param_kind(param: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+fn validate_group_version(field: &At<'_>, errors: &mut ErrorList) {
+    let text = field.text();
+    let (group, version) = text.split_once('/').unwrap_or(("", text));
+    if version.contains('/') {
+        return field.invalid(errors, &format!("unexpected GroupVersion string: {text}"));
+    }
+    let faults = if group.is_empty() { Vec::new() } else { names::dns_subdomain(group) };
+    if !faults.is_empty() {
+        errors.invalid(&field.path, group, &faults.join(","));
+    }
+    let faults = names::dns_label_1035(version);
+    if version.is_empty() {
+        field.invalid(errors, "version must be specified");
+    } else if !faults.is_empty() {
+        errors.invalid(&field.path, version, &faults.join(","));
+    }
+}
+
 /// Whether a name can stand in an expression.
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !RESERVED.contains(&name)
 }
 
 /// Checks the variables, each of which may use those before it; answers their types.
@@ -172,18 +220,20 @@ fn validate_variables(
     expressions: &Expressions,
     errors: &mut ErrorList,
 ) -> Vec<(SmolStr, Type)> {
-    let mut seen = HashSet::new();
     let mut types: Vec<(SmolStr, Type)> = Vec::new();
     for variable in variables.items() {
         let name = variable.get("name");
-        if name.require(errors, "") && !is_identifier(name.text()) {
+        if name.text().trim().is_empty() {
+            errors.required(&name.path, "name is not specified");
+        } else if !is_identifier(name.text()) {
             name.invalid(errors, "name is not a valid CEL identifier");
         }
         let (expression, expressions) =
             (variable.get("expression"), expressions.with_variables(types.clone()));
-        expressions.check(&expression, None, errors);
-        if !name.is_empty() && !seen.insert(name.text()) {
-            errors.duplicate(&name.path, name.text());
+        if expression.text().trim().is_empty() {
+            errors.required(&expression.path, "expression is not specified");
+        } else {
+            expressions.check(&expression, &[], errors);
         }
         types.push((name.text().into(), expressions.type_of(&expression)));
     }
@@ -192,6 +242,7 @@ fn validate_variables(
 
 fn validate_validations(
     spec: &At<'_>,
+    name: &str,
     (expressions, messages): (&Expressions, &Expressions),
     errors: &mut ErrorList,
 ) {
@@ -208,30 +259,28 @@ fn validate_validations(
         if expression.text().trim().is_empty() {
             errors.required(&expression.path, "expression is not specified");
         } else {
-            expressions.check(&expression, Some(&Type::Bool), errors);
+            expressions.check(&expression, &[Type::Bool], errors);
         }
         let (message, computed) = (validation.get("message"), validation.get("messageExpression"));
-        if !message.is_empty() && message.text().trim().is_empty() {
-            message.invalid(errors, "message must be non-empty if specified");
-        } else if message.text().trim().contains('\n') {
-            message.invalid(errors, "message must not contain line breaks");
-        } else if expression.text().trim().contains('\n') && message.is_empty() {
-            errors.required(&message.path, "message must be specified if expression contains line breaks");
-        }
-        if computed.is_set() && !computed.is_empty() && computed.text().trim().is_empty() {
+        if !computed.is_empty() && computed.text().trim().is_empty() {
             computed.invalid(errors, "must be non-empty if specified");
         } else if !computed.is_empty() {
-            messages.check(&computed, Some(&Type::Str), errors);
+            messages.check(&computed, &[Type::Str], errors);
+        }
+        if !message.is_empty() && message.text().trim().is_empty() {
+            message.invalid(errors, "message must be non-empty if specified");
+        } else if message.text().trim().contains(['\n', '\r']) {
+            message.invalid(errors, "message must not contain line breaks");
         }
         let reason = validation.get("reason");
         if reason.is_set() {
             reason.one_of(errors, REASONS);
         }
     }
-    validate_annotations(&annotations, expressions, errors);
+    validate_annotations(&annotations, name, expressions, errors);
 }
 
-fn validate_annotations(annotations: &At<'_>, expressions: &Expressions, errors: &mut ErrorList) {
+fn validate_annotations(annotations: &At<'_>, name: &str, expressions: &Expressions, errors: &mut ErrorList) {
     if annotations.len() > ANNOTATIONS_MAX {
         let text = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
         annotations.invalid(errors, &text);
@@ -239,12 +288,16 @@ fn validate_annotations(annotations: &At<'_>, expressions: &Expressions, errors:
     let mut seen = HashSet::new();
     for annotation in annotations.items() {
         let (key, value) = (annotation.get("key"), annotation.get("valueExpression"));
-        if value.text().trim().is_empty() {
+        let whole = format!("{name}/{}", key.text());
+        errors.invalid_each(&key.path, &whole, names::qualified_name(&whole));
+        let length = value.text().trim().len();
+        if length == 0 {
             errors.required(&value.path, "valueExpression is not specified");
+        } else if length > VALUE_BYTES_MAX {
+            errors.required(&value.path, &format!("must not exceed {VALUE_BYTES_MAX} bytes in length"));
         } else {
-            expressions.check(&value, None, errors);
+            expressions.check(&value, &[Type::Str, Type::Null], errors);
         }
-        key.invalid_each(errors, names::qualified_name(key.text()));
         if !seen.insert(key.text()) {
             errors.duplicate(&key.path, key.text());
         }
@@ -256,9 +309,13 @@ fn validate_mutations(spec: &At<'_>, expressions: &Expressions, errors: &mut Err
     mutations.require(errors, "mutations must contain at least one item");
     for mutation in mutations.items() {
         let kind = mutation.get("patchType");
-        let (part, wanted) = match kind.text() {
-            "JSONPatch" => ("jsonPatch", Type::list(Type::Made("JSONPatch".into()))),
-            "ApplyConfiguration" => ("applyConfiguration", Type::Made("Object".into())),
+        let (part, other, wanted) = match kind.text() {
+            "JSONPatch" => ("jsonPatch", "applyConfiguration", Type::list(Type::Made("JSONPatch".into()))),
+            "ApplyConfiguration" => ("applyConfiguration", "jsonPatch", Type::Made("Object".into())),
+            "" => {
+                errors.required(&kind.path, "");
+                continue;
+            }
             other => {
                 errors.not_supported(&kind.path, other, &["ApplyConfiguration", "JSONPatch"]);
                 continue;
@@ -266,9 +323,14 @@ fn validate_mutations(spec: &At<'_>, expressions: &Expressions, errors: &mut Err
         };
         let body = mutation.get(part);
         if body.is_set() {
-            expressions.check(&body.get("expression"), Some(&wanted), errors);
+            expressions.check(&body.get("expression"), &[wanted], errors);
         } else {
             errors.required(&body.path, &format!("must be specified when patchType is {}", kind.text()));
+        }
+        let second = mutation.get(other);
+        if second.is_set() {
+            let text = format!("must not be specified when patchType is {}", kind.text());
+            errors.invalid(&second.path, format!("{{{other}}}"), &text);
         }
     }
     let policy = spec.get("reinvocationPolicy");

@@ -1,9 +1,12 @@
 //! The check of which requests a webhook or policy is asked about.
 
-use mainstay_apiserver_machinery::validation::{At, ErrorList, validate_label_selector};
+use mainstay_apiserver_machinery::validation::{At, ErrorList, names, validate_label_selector};
 use std::collections::HashSet;
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+
+/// Operations whose objects can be changed.
+const MUTABLE_OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 
 pub(super) fn validate_rule(rule: &At<'_>, errors: &mut ErrorList) {
     let operations = rule.get("operations");
@@ -46,7 +49,8 @@ fn validate_resources(resources: &At<'_>, errors: &mut ErrorList) {
         all |= text == "*";
         all_parts |= text == "*/*";
         let Some((name, part)) = text.split_once('/') else {
-            plain |= text != "*";
+            // As upstream: the last one decides.
+            plain = text != "*";
             continue;
         };
         if whole.contains(name) {
@@ -68,6 +72,14 @@ fn validate_resources(resources: &At<'_>, errors: &mut ErrorList) {
     if all && plain {
         let text = "if '*' is present, must not specify other resources without subresources";
         resources.invalid(errors, text);
+    }
+}
+
+/// Checks that the rules of a mutating policy, or of its binding, are about nothing that cannot be changed.
+pub(super) fn validate_mutable(matching: &At<'_>, errors: &mut ErrorList) {
+    let rules = matching.get("resourceRules");
+    for operation in rules.items().flat_map(|rule| rule.get("operations").items()) {
+        At::new(operation.value, rules.path.child("operations")).one_of(errors, MUTABLE_OPERATIONS);
     }
 }
 
@@ -97,13 +109,14 @@ pub(super) fn validate_match(matching: &At<'_>, errors: &mut ErrorList) {
     }
     for field in ["resourceRules", "excludeResourceRules"] {
         for rule in matching.get(field).items() {
-            validate_rule(&rule, errors);
             let mut seen = HashSet::new();
             for name in rule.get("resourceNames").items() {
+                name.invalid_each(errors, names::path_segment(name.text()));
                 if !seen.insert(name.text()) {
                     errors.duplicate(&name.path, name.text());
                 }
             }
+            validate_rule(&rule, errors);
         }
     }
 }

@@ -55,14 +55,10 @@ impl Rules for WebhookConfiguration {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let mut seen = HashSet::new();
         for webhook in At::root(object).get("webhooks").items() {
-            validate_webhook(&webhook, errors);
+            validate_webhook(&webhook, self.mutates, errors);
             let name = webhook.get("name");
             if !name.is_empty() && !seen.insert(name.text()) {
                 errors.duplicate(&name.path, name.text());
-            }
-            let policy = webhook.get("reinvocationPolicy");
-            if self.mutates && policy.is_set() {
-                policy.one_of(errors, &["IfNeeded", "Never"]);
             }
         }
     }
@@ -93,11 +89,13 @@ impl Rules for WebhookConfiguration {
     }
 }
 
-fn validate_webhook(webhook: &At<'_>, errors: &mut ErrorList) {
+fn validate_webhook(webhook: &At<'_>, mutates: bool, errors: &mut ErrorList) {
     let name = webhook.get("name");
     if name.require(errors, "") {
-        name.invalid_each(errors, names::dns_subdomain(name.text()));
-        if name.text().split('.').count() < 3 {
+        let faults = names::dns_subdomain(name.text());
+        if !faults.is_empty() {
+            name.invalid(errors, &faults.join(","));
+        } else if name.text().split('.').count() < 3 {
             name.invalid(errors, "should be a domain with at least three segments separated by dots");
         }
     }
@@ -121,9 +119,15 @@ fn validate_webhook(webhook: &At<'_>, errors: &mut ErrorList) {
         timeout.invalid(errors, "the timeout value must be between 1 and 30 seconds");
     }
     resource_rules::validate_selectors(webhook, errors);
+    if mutates {
+        let policy = webhook.get("reinvocationPolicy");
+        if policy.is_set() {
+            policy.one_of(errors, &["IfNeeded", "Never"]);
+        }
+    }
     client_config::validate(&webhook.get("clientConfig"), errors);
-    validate_review_versions(&webhook.get("admissionReviewVersions"), errors);
     conditions::validate(&webhook.get("matchConditions"), false, errors);
+    validate_review_versions(&webhook.get("admissionReviewVersions"), errors);
 }
 
 fn validate_review_versions(versions: &At<'_>, errors: &mut ErrorList) {

@@ -5,6 +5,7 @@ use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
+use mainstay_apiserver_machinery::pipeline::Target;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
 use time::OffsetDateTime;
@@ -53,8 +54,12 @@ impl Rules for FlowSchema {
         true
     }
 
-    fn unconditional_update(&self) -> bool {
-        false
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        rules::prepare_status(new, old);
+    }
+
+    fn reset_fields(&self, target: Target<'_>) -> &'static [&'static [&'static str]] {
+        rules::reset_fields(target)
     }
 
     fn columns(&self) -> &'static [Column] {

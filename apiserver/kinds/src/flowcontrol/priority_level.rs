@@ -5,6 +5,7 @@ use crate::shape::{Body, STORED};
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
+use mainstay_apiserver_machinery::pipeline::Target;
 use mainstay_apiserver_machinery::validation::{At, ErrorList};
 use mainstay_apiserver_machinery::value::Value;
 use time::OffsetDateTime;
@@ -63,8 +64,12 @@ impl Rules for PriorityLevelConfiguration {
         true
     }
 
-    fn unconditional_update(&self) -> bool {
-        false
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        rules::prepare_status(new, old);
+    }
+
+    fn reset_fields(&self, target: Target<'_>) -> &'static [&'static [&'static str]] {
+        rules::reset_fields(target)
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -112,7 +117,7 @@ fn validate_spec(spec: &At<'_>, name: &str, errors: &mut ErrorList) {
             if limited.is_set() {
                 errors.forbidden(&limited.path, "must be nil if the type is not Limited");
             }
-            exempt.get("nominalConcurrencyShares").non_negative(errors);
+            validate_shares(&exempt.get("nominalConcurrencyShares"), errors);
             validate_percent(&exempt.get("lendablePercent"), errors);
         }
         "Limited" => {
@@ -138,10 +143,8 @@ fn validate_fixed(spec: &At<'_>, name: &str, errors: &mut ErrorList) {
         given.remove_path(&["exempt"]);
     }
     if given != fixed {
-        spec.invalid(
-            errors,
-            &format!("spec of '{name}' except the 'spec.exempt' field must equal the fixed value"),
-        );
+        let what = if name == "exempt" { " except the 'spec.exempt' field" } else { "" };
+        spec.invalid(errors, &format!("spec of '{name}'{what} must equal the fixed value"));
     }
 }
 
@@ -151,11 +154,14 @@ fn validate_percent(percent: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_limited(limited: &At<'_>, errors: &mut ErrorList) {
-    let shares = limited.get("nominalConcurrencyShares");
+fn validate_shares(shares: &At<'_>, errors: &mut ErrorList) {
     if shares.int().is_some_and(|shares| shares < 0) {
         shares.invalid(errors, "must be a non-negative integer");
     }
+}
+
+fn validate_limited(limited: &At<'_>, errors: &mut ErrorList) {
+    validate_shares(&limited.get("nominalConcurrencyShares"), errors);
     validate_percent(&limited.get("lendablePercent"), errors);
     let borrow = limited.get("borrowingLimitPercent");
     if borrow.int().is_some_and(|percent| percent < 0) {
@@ -189,9 +195,9 @@ fn validate_queuing(queuing: &At<'_>, errors: &mut ErrorList) {
     }
     if cards <= 0 {
         errors.invalid(&hand.path, cards, "must be positive");
-    } else if count > 0 && cards > count {
+    } else if cards > count {
         hand.invalid(errors, &format!("should not be greater than queues ({count})"));
-    } else if count > 0 {
+    } else {
         let bits = dealt_bits(count, cards);
         if bits > DEALT_BITS_MAX {
             hand.invalid(

@@ -1,30 +1,34 @@
 //! The checks of which requests a flow schema is about.
 
+use mainstay_apiserver_machinery::kind::restore_except;
+use mainstay_apiserver_machinery::pipeline::Target;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
 
-const VERBS: &[&str] = &[
-    "*",
-    "bind",
-    "connect",
-    "create",
-    "delete",
-    "deletecollection",
-    "escalate",
-    "get",
-    "impersonate",
-    "list",
-    "patch",
-    "post",
-    "proxy",
-    "put",
-    "update",
-    "use",
-    "watch",
-];
-/// Each kind of subject with the field that names it.
+const VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+/// Each kind of subject with the field that names it, in the order in which they are checked.
 const SUBJECTS: &[(&str, &str)] =
-    &[("Group", "group"), ("ServiceAccount", "serviceAccount"), ("User", "user")];
+    &[("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
+
+/// What an update of a status cannot change: neither the spec nor anything of the metadata.
+pub(super) fn prepare_status(new: &mut Value, old: &Value) {
+    let fields = new.path(&["metadata", "managedFields"]).cloned();
+    restore_except(new, old, &["apiVersion", "kind", "status"]);
+    match fields {
+        Some(fields) => new.set_path(&["metadata", "managedFields"], fields),
+        None => drop(new.remove_path(&["metadata", "managedFields"])),
+    }
+}
+
+/// The same as paths.
+pub(super) fn reset_fields(target: Target<'_>) -> &'static [&'static [&'static str]] {
+    match target {
+        Target::Object => &[&["status"]],
+        Target::Status => &[&["metadata"], &["spec"]],
+        Target::Part(_) => &[],
+    }
+}
 
 pub(super) fn validate(rule: &At<'_>, errors: &mut ErrorList) {
     let subjects = rule.get("subjects");
@@ -52,17 +56,20 @@ fn validate_subject(subject: &At<'_>, errors: &mut ErrorList) {
         errors.not_supported(&kind.path, kind.text(), &["Group", "ServiceAccount", "User"]);
         return;
     }
-    for (name, field) in SUBJECTS {
+    let is_own = |(name, _): &&(&str, &str)| *name == kind.text();
+    for (name, field) in SUBJECTS.iter().filter(is_own) {
         let named = subject.get(field);
-        if *name != kind.text() {
-            if named.is_set() {
-                let text = format!("{field} is forbidden when subject kind is not '{name}'");
-                errors.forbidden(&named.path, &text);
-            }
-        } else if named.is_set() {
+        if named.is_set() {
             validate_named(name, &named, errors);
         } else {
             errors.required(&named.path, &format!("{field} is required when subject kind is '{name}'"));
+        }
+    }
+    for (name, field) in SUBJECTS.iter().filter(|one| !is_own(one)) {
+        let named = subject.get(field);
+        if named.is_set() {
+            let text = format!("{field} is forbidden when subject kind is not '{name}'");
+            errors.forbidden(&named.path, &text);
         }
     }
 }
@@ -122,8 +129,8 @@ fn validate_urls(urls: &At<'_>, errors: &mut ErrorList) {
             url.invalid(errors, "must not contain white-space");
         } else if text.contains("//") {
             url.invalid(errors, "must not contain double slash");
-        } else if text.trim_end_matches('*').contains('*') || (text.ends_with('*') && !text.ends_with("/*")) {
-            url.invalid(errors, "wildcard can only do suffix matching and must be the last path segment");
+        } else if text.matches('*').count() > 1 || (text.contains('*') && !text.ends_with("/*")) {
+            url.invalid(errors, "wildcard can only do suffix matching");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{claim_spec, claim_status};
 use crate::shape::{Body, STORED};
+use crate::status_update::restore_all_but_status;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
@@ -74,6 +75,10 @@ impl Rules for ResourceClaim {
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         At::root(new).get("spec").unchanged(errors, &At::root(old).get("spec"));
+    }
+
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        restore_all_but_status(new, old);
     }
 
     fn validate_status(&self, new: &Value, old: &Value, errors: &mut ErrorList) {

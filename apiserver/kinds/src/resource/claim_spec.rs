@@ -1,13 +1,14 @@
 //! The check of what a claim asks for, which templates of claims hold as well, and of what claims share with classes.
 
-use super::list::{validate_attribute_name, validate_label, validate_size, validate_unique_by};
+use super::list::{validate_full_attribute_name, validate_label, validate_raw, validate_unique_by, within};
+use super::selector;
 use crate::core::volume::validate_driver_name;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
+use mainstay_apiserver_machinery::value::Value;
 use std::collections::{HashMap, HashSet};
 
 const ITEMS_MAX: usize = 32;
 const ALTERNATIVES_MAX: usize = 8;
-const EXPRESSION_BYTES_MAX: usize = 10 * 1024;
 const PARAMETERS_BYTES_MAX: usize = 10 * 1024;
 const REFERENCE: &str =
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
@@ -27,21 +28,18 @@ pub(super) fn requests<'a>(devices: &At<'a>) -> Requests<'a> {
 pub(super) fn validate(spec: &At<'_>, errors: &mut ErrorList) {
     let devices = spec.get("devices");
     let known = requests(&devices);
-    let list = devices.get("requests");
-    validate_size(&list, ITEMS_MAX, errors);
-    validate_unique_by(&list, |request| request.text_of("name").to_owned(), errors);
-    for request in list.items() {
-        validate_request(&request, errors);
+    let list = within(&devices.get("requests"), ITEMS_MAX, errors);
+    for request in &list {
+        validate_request(request, errors);
     }
-    let constraints = devices.get("constraints");
-    validate_size(&constraints, ITEMS_MAX, errors);
-    for constraint in constraints.items() {
+    validate_unique_by(&list, |request| request.text_of("name").to_owned(), errors);
+    for constraint in within(&devices.get("constraints"), ITEMS_MAX, errors) {
         validate_references(&constraint.get("requests"), &known, errors);
         let (same, distinct) = (constraint.get("matchAttribute"), constraint.get("distinctAttribute"));
         if same.is_set() {
-            validate_attribute_name(&same, true, errors);
+            validate_full_attribute_name(&same, errors);
         } else if distinct.is_set() {
-            validate_attribute_name(&distinct, true, errors);
+            validate_full_attribute_name(&distinct, errors);
         } else {
             errors.required(
                 &constraint.path,
@@ -49,9 +47,7 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut ErrorList) {
             );
         }
     }
-    let config = devices.get("config");
-    validate_size(&config, ITEMS_MAX, errors);
-    for entry in config.items() {
+    for entry in within(&devices.get("config"), ITEMS_MAX, errors) {
         validate_references(&entry.get("requests"), &known, errors);
         validate_configuration(&entry, errors);
     }
@@ -64,18 +60,19 @@ fn validate_request(request: &At<'_>, errors: &mut ErrorList) {
         (false, false) => {
             errors.required(&request.path, "exactly one of `exactly` or `firstAvailable` is required");
         }
-        (true, true) => request.invalid(
-            errors,
+        (true, true) => errors.invalid(
+            &request.path,
+            Value::Null,
             "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
         ),
         (true, false) => validate_wanted(&exactly, errors),
         (false, true) => {
-            validate_size(&first, ALTERNATIVES_MAX, errors);
-            validate_unique_by(&first, |part| part.text_of("name").to_owned(), errors);
-            for part in first.items() {
+            let parts = within(&first, ALTERNATIVES_MAX, errors);
+            for part in &parts {
                 validate_label(&part.get("name"), errors);
-                validate_wanted(&part, errors);
+                validate_wanted(part, errors);
             }
+            validate_unique_by(&parts, |part| part.text_of("name").to_owned(), errors);
         }
     }
 }
@@ -85,7 +82,7 @@ fn validate_wanted(wanted: &At<'_>, errors: &mut ErrorList) {
     if class.require(errors, "") {
         class.invalid_each(errors, names::dns_subdomain(class.text()));
     }
-    validate_selectors(&wanted.get("selectors"), errors);
+    selector::validate(&wanted.get("selectors"), errors);
     let (mode, count) = (wanted.get("allocationMode"), wanted.get("count"));
     let number = count.int().unwrap_or_default();
     match mode.text() {
@@ -114,36 +111,13 @@ fn validate_toleration(toleration: &At<'_>, errors: &mut ErrorList) {
             value.invalid(errors, "must be empty for operator `Exists`");
         }
         "Exists" => {}
-        "Equal" => {
-            if key.is_empty() {
-                errors.required(&key.path, "must not be empty when operator is `Equal`");
-            }
-            value.invalid_each(errors, names::label_value(value.text()));
-        }
+        "Equal" => value.invalid_each(errors, names::label_value(value.text())),
         "" => errors.required(&operator.path, ""),
         other => errors.not_supported(&operator.path, other, &["Equal", "Exists"]),
     }
     let effect = toleration.get("effect");
     if !effect.is_empty() {
         effect.one_of(errors, &["NoExecute", "NoSchedule", "None"]);
-    }
-}
-
-/// Checks selectors of devices by themselves.
-pub(super) fn validate_selectors(selectors: &At<'_>, errors: &mut ErrorList) {
-    validate_size(selectors, ITEMS_MAX, errors);
-    for selector in selectors.items() {
-        let cel = selector.get("cel");
-        if !cel.is_set() {
-            errors.required(&cel.path, "");
-            continue;
-        }
-        let expression = cel.get("expression");
-        if expression.text().len() > EXPRESSION_BYTES_MAX {
-            errors.too_long(&expression.path, EXPRESSION_BYTES_MAX);
-        } else if expression.text().trim().is_empty() {
-            errors.required(&expression.path, "");
-        }
     }
 }
 
@@ -155,23 +129,16 @@ pub(super) fn validate_configuration(entry: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     validate_driver_name(&opaque.get("driver"), errors);
-    let parameters = opaque.get("parameters");
-    if !parameters.is_set() {
-        errors.required(&parameters.path, "");
-    } else if parameters.map().is_none() {
-        parameters.invalid(errors, "parameters must be a valid JSON object");
-    } else if serde_json::to_string(parameters.value).map_or(0, |text| text.len()) > PARAMETERS_BYTES_MAX {
-        errors.too_long(&parameters.path, PARAMETERS_BYTES_MAX);
-    }
+    validate_raw(&opaque.get("parameters"), PARAMETERS_BYTES_MAX, errors);
 }
 
 /// Checks a list of names of requests.
 pub(super) fn validate_references(list: &At<'_>, known: &Requests<'_>, errors: &mut ErrorList) {
-    validate_size(list, ITEMS_MAX, errors);
-    validate_unique_by(list, |name| name.text().to_owned(), errors);
-    for name in list.items() {
-        validate_reference(&name, known, errors);
+    let list = within(list, ITEMS_MAX, errors);
+    for name in &list {
+        validate_reference(name, known, errors);
     }
+    validate_unique_by(&list, |name| name.text().to_owned(), errors);
 }
 
 /// Checks the name of a request, or of a request and its alternative.

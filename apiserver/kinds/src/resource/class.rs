@@ -1,7 +1,8 @@
 //! resource.k8s.io/v1 DeviceClass.
 
-use super::claim_spec::{validate_configuration, validate_selectors};
-use super::list::validate_size;
+use super::claim_spec::validate_configuration;
+use super::list::within;
+use super::selector;
 use crate::shape::STORED;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
@@ -34,10 +35,8 @@ impl Rules for DeviceClass {
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let spec = At::root(object).get("spec");
-        validate_selectors(&spec.get("selectors"), errors);
-        let config = spec.get("config");
-        validate_size(&config, CONFIG_MAX, errors);
-        for entry in config.items() {
+        selector::validate(&spec.get("selectors"), errors);
+        for entry in within(&spec.get("config"), CONFIG_MAX, errors) {
             validate_configuration(&entry, errors);
         }
         let extended = spec.get("extendedResourceName");

@@ -1,7 +1,8 @@
 //! The check of one device of a slice.
 
-use super::list::{validate_attribute_name, validate_label, validate_size};
+use super::list::{validate_attribute_name, validate_label, validate_unique_by, within};
 use super::taint::validate_taint;
+use super::{bindings, request_policy};
 use crate::pod_spec::validate_node_selector;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
@@ -23,31 +24,32 @@ pub(super) fn validate(device: &At<'_>, per_device: bool, errors: &mut ErrorList
         errors.invalid(&device.path, i64::try_from(total).unwrap_or(i64::MAX), &text);
     }
     for (name, attribute) in attributes.entries() {
-        validate_attribute_name(&At::new(&Value::from(name), attribute.path.clone()), false, errors);
+        validate_attribute_name(name, &attribute.path, errors);
         validate_attribute(&attribute, errors);
     }
     for (name, amount) in capacity.entries() {
-        validate_attribute_name(&At::new(&Value::from(name), amount.path.clone()), false, errors);
+        validate_attribute_name(name, &amount.path, errors);
         let policy = amount.get("requestPolicy");
         if policy.is_set() && !device.get("allowMultipleAllocations").flag() {
             errors.forbidden(&policy.path, "allowMultipleAllocations must be true");
+        } else if policy.is_set() {
+            request_policy::validate(&amount, errors);
         }
     }
-    let taints = device.get("taints");
-    validate_size(&taints, TAINTS_MAX, errors);
-    for taint in taints.items() {
+    for taint in within(&device.get("taints"), TAINTS_MAX, errors) {
         validate_taint(&taint, errors);
     }
-    let consumed = device.get("consumesCounters");
-    validate_size(&consumed, CONSUMPTIONS_MAX, errors);
-    for consumption in consumed.items() {
+    let consumed = within(&device.get("consumesCounters"), CONSUMPTIONS_MAX, errors);
+    for consumption in &consumed {
         let set = consumption.get("counterSet");
         if set.require(errors, "") {
             validate_label(&set, errors);
         }
         validate_counters(&consumption.get("counters"), errors);
     }
+    validate_unique_by(&consumed, |one| one.text_of("counterSet").to_owned(), errors);
     validate_nodes(device, per_device, errors);
+    bindings::validate(device, errors);
 }
 
 /// Checks counters by name.
@@ -55,7 +57,9 @@ pub(super) fn validate_counters(counters: &At<'_>, errors: &mut ErrorList) {
     if counters.is_empty() {
         errors.required(&counters.path, "");
     }
-    validate_size(counters, COUNTERS_MAX, errors);
+    if counters.len() > COUNTERS_MAX {
+        return errors.too_many(&counters.path, counters.len(), COUNTERS_MAX);
+    }
     for (name, counter) in counters.entries() {
         errors.invalid_each(&counter.path, name, names::dns_label(name));
     }

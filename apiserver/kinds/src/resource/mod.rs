@@ -1,11 +1,14 @@
-//! Kinds of resource.k8s.io/v1: devices and claims to them. That selectors compile is for those to say who run them.
+//! Kinds of resource.k8s.io/v1: devices and claims to them.
 
+mod bindings;
 mod claim;
 mod claim_spec;
 mod claim_status;
 mod class;
 mod device;
 mod list;
+mod request_policy;
+mod selector;
 mod slice;
 mod taint;
 

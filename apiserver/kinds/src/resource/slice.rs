@@ -1,7 +1,7 @@
 //! resource.k8s.io/v1 ResourceSlice: devices that a driver offers.
 
 use super::device;
-use super::list::{validate_label, validate_pool, validate_size, validate_unique_by};
+use super::list::{validate_label, validate_pool, validate_unique_by, within};
 use crate::core::volume::validate_driver_name;
 use crate::gates;
 use crate::pod_spec::validate_node_selector;
@@ -63,11 +63,14 @@ impl Rules for ResourceSlice {
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        self.validate(new, errors);
         let (spec, before) = (At::root(new).get("spec"), At::root(old).get("spec"));
+        validate_driver_name(&spec.get("driver"), errors);
+        validate_pool_of(&spec.get("pool"), errors);
         for path in [&["pool", "name"][..], &["driver"][..], &["nodeName"][..]] {
             spec.dig(path).unchanged(errors, &before.dig(path));
         }
+        validate_nodes(&spec, errors);
+        validate_devices(&spec, errors);
     }
 
     fn tracks_generation(&self) -> bool {
@@ -173,19 +176,19 @@ fn validate_devices(spec: &At<'_>, errors: &mut ErrorList) {
     let is_complex =
         |device: At<'_>| !device.get("taints").is_empty() || !device.get("consumesCounters").is_empty();
     let max = if devices.items().any(is_complex) { COMPLEX_DEVICES_MAX } else { DEVICES_MAX };
-    validate_size(&devices, max, errors);
-    validate_unique_by(&devices, |device| device.text_of("name").to_owned(), errors);
+    let devices = within(&devices, max, errors);
     let per_device = spec.get("perDeviceNodeSelection").flag();
-    for one in devices.items() {
-        device::validate(&one, per_device, errors);
+    for one in &devices {
+        device::validate(one, per_device, errors);
     }
-    validate_size(&counters, COUNTER_SETS_MAX, errors);
-    validate_unique_by(&counters, |set| set.text_of("name").to_owned(), errors);
-    for set in counters.items() {
+    validate_unique_by(&devices, |device| device.text_of("name").to_owned(), errors);
+    let counters = within(&counters, COUNTER_SETS_MAX, errors);
+    for set in &counters {
         let name = set.get("name");
         if name.require(errors, "") {
             validate_label(&name, errors);
         }
         device::validate_counters(&set.get("counters"), errors);
     }
+    validate_unique_by(&counters, |set| set.text_of("name").to_owned(), errors);
 }

@@ -4,6 +4,7 @@ use super::list::{validate_label, validate_pool};
 use crate::core::volume::validate_driver_name;
 use crate::formats::validate_conditions;
 use crate::shape::{Body, STORED};
+use crate::status_update::restore_all_but_status;
 use mainstay_apiserver_machinery::kind::{Kind, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
 use mainstay_apiserver_machinery::value::Value;
@@ -28,6 +29,8 @@ pub static DEVICE_TAINT_RULE: Kind = Kind {
     storage: Some(Storage::new("devicetaintrules")),
     ..STORED
 };
+
+const CONDITIONS_MAX: usize = 8;
 
 struct DeviceTaintRule;
 
@@ -59,8 +62,16 @@ impl Rules for DeviceTaintRule {
         validate_taint(&spec.get("taint"), errors);
     }
 
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        restore_all_but_status(new, old);
+    }
+
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        validate_conditions(&At::root(new).dig(&["status", "conditions"]), errors);
+        let conditions = At::root(new).dig(&["status", "conditions"]);
+        validate_conditions(&conditions, errors);
+        if conditions.len() > CONDITIONS_MAX {
+            errors.too_many(&conditions.path, conditions.len(), CONDITIONS_MAX);
+        }
     }
 
     fn tracks_generation(&self) -> bool {

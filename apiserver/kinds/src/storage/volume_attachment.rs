@@ -1,8 +1,8 @@
 //! storage.k8s.io/v1 VolumeAttachment.
 
 use crate::core::volume::{validate_driver_name, validate_inline_spec};
-use crate::formats::validate_length;
 use crate::shape::{Body, STORED};
+use crate::status_update::restore_all_but_status;
 use crate::table;
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
@@ -40,7 +40,10 @@ impl Rules for VolumeAttachment {
         let spec = At::root(object).get("spec");
         validate_spec(&spec, errors);
         validate_status(&At::root(object).get("status"), errors);
-        validate_driver_name(&spec.get("attacher"), errors);
+        let attacher = spec.get("attacher");
+        if !attacher.is_empty() {
+            validate_driver_name(&attacher, errors);
+        }
         let volume = spec.dig(&["source", "persistentVolumeName"]);
         if volume.is_set() {
             volume.invalid_each(errors, names::dns_subdomain(volume.text()));
@@ -52,6 +55,10 @@ impl Rules for VolumeAttachment {
         validate_spec(&attachment.get("spec"), errors);
         validate_status(&attachment.get("status"), errors);
         attachment.get("spec").unchanged(errors, &before.get("spec"));
+    }
+
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        restore_all_but_status(new, old);
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
@@ -110,7 +117,11 @@ fn validate_status(status: &At<'_>, errors: &mut ErrorList) {
     }
     for field in ["attachError", "detachError"] {
         let error = status.get(field);
-        validate_length(&error.get("message"), MESSAGE_BYTES_MAX, errors);
+        let message = error.get("message");
+        if message.text().len() > MESSAGE_BYTES_MAX {
+            // Upstream tells this limit, not that of messages.
+            errors.too_long(&message.path, METADATA_BYTES_MAX);
+        }
         let code = error.get("errorCode");
         if code.int().is_some_and(|code| code < 0) {
             code.invalid(errors, "must be between 0 and 2147483647, inclusive");

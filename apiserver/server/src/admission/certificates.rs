@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 use x509_parser::pem::parse_x509_pem;
@@ -34,6 +35,7 @@ impl Certificates {
         match request.kind.plural {
             "certificatesigningrequests" => {}
             "clustertrustbundles" if writes => return self.check_attest(request).await,
+            "podcertificaterequests" if writes => return self.check_chain(request).await,
             _ => return Ok(()),
         }
         match (request.operation, request.subresource.as_str()) {
@@ -63,6 +65,22 @@ impl Certificates {
             return Ok(());
         }
         Err(refuse(request, format!("user not permitted to attest for signerName {signer:?}")))
+    }
+
+    /// Whether the user may sign for the signer of the stored request of a pod; upstream's storage refuses it as a fault.
+    async fn check_chain(&self, request: &AdmissionRequest) -> Result<(), Status> {
+        let (chain, signer): (&[&str], &[&str]) = (&["status", "certificateChain"], &["spec", "signerName"]);
+        let Some(old) = request.old.as_ref().filter(|_| request.subresource == "status") else {
+            return Ok(());
+        };
+        let signer = old.path_str(signer).unwrap_or_default();
+        if old.path(chain) == request.object.path(chain) || self.may(request, "sign", signer).await {
+            return Ok(());
+        }
+        let mut errors = ErrorList::new();
+        let text = format!("User {:?} is not permitted to \"sign\" for signer {signer:?}", request.user.name);
+        errors.forbidden(&Path::new("spec").child("signerName"), &text);
+        errors.into_result(GROUP, request.kind.kind, &request.name)
     }
 
     /// Whether the user may do this for a signer, or for all signers of its domain.

@@ -32,7 +32,7 @@ use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::node_taint::NodeTaint;
 use crate::admission::pod_resize::PodResize;
 use crate::admission::pod_security::PodSecurity;
-use crate::admission::policy::{MutatingPolicies, ValidatingPolicies};
+use crate::admission::policy::{MutatingPolicies, PolicyRights, ValidatingPolicies};
 use crate::admission::priority::Priority;
 use crate::admission::rbac_escalation::RbacEscalation;
 use crate::admission::resource_quota::ResourceQuota;
@@ -170,9 +170,10 @@ pub fn assemble(
     steps.extend(webhooks(config, registry, caller, &asked)?);
     let quota = ResourceQuota::new(registry.clone(), mainstay_apiserver_kinds::all());
     steps.push((&["ResourceQuota"], Arc::new(quota)));
-    // Upstream has these three in the storage layer, after admission.
+    // Upstream has these four in the storage layer, after admission.
     steps.push((&["signing requests"], Arc::new(SigningRequests::new(Arc::clone(&config.clock)))));
     steps.push((&["RBAC escalation"], Arc::new(RbacEscalation::new(registry.clone(), authorizer.clone()))));
+    steps.push((&["policy rights"], Arc::new(PolicyRights::new(registry.clone(), Arc::clone(&asked)))));
     steps.push((&["service addresses"], Arc::clone(&allocator) as Arc<dyn Step>));
     let chain = Chain::new(steps);
     let plugins = chain.names().to_vec();

@@ -9,6 +9,7 @@ mod mutate;
 mod mutating;
 mod names;
 mod read;
+mod rights;
 mod run;
 mod scope;
 mod source;
@@ -16,4 +17,5 @@ mod validating;
 
 pub(in crate::admission) use conditions::{Conditions, Met};
 pub use mutating::MutatingPolicies;
+pub use rights::PolicyRights;
 pub use validating::ValidatingPolicies;

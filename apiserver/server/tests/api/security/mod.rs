@@ -15,6 +15,7 @@ mod mutating_policies;
 mod plugins;
 mod pod_security;
 mod policy;
+mod policy_rights;
 mod services;
 mod streams;
 mod webhook_sink;
