@@ -1,6 +1,5 @@
-//! The built-in kinds: one small file for each states its names, defaults, checks, immutable fields, table and
-//! subresources. All of it is pure, sees one object at a time and follows upstream's texts. What holds for every
-//! kind is in the machinery; what needs another object is admission in the server.
+//! The built-in kinds: one small file for each states its names, defaults, checks, immutable fields, table and subresources. All of it is pure, sees
+//! one object at a time and follows upstream's texts. What every kind has is in the machinery; what needs another object is admission in the server.
 
 mod admissionregistration;
 mod amount;
