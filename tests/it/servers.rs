@@ -200,7 +200,7 @@ async fn a_write_through_one_server_knows_what_another_one_has_just_acknowledged
         let made = one.create(&create, &ConfigMap { data: value(round), ..map("m") }).await.unwrap();
         // Its version is known elsewhere, and only its newest one.
         let replaced =
-            other.replace("m", &create, &ConfigMap { data: value(1), ..made.clone() }).await.unwrap();
+            other.replace("m", &create, &ConfigMap { data: value(1000), ..made.clone() }).await.unwrap();
         conflicts(third.replace("m", &create, &made).await, "an old version");
         // What changes nothing answers with the newest state, not with that of the cache.
         let patched = one.patch("m", &patch, &Patch::Merge(json!({"data": {"more": "1"}}))).await.unwrap();
