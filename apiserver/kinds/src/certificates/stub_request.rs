@@ -28,12 +28,9 @@ pub(super) fn validate(field: &At<'_>, errors: &mut ErrorList) {
         errors.too_long(&field.path, BYTES_MAX);
         return;
     }
-    let request = match X509CertificationRequest::from_der(&der) {
-        Ok(([], request)) => request,
-        _ => {
-            errors.invalid_unshown(&field.path, "must be a valid DER-encoded PKCS#10 request");
-            return;
-        }
+    let Ok(([], request)) = X509CertificationRequest::from_der(&der) else {
+        errors.invalid_unshown(&field.path, "must be a valid DER-encoded PKCS#10 request");
+        return;
     };
     if let Some(fault) = key_fault(&request.certification_request_info.subject_pki) {
         errors.invalid_unshown(&field.path, &fault);
