@@ -23,7 +23,8 @@ use crate::unit::{InstallFlags, UninstallFlags};
 /// Where a cluster keeps everything when nothing else is said.
 pub(crate) const DATA_DIR: &str = "/var/lib/mainstay";
 /// What a daemon logs when nothing else is said. Consensus warns of what is in order: that an election ended while its vote was on its way to the disk.
-pub(crate) const LOG_FILTER: &str = "warn,mainstay=info,openraft=error";
+/// The API's client tells of each failure once more, as an error, whatever its caller makes of it.
+pub(crate) const LOG_FILTER: &str = "warn,mainstay=info,openraft=error,kube_client=off";
 
 /// A complete Kubernetes in one binary.
 ///

@@ -87,7 +87,10 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 
 /// Goes on as a process that knows nothing of before.
 fn start_anew() -> anyhow::Result<()> {
-    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new("/proc/self/exe");
+    again.arg0(arguments.next().unwrap_or_else(|| "mainstay".into())); // what `ps` shows stays as it was
+    let error = again.args(arguments).exec();
     Err(error).context("starting this program anew")
 }
 

@@ -156,7 +156,7 @@ mod tests {
         };
         assert_eq!(line("bind"), format!("bind: 127.0.0.1:7443 # {}", file.display()));
         assert_eq!(line("agent"), "agent: false # flag");
-        assert_eq!(line("log"), "log: 'warn,mainstay=info,openraft=error' # default");
+        assert_eq!(line("log"), "log: 'warn,mainstay=info,openraft=error,kube_client=off' # default");
         assert_eq!(line("authorization-mode"), "authorization-mode: [Node, RBAC] # default");
         assert_eq!(line("node-name"), "node-name: node-1 # /d/cluster.json");
         assert_eq!(line("# token"), "# token: (not shown) # flag");
