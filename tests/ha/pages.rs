@@ -156,7 +156,9 @@ fn the_page_about_snapshots_leads_back_to_the_cluster_as_it_was() {
     let steps = page("snapshots", "Restore");
     let on_one = steps.of("Stop all servers");
     let restored = |machines: &mut [Bare], restore: &str, start: &str| {
-        machines.iter().for_each(|machine| ends_by(machine, "INT"));
+        for machine in &*machines {
+            ends_by(machine, "INT");
+        }
         let said = at_a_terminal(&machines[0], restore, "yes").ok();
         machines[0].starts(start, "ready in ");
         for machine in &mut machines[1..] {
@@ -176,7 +178,9 @@ fn the_page_about_snapshots_leads_back_to_the_cluster_as_it_was() {
     let steps = page("snapshots", "Back to a moment");
     let steps = steps.of("A snapshot holds the history");
     for by in ["--at", "--revision"] {
-        machines.iter().for_each(|machine| drop(machine.run("rm -rf /var/lib/mainstay/store.replaced").ok()));
+        for machine in &machines {
+            machine.run("rm -rf /var/lib/mainstay/store.replaced").ok();
+        }
         kubectl(&machines[0], &format!("create configmap before{by}")).ok();
         crate::cluster::pause(std::time::Duration::from_secs(6)); // moments are noted every five seconds
         let moment = machines[0].run("date --utc +%Y-%m-%dT%H:%M:%SZ").ok();
