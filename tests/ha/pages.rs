@@ -2,9 +2,10 @@
 //! by the README. Who asks is answered at a terminal.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::bare::{Bare, Init};
-use crate::cluster::SOON;
+use crate::cluster::{SOON, pause};
 use crate::command::{Output, eventually, run};
 use crate::machine::{IMAGE, Switch, image_archive};
 use crate::readme::{Steps, by_the_readme, printed};
@@ -182,11 +183,11 @@ fn the_page_about_snapshots_leads_back_to_the_cluster_as_it_was() {
             machine.run("rm -rf /var/lib/mainstay/store.replaced").ok();
         }
         kubectl(&machines[0], &format!("create configmap before{by}")).ok();
-        crate::cluster::pause(std::time::Duration::from_secs(6)); // moments are noted every five seconds
+        pause(Duration::from_secs(6)); // moments are noted every five seconds
         let moment = machines[0].run("date --utc +%Y-%m-%dT%H:%M:%SZ").ok();
         let list = kubectl(&machines[0], "get --raw /api/v1/namespaces | head -c 200").ok();
         let revision = list.split("\"resourceVersion\":\"").nth(1).and_then(|rest| rest.split('"').next());
-        crate::cluster::pause(std::time::Duration::from_secs(1)); // of a time there are whole seconds
+        pause(Duration::from_secs(1)); // of a time there are whole seconds
         kubectl(&machines[0], "delete secret precious").ok();
         let said = machines[0].run(&line(steps, "mainstay snapshot save", &[])).ok();
         assert!(said.contains("now.snapshot"), "{said}");
@@ -220,8 +221,7 @@ fn the_pages_about_certificates_monitoring_and_the_dashboard_say_what_is_so() {
     let said = machines[0].run(steps.of("If the key of `ca.crt` may have become known")).ok();
     assert!(said.contains("--finish"), "{said}");
     machines[0].run(with_the_old).ok();
-    // The end of the table and the sentence before the step.
-    machines[0].run("mainstay certs rotate --authority --finish").ok();
+    machines[0].run(steps.of("| of before")).ok(); // after the table
     assert_ne!(machines[0].run(with_the_old).code, 0, "the old one counts no more");
     for machine in &machines {
         kubectl(machine, "get nodes").ok();

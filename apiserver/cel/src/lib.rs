@@ -26,6 +26,7 @@ mod value;
 
 pub use eval::{EvalError, Meter};
 pub use functions::{Access, AccessAnswer, AccessQuestion};
+pub use parser::is_reserved;
 pub use program::{CompileError, Environment, Program, Variable};
 pub use shape::{Field, Shape};
 pub use types::Type;

@@ -34,6 +34,11 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Whether a word of the language names nothing: no variable may be called so.
+pub fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
+
 /// Functions that stand in a namespace.
 const QUALIFIED: [&str; 25] = [
     "jsonpatch.escapeKey",
@@ -451,7 +456,7 @@ impl Parser {
         if let Some(literal) = literal {
             return Ok(Expr::new(at, Node::Literal(literal)));
         }
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(&name) {
             return Self::wrong(at, format!("reserved identifier: {name}"));
         }
         if !self.eat("(") {

@@ -8,7 +8,7 @@ use crate::formats::validate_conditions;
 use crate::shape::Body;
 use crate::status_update::restore_all_but_status;
 use crate::table;
-use mainstay_apiserver_cel::Type;
+use mainstay_apiserver_cel::{Type, is_reserved};
 use mainstay_apiserver_machinery::kind::{Column, Kind, Rules, Storage};
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::validation::{At, ErrorList, names};
@@ -20,30 +20,6 @@ use time::OffsetDateTime;
 const ANNOTATIONS_MAX: usize = 20;
 const VALUE_BYTES_MAX: usize = 5 * 1024;
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
-/// Words of CEL that name nothing.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
 
 /// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy.
 pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
@@ -211,7 +187,7 @@ fn validate_group_version(field: &At<'_>, errors: &mut ErrorList) {
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !RESERVED.contains(&name)
+        && !is_reserved(name)
 }
 
 /// Checks the variables, each of which may use those before it; answers their types.
