@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
 use openraft::{Instant as _, RaftState};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::member::{Cluster, Member, Raft, shortest_wait_ms};
+use super::types::TypeConfig;
 
 /// The timer runs again so much of a heartbeat interval before an election could be due: more than openraft's time between two looks, which
 /// is 13/64.
@@ -76,8 +78,7 @@ impl Member {
                 }
                 Part::MayStand | Part::Alone => {
                     heartbeat = None;
-                    let heard = self.raft.with_raft_state(RaftState::vote_last_modified);
-                    let Ok(heard) = heard.await else { return };
+                    let Some(heard) = look(&self.raft, RaftState::vote_last_modified).await else { return };
                     let left = heard.map_or(Duration::ZERO, |heard| quiet.saturating_sub(heard.elapsed()));
                     let is_due = part == Part::Alone || left.is_zero();
                     timer.run(is_due);
@@ -94,12 +95,89 @@ impl Member {
     }
 }
 
-fn part(metrics: &openraft::metrics::RaftServerMetrics<super::types::TypeConfig>) -> Part {
+/// What consensus says of its state; nothing if it has ended. The stop may come while it is asked, and consensus has nobody to answer then:
+/// [`Raft::with_raft_state`] would log that as an error.
+async fn look<V: Send + 'static>(
+    raft: &Raft,
+    at: impl FnOnce(&RaftState<TypeConfig>) -> V + Send + 'static,
+) -> Option<V> {
+    let (answer, answered) = oneshot::channel();
+    let ask = move |state: &RaftState<TypeConfig>| match answer.send(at(state)) {
+        Ok(()) => {}
+        Err(_nobody_waits) => tracing::trace!("the store stops, and its pulse with it"),
+    };
+    raft.external_request(ask).await.ok()?;
+    answered.await.ok()
+}
+
+fn part(metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>) -> Part {
     let mut voters = metrics.membership_config.membership().voter_ids();
     let is_alone = voters.next() == Some(metrics.id) && voters.next().is_none();
     match metrics.state {
         state if state.is_leader() => Part::Leads,
         _ if is_alone => Part::Alone,
         _ => Part::MayStand,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Waker};
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::*;
+    use crate::Store;
+    use crate::api::Config;
+
+    /// Counts what is logged as an error on this thread.
+    struct Errors(Arc<AtomicUsize>);
+
+    impl Subscriber for Errors {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::ERROR
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn a_pulse_that_stops_while_it_asks_logs_no_error() {
+        let errors = Arc::new(AtomicUsize::new(0));
+        let _counts = tracing::subscriber::set_default(Errors(Arc::clone(&errors)));
+        let dir = tempfile::tempdir().unwrap();
+        let config =
+            Config { dir: dir.path().to_path_buf(), disk_reserve_bytes: 0, sync: false, ..Config::default() };
+        let store = Store::open(config).await.unwrap();
+        let raft = &store.core().member.raft;
+        {
+            let asked = pin!(look(raft, |_| 5));
+            assert!(
+                asked.poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+                "consensus runs on this thread"
+            );
+        }
+        // Consensus answers in turn.
+        assert_eq!(look(raft, |_| 7).await, Some(7));
+        assert_eq!(errors.load(Ordering::Relaxed), 0);
+        store.close().await.unwrap();
     }
 }
