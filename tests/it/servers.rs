@@ -251,10 +251,12 @@ async fn a_client_leaves_a_server_without_the_others_for_as_long_and_a_minority_
         let api = api.clone();
         Box::pin(async move { api.is_ready().await })
     });
-    let choice = Choice::new(own).unwrap().at_home(readiness);
+    let elsewhere = Choice::new(own).unwrap();
+    let choice = Choice::new(elsewhere.news().borrow().clone()).unwrap().at_home(readiness);
     let tasks = Tasks::new("client", CancellationToken::new());
     let config = all.config("https://127.0.0.1"); // every certificate of this test has that address
     choice.watch_over_known(&watch::channel(config.clone()).1, &tasks);
+    elsewhere.watch_over_known(&watch::channel(config.clone()).1, &tasks);
     let api = Api::<ConfigMap>::default_namespaced(choice.client(&config).unwrap());
     api.create(&PostParams::default(), &map("before")).await.unwrap();
     let at_home = async {
@@ -277,6 +279,13 @@ async fn a_client_leaves_a_server_without_the_others_for_as_long_and_a_minority_
     };
     tokio::time::timeout(DEADLINE, moved).await.expect("it moves");
     println!("writes go on after {} ms", cut.elapsed().as_millis());
+    let left = async {
+        while elsewhere.server_in_use() == format!("127.0.0.1:{}", all.port).parse().unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, left).await.expect("who listens from another process moves too");
+    println!("who listens has moved after {} ms", cut.elapsed().as_millis());
     // This client does not try again by itself, as kube's own does for minutes.
     let alone = Choice::new(vec![format!("127.0.0.1:{}", all.port).parse().unwrap()]).unwrap();
     let alone = Api::<ConfigMap>::default_namespaced(alone.client(&config).unwrap());

@@ -14,6 +14,7 @@ use crate::authn::impersonation_modes::LastModes;
 use crate::config::{Limits, Randomness};
 use crate::discovery::Documents;
 use crate::flow::FlowControl;
+use crate::front::Beats;
 use crate::handlers::Writer;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -45,6 +46,8 @@ pub struct Core {
     pub metrics: Metrics,
     /// Discovery and OpenAPI documents.
     pub documents: Documents,
+    /// Who listens whether this server is ready.
+    pub(crate) beats: Beats,
     /// Room for requests.
     pub flow: Flow,
     /// Cancelled when the server is about to drain: it serves on, but says that it is not ready.
@@ -97,6 +100,7 @@ impl Core {
             impersonators: LastModes::default(),
             auditor,
             tracer,
+            beats: Beats::default(),
             flow: Flow {
                 control: FlowControl::new(seats, metrics.flow.clone(), Arc::clone(&clock)),
                 long_running: Arc::new(Semaphore::new(limits.long_running_max)),

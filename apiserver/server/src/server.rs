@@ -246,6 +246,7 @@ impl Base {
         let (control, registry) = (core.flow.control.clone(), core.registry.clone());
         keeper::load(&control, &registry);
         tasks.spawn("flow-control", logged(keeper::keep(control, registry, tasks.token())));
+        tasks.spawn("readiness", crate::front::run_beats(Arc::clone(&core)));
         tasks.spawn("serving certificate", reload);
         let (serving, drained) = (listener.run(Arc::clone(&core), acceptor), self.drained);
         tasks.spawn("http", async move {

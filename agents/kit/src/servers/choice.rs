@@ -16,17 +16,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::asked::{Asked, Readiness, first_ready};
+use super::asked::{ASK_EVERY, Asked, Readiness, first_ready};
 use super::connector::Connector;
 use super::renewing;
 use crate::informer::{Filter, start};
 
-/// How often the server in use is asked whether it is ready. With the time that it has to answer, this bounds the time until another is in use.
-const ASK_EVERY: Duration = Duration::from_millis(300);
 /// Connections to a server that was silent for so long are made anew when it is not any more: the kernel may not try again to send on the old
 /// ones before as much time has passed once more.
 const SILENT_MAX: Duration = Duration::from_secs(5);
-/// Somebody else is looked for while the server in use takes longer than this to answer.
+/// Somebody else is looked for while the server in use takes so much longer than it should to say something.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
 /// The log says that no server is ready when none was for so long: the time of an election passes without a word.
 const NONE_READY_FOR: Duration = Duration::from_secs(1);
@@ -238,13 +236,15 @@ impl Servers {
         let (mut quiet, mut well_at_home) = (false, 0);
         let mut heard = Instant::now();
         loop {
-            tokio::time::sleep(ASK_EVERY).await;
             let current = self.in_use().0;
             if current != asked.server {
                 asked = self.asked(settings, current)?;
                 heard = Instant::now(); // all connections to it are new
             }
-            let (said, other) = self.ask(settings, &mut asked).await?;
+            let (said, other) = self.hear(settings, &mut asked).await?;
+            if self.in_use().0 != asked.server {
+                continue; // somebody else has left it meanwhile
+            }
             if said.is_some() {
                 if heard.elapsed() > SILENT_MAX {
                     info!(server = %asked.server, "the API server answers again: connecting anew");
@@ -286,15 +286,15 @@ impl Servers {
         }
     }
 
-    /// What the server in use says; where it is slow to answer, also another one that is ready: then no time is lost if it must be left.
-    async fn ask(
+    /// What the server in use says next; where it is slow to, also another one that is ready: then no time is lost if it must be left.
+    async fn hear(
         &self,
         settings: &watch::Receiver<kube::Config>,
         asked: &mut Asked,
     ) -> Result<(Option<bool>, Option<SocketAddr>), ServersError> {
         let server = asked.server;
-        let mut says = pin!(asked.says());
-        if let Ok(said) = tokio::time::timeout(SLOW_AFTER, says.as_mut()).await {
+        let mut says = pin!(asked.next_word());
+        if let Ok(said) = tokio::time::timeout(ASK_EVERY + SLOW_AFTER, says.as_mut()).await {
             return Ok((said, None));
         }
         let mut others = self.others(settings, server)?;

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use mainstay_proto_api::Status;
 
-use super::health;
+use super::{beats, health};
 use crate::core::Core;
 use crate::encoding::raw_response;
 use crate::request::RequestContext;
@@ -23,6 +23,12 @@ pub(super) async fn answer(
             Some(endpoint) => endpoint.call(context, request).await,
             None => Err(crate::handlers::method_not_allowed()),
         };
+    }
+    if path == "/readyz"
+        && context.query.get("watch") == Some("true")
+        && let Some(answer) = beats::answer(core).await
+    {
+        return Ok(answer);
     }
     if let Some(answer) = health::answer(core, path, &context.query).await {
         return Ok(answer);

@@ -10,10 +10,16 @@ async fn a_server_that_leaves_says_so_first_and_serves_on() {
     let server = TestServer::start().await;
     let admin = server.admin();
     assert_eq!(admin.get("/readyz").await.code, 200);
+    let mut told = admin.watch("/readyz?watch=true", "*/*").await;
+    while told.buffer != "ok\nok\nok\n" {
+        assert!(told.fill().await, "it goes on to say so: {:?}", told.buffer);
+    }
     server.server.announce_shutdown();
+    while told.fill().await {} // it ends
     let ready = admin.get("/readyz").await;
     assert_eq!(ready.code, 500);
     assert!(String::from_utf8_lossy(&ready.bytes).contains("[-]shutdown failed"), "{ready:?}");
+    assert_eq!(admin.get("/readyz?watch=true").await.code, 500, "who asks to be told is answered at once");
     assert_eq!(admin.get("/livez").await.code, 200);
     let path = "/api/v1/namespaces/default/configmaps";
     admin.post(path, &config_map("late", &json!({}), &json!({}))).await.expect(201);
