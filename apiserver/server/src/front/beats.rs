@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::health;
 use crate::core::Core;
+use crate::request::{Query, RequestInfo};
 use crate::types::Response;
 
 /// How often who listens hears of a server that is ready. Callers give up one that was silent for longer: `agents/kit/src/servers`.
@@ -26,6 +27,11 @@ pub(crate) struct Beats {
     is_ready: watch::Sender<bool>,
     /// Somebody has begun to listen.
     wanted: Notify,
+}
+
+/// Whether the request is to go on for as long as the server is ready. Who is not known hears it once.
+pub(super) fn are_asked_for(info: &RequestInfo, query: &Query) -> bool {
+    info.path == "/readyz" && query.get("watch") == Some("true")
 }
 
 /// The answer to who wants to listen; none if the server is not ready.

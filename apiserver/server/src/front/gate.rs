@@ -19,7 +19,7 @@ use tracing::{Instrument, debug, debug_span, error};
 use super::audit::{AUDIT_ID, audit_id};
 use super::permit::{Asking, NoRoom, turned_away};
 use super::trail_slot::TrailSlot;
-use super::{nonresource, record, resource, traced};
+use super::{beats, nonresource, record, resource, traced};
 use crate::aggregation::AGGREGATOR;
 use crate::audit;
 use crate::authn::{bearer, impersonation, impersonation_modes};
@@ -115,6 +115,7 @@ async fn answer(core: &Arc<Core>, peer: Peer, request: Request, head: Head<'_>) 
     let info = RequestInfo::parse(request.method(), &path, query);
     let started = core.clock.now();
     let (known, long_running) = resource::classify(core, &info);
+    let long_running = long_running || beats::are_asked_for(&info, query);
     let result = Box::pin(permitted(core, peer, request, (&info, head), long_running)).await;
     let answered = match &result {
         Ok(response) => response.status().as_u16(),

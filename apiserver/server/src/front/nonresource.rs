@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 use mainstay_proto_api::Status;
 
 use super::{beats, health};
+use crate::authn::user::UNAUTHENTICATED;
 use crate::core::Core;
 use crate::encoding::raw_response;
 use crate::request::RequestContext;
@@ -24,8 +25,8 @@ pub(super) async fn answer(
             None => Err(crate::handlers::method_not_allowed()),
         };
     }
-    if path == "/readyz"
-        && context.query.get("watch") == Some("true")
+    if beats::are_asked_for(&info, &context.query)
+        && !context.user().in_group(UNAUTHENTICATED)
         && let Some(answer) = beats::answer(core).await
     {
         return Ok(answer);

@@ -14,6 +14,8 @@ async fn a_server_that_leaves_says_so_first_and_serves_on() {
     while told.buffer != "ok\nok\nok\n" {
         assert!(told.fill().await, "it goes on to say so: {:?}", told.buffer);
     }
+    let unknown = server.anonymous().get("/readyz?watch=true").await;
+    assert_eq!((unknown.code, &unknown.bytes[..]), (200, &b"ok"[..]), "who is not known hears it once");
     server.server.announce_shutdown();
     while told.fill().await {} // it ends
     let ready = admin.get("/readyz").await;
