@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use mainstay_proto_api::Status;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
@@ -27,11 +28,11 @@ tokio::task_local! {
     static CURRENT: Arc<Trail>;
 }
 
-/// Runs `work` with a trail that [`annotate`] finds.
-pub(crate) async fn with_trail<F: Future>(trail: Option<Arc<Trail>>, work: F) -> F::Output {
+/// Runs `work` with a trail that [`annotate`] finds. It is boxed at once: what waits for it is not made larger by it.
+pub(crate) fn with_trail<F: Future>(trail: Option<Arc<Trail>>, work: F) -> impl Future<Output = F::Output> {
     match trail {
-        Some(trail) => Box::pin(CURRENT.scope(trail, work)).await,
-        None => Box::pin(work).await,
+        Some(trail) => Box::pin(CURRENT.scope(trail, work)).left_future(),
+        None => Box::pin(work).right_future(),
     }
 }
 

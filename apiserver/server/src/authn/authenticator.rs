@@ -3,10 +3,11 @@
 //! As upstream, the first that recognises the caller wins; a credential that is presented and does not hold
 //! is 401 even where anonymous callers are let in.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use http::request::Parts;
 use mainstay_base::lifecycle::Clock;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -75,6 +76,13 @@ pub struct AuthenticatorConfig {
     pub clock: Arc<dyn Clock>,
 }
 
+/// A token that the cluster itself does not know.
+struct Foreign {
+    token: String,
+    /// Why not.
+    failed: CredentialError,
+}
+
 /// Authenticates requests.
 pub struct Authenticator {
     config: AuthenticatorConfig,
@@ -92,52 +100,68 @@ impl Authenticator {
         Self { config }
     }
 
-    /// Who sent the request. `peer_certs` is the chain of the TLS connection, leaf first.
-    pub async fn identify(
+    /// Who sent the request, unless it bears a token that others may know. `peer_certs` is the chain of the TLS connection, leaf first.
+    fn identify(
         &self,
         request: &Parts,
         peer_certs: &[CertificateDer<'_>],
-    ) -> Result<Identity, AuthnError> {
+    ) -> ControlFlow<Result<Identity, AuthnError>, Foreign> {
         match self.by_front_proxy(request, peer_certs) {
-            Ok(Some(identity)) => return Ok(identity),
+            Ok(Some(identity)) => return Break(Ok(identity)),
             Ok(None) => {}
             // Whoever is no proxy may be somebody else.
             Err(error) => tracing::debug!(%error, "a front proxy's headers are not believed"),
         }
         let by_certificate = self.by_certificate(peer_certs);
         if let Ok(Some(identity)) = by_certificate {
-            return Ok(identity);
+            return Break(Ok(identity));
         }
         match bearer::find(&request.headers) {
-            Bearer::Token(token) => self.by_token(&token, &[]).await.map_err(|error| invalid(&error)),
-            Bearer::Malformed => Err(invalid(&CredentialError::MalformedToken)),
+            Bearer::Token(token) => match self.by_own(&token, &[]) {
+                Break(known) => Break(known.map_err(|error| invalid(&error))),
+                Continue(failed) => Continue(Foreign { token, failed }),
+            },
+            Bearer::Malformed => Break(Err(invalid(&CredentialError::MalformedToken))),
             Bearer::Absent => {
-                by_certificate.map_err(|error| invalid(&error))?;
-                let user =
-                    self.config.anonymous.admit(request.uri.path()).ok_or(AuthnError::NoCredentials)?;
-                Ok(Identity { user: Arc::new(user), ..Identity::default() })
+                Break(match (by_certificate, self.config.anonymous.admit(request.uri.path())) {
+                    (Err(error), _) => Err(invalid(&error)),
+                    (Ok(_), None) => Err(AuthnError::NoCredentials),
+                    (Ok(_), Some(user)) => Ok(Identity { user: Arc::new(user), ..Identity::default() }),
+                })
             }
         }
     }
 
     /// Who the bearer of a token is, for the wanted audiences or else this server's.
     pub async fn by_token(&self, token: &str, audiences: &[String]) -> Result<Identity, CredentialError> {
+        match self.by_own(token, audiences) {
+            Break(known) => known,
+            Continue(failed) => self.by_others(token, audiences, failed).await,
+        }
+    }
+
+    /// What the cluster itself says of a token: who its bearer is, that it cannot be one, or why others are to be asked.
+    fn by_own(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> ControlFlow<Result<Identity, CredentialError>, CredentialError> {
         if token.len() > bearer::TOKEN_BYTES_MAX {
-            return Err(CredentialError::MalformedToken);
+            return Break(Err(CredentialError::MalformedToken));
         }
         if let Some(user) = self.config.static_tokens.find(token) {
-            return self.for_audiences(user, audiences);
+            return Break(self.for_audiences(user, audiences));
         }
         let failed = match self.by_service_account(token, audiences) {
-            Ok(identity) => return Ok(identity),
+            Ok(identity) => return Break(Ok(identity)),
             Err(error) => error,
         };
         if let Some(registry) = &self.config.bootstrap
             && let Some(user) = bootstrap_token::find(registry, token, self.now())
         {
-            return self.for_audiences(user, audiences);
+            return Break(self.for_audiences(user, audiences));
         }
-        self.by_others(token, audiences, failed).await
+        Continue(failed)
     }
 
     /// Issuers and services outside of the cluster; `failed` is what the cluster's own say.
@@ -220,10 +244,7 @@ impl Authenticator {
 
     fn by_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Option<Identity>, CredentialError> {
         let user = self.config.certificates.authenticate(chain, self.unix_now())?;
-        Ok(user.map(|mut user| {
-            user.mark_authenticated();
-            Identity { user: Arc::new(user), ..Identity::default() }
-        }))
+        Ok(user.map(|user| Identity { user, ..Identity::default() }))
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -237,7 +258,15 @@ impl Authenticate for Authenticator {
         parts: &'a Parts,
         peer_certs: &'a [CertificateDer<'static>],
     ) -> BoxFuture<'a, Result<Identity, AuthnError>> {
-        Box::pin(self.identify(parts, peer_certs))
+        match self.identify(parts, peer_certs) {
+            // Most callers are known at once: the future that asks others is large, and is made for those alone.
+            Break(known) => Box::pin(ready(known)),
+            Continue(Foreign { token, failed }) => {
+                Box::pin(
+                    async move { self.by_others(&token, &[], failed).await.map_err(|error| invalid(&error)) },
+                )
+            }
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub struct CertificateAuthenticator {
 struct Believed {
     authorities: watch::Receiver<String>,
     verifier: Arc<dyn ClientCertVerifier>,
-    verified: HashMap<[u8; 32], (UnixTime, UserInfo)>,
+    verified: HashMap<[u8; 32], (UnixTime, Arc<UserInfo>)>,
 }
 
 impl std::fmt::Debug for CertificateAuthenticator {
@@ -94,7 +94,7 @@ impl CertificateAuthenticator {
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Option<UserInfo>, CertificateError> {
+    ) -> Result<Option<Arc<UserInfo>>, CertificateError> {
         let Some((leaf, intermediates)) = chain.split_first() else { return Ok(None) };
         if chain.len() > CHAIN_MAX {
             return Err(CertificateError::ChainTooLong(chain.len()));
@@ -106,13 +106,15 @@ impl CertificateAuthenticator {
         };
         verifier.verify_client_cert(leaf, intermediates, now).map_err(CertificateError::Verify)?;
         // As upstream: a subject without a common name names nobody, so other credentials decide.
-        let Some((user, expires)) = user_of(leaf)? else { return Ok(None) };
+        let Some((mut user, expires)) = user_of(leaf)? else { return Ok(None) };
+        user.mark_authenticated();
+        let user = Arc::new(user);
         self.remember(&verifier, key, (now, expires), &user);
         Ok(Some(user))
     }
 
     /// Who was verified before, or who verifies.
-    fn recall(&self, key: &[u8; 32], now: UnixTime) -> Result<UserInfo, Arc<dyn ClientCertVerifier>> {
+    fn recall(&self, key: &[u8; 32], now: UnixTime) -> Result<Arc<UserInfo>, Arc<dyn ClientCertVerifier>> {
         let mut believed = self.believed.lock();
         // An error means that they never change any more.
         if believed.authorities.has_changed().unwrap_or(false) {
@@ -126,7 +128,7 @@ impl CertificateAuthenticator {
             }
         }
         let found = believed.verified.get(key).filter(|(until, _)| now.as_secs() < until.as_secs());
-        found.map(|(_, user)| user.clone()).ok_or_else(|| Arc::clone(&believed.verifier))
+        found.map(|(_, user)| Arc::clone(user)).ok_or_else(|| Arc::clone(&believed.verifier))
     }
 
     /// Notes what `by` has verified, unless others are believed by now.
@@ -135,7 +137,7 @@ impl CertificateAuthenticator {
         by: &Arc<dyn ClientCertVerifier>,
         key: [u8; 32],
         (now, expires): (UnixTime, u64),
-        user: &UserInfo,
+        user: &Arc<UserInfo>,
     ) {
         let until = (now.as_secs() + VERIFIED_FOR.as_secs()).min(expires);
         let mut believed = self.believed.lock();
@@ -146,7 +148,7 @@ impl CertificateAuthenticator {
             believed.verified.clear();
         }
         let until = UnixTime::since_unix_epoch(Duration::from_secs(until));
-        believed.verified.insert(key, (until, user.clone()));
+        believed.verified.insert(key, (until, Arc::clone(user)));
     }
 }
 
@@ -325,7 +327,7 @@ mod tests {
         let cert = leaf(&authority, ExtendedKeyUsagePurpose::ClientAuth, "admin");
         let user = authenticator(&authority).authenticate(&[cert], at(1_500_000)).unwrap().unwrap();
         assert_eq!(user.name, "admin");
-        assert_eq!(user.groups, ["system:masters"]);
+        assert_eq!(user.groups, ["system:masters", super::super::user::AUTHENTICATED]);
         assert!(user.extra[EXTRA_CREDENTIAL_ID][0].starts_with("X509SHA256="));
     }
 

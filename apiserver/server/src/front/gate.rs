@@ -275,7 +275,8 @@ async fn dispatch(core: &Arc<Core>, context: RequestContext, request: Request) -
     if context.info.resource_request {
         resource::answer(core, context, request).await
     } else {
-        nonresource::answer(core, context, request).await
+        // These are few, and some of them large: they make no others' futures larger.
+        Box::pin(nonresource::answer(core, context, request)).await
     }
 }
 
