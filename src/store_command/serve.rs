@@ -20,6 +20,9 @@ use crate::assemble::end;
 use crate::refusal::refuse;
 use crate::traces::{self, TracesConfig};
 
+/// A server of its own may use more for keys in use than a library inside another program.
+const HEAD_CACHE_BYTES: usize = 160 << 20;
+
 /// Runs until SIGTERM or SIGINT, or until the store stops by itself.
 ///
 /// # Errors
@@ -82,15 +85,13 @@ impl Wanted {
         };
         let auth_tokens = AuthTokens::parse(&flags.auth_token).map_err(|error| refuse(error.to_string()))?;
         let default = Config::default();
-        // A server of its own may use more than a library inside another program.
-        let head_cache_bytes = 5 * default.head_cache_bytes;
         // Two of the largest requests fit into a file of the log, whatever their size.
         let log_segment_bytes = default.log_segment_bytes.max(4 * flags.max_request_bytes as u64);
         Ok(Self {
             store: Config {
                 dir: flags.data_dir(),
                 limits,
-                head_cache_bytes,
+                head_cache_bytes: HEAD_CACHE_BYTES,
                 log_segment_bytes,
                 sync_where_proposed: true,
                 auth,

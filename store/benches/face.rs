@@ -64,8 +64,8 @@ fn main() {
 /// Serves a new store until it is killed; prints where.
 async fn run_server(dir: &str) {
     let default = Config::default();
-    let head_cache_bytes = 5 * default.head_cache_bytes;
-    let config = Config { dir: dir.into(), head_cache_bytes, sync_where_proposed: true, ..default };
+    let config =
+        Config { dir: dir.into(), head_cache_bytes: 160 << 20, sync_where_proposed: true, ..default };
     let store = Store::open(config).await.unwrap();
     let endpoint: Endpoint = "http://127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind(&endpoint, None).await.unwrap();

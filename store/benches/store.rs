@@ -65,7 +65,12 @@ fn on_one_thread<T>(work: impl Future<Output = T>) -> T {
 }
 
 async fn open(dir: &Path) -> Store {
-    Store::open(Config { dir: dir.join("store"), ..Config::default() }).await.unwrap()
+    open_as(dir, false).await
+}
+
+/// With or without leave to sync on the thread that a lone caller is on.
+async fn open_as(dir: &Path, sync_where_proposed: bool) -> Store {
+    Store::open(Config { dir: dir.join("store"), sync_where_proposed, ..Config::default() }).await.unwrap()
 }
 
 fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
@@ -121,8 +126,10 @@ where
 
 fn put_rates(dir: &Path) {
     on_one_thread(async {
-        let store = open(&dir.join("one")).await;
-        puts(&store, "one worker", [(1, "5,000"), (16, ""), (64, ""), (256, "180,000"), (1000, "")]).await;
+        puts(&dir.join("own"), "one worker that the store may hold up", true, [(1, "5,000")]).await;
+        let shapes = [(1, ""), (16, ""), (64, ""), (256, "180,000"), (1000, "")];
+        puts(&dir.join("one"), "one worker", false, shapes).await;
+        let store = open(&dir.join("creates")).await;
         let mut rates = Vec::new();
         for round in 0..ROUNDS {
             rates.push(create_rate(&store, round).await);
@@ -131,21 +138,20 @@ fn put_rates(dir: &Path) {
         store.close().await.unwrap();
     });
     on_runtime(async {
-        let store = open(&dir.join("two")).await;
-        puts(&store, "two workers", [(1, ""), (256, "")]).await;
-        store.close().await.unwrap();
+        puts(&dir.join("two"), "two workers", false, [(1, ""), (256, "")]).await;
     });
 }
 
-/// Puts from so many tasks, with what is wanted.
-async fn puts<const N: usize>(store: &Store, runtime: &str, shapes: [(usize, &str); N]) {
+/// Puts from so many tasks, with what is wanted; each into a store of its own, so that none pays for what another left behind.
+async fn puts<const N: usize>(dir: &Path, runtime: &str, hold_up: bool, shapes: [(usize, &str); N]) {
     for (tasks, wanted) in shapes {
+        let store = open_as(&dir.join(format!("{tasks}")), hold_up).await;
         let mut rates = Vec::new();
         let mut costs = Vec::new();
         for _ in 0..ROUNDS {
             let before = (cpu(), store.revision());
             rates.push(
-                rate(store, tasks, |store, task, done| async move {
+                rate(&store, tasks, |store, task, done| async move {
                     let key = format!("bench/{task}/{}", done % 1000);
                     store.put(key, vec![b'v'; 256]).await.unwrap();
                 })
@@ -160,7 +166,7 @@ async fn puts<const N: usize>(store: &Store, runtime: &str, shapes: [(usize, &st
             median(rates),
             median(costs) as f64 / 1000.0
         );
-        store.compact(store.revision()).await.unwrap();
+        store.close().await.unwrap();
     }
 }
 

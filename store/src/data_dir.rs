@@ -12,8 +12,10 @@ mod recovering;
 
 pub(crate) use recovering::Recovering;
 
-/// The format of the directory as a whole. The log's files have versions of their own.
-const FORMAT: u32 = 1;
+/// The format of the directory as a whole. The log's files have versions of their own. Since 2 a row of the tables may tell of many revisions.
+const FORMAT: u32 = 2;
+/// The oldest format that is read. A directory of an older one than ours becomes one of ours when it is opened.
+const FORMAT_MIN: u32 = 1;
 const IDENTITY: &str = "store.json";
 const LOCK: &str = "LOCK";
 /// Names the directory of the tables, once a snapshot has taken their place.
@@ -141,6 +143,7 @@ impl DataDir {
         if identity.recovering.is_some() {
             return Err(OpenError::Recovering { dir: path.to_path_buf() });
         }
+        let format = identity.format;
         let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_not_hex| not_readable(path));
         let supersedes = identity.supersedes.iter().map(|cluster| number(cluster));
         let data = Self {
@@ -150,7 +153,7 @@ impl DataDir {
             joined: identity.joined,
             restored: identity.restored,
             supersedes: supersedes.collect::<Result<_, _>>()?,
-            founders: identity.founders,
+            founders: identity.founders.clone(),
             tables: current_tables(path)?,
             _lock: lock,
         };
@@ -159,6 +162,11 @@ impl DataDir {
                 Err(OpenError::OtherCluster { dir: data.path, wanted, found: data.cluster_id })
             }
             _ => {
+                if format < FORMAT {
+                    // Before the first row that an older program could not read.
+                    write_identity(path, identity)?;
+                    tracing::info!(dir = %path.display(), from = format, to = FORMAT, "the data directory has a newer format now");
+                }
                 for part in [data.log(), data.tables()] {
                     fs::create_dir_all(&part).map_err(io_error(&part, "creating"))?;
                 }
@@ -324,7 +332,9 @@ fn check_empty(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Writes an identity, in our format.
 fn write_identity(path: &Path, mut identity: Identity) -> Result<Identity, OpenError> {
+    identity.format = FORMAT;
     identity.check = Some(identity.sum());
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::Config(error.to_string()))?;
     write_whole(path, IDENTITY, &text).map_err(io_error(path, "writing the identity of"))?;
@@ -338,7 +348,8 @@ fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {
     }
     // The format first: a later one may have other fields.
     let format: Format = serde_json::from_slice(bytes).map_err(|_not_json| not_readable(path))?;
-    if format.format != FORMAT {
+    let number = format.format.as_u64().and_then(|number| u32::try_from(number).ok());
+    if !number.is_some_and(|number| (FORMAT_MIN..=FORMAT).contains(&number)) {
         return Err(OpenError::FormatVersion {
             dir: path.to_path_buf(),
             found: format.format.to_string(),
@@ -407,12 +418,29 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_another_format_is_refused() {
+    fn a_directory_of_the_first_format_becomes_one_of_ours() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(IDENTITY), r#"{"format": 2, "shards": []}"#).unwrap();
+        // As the first version wrote it, and the last of that format.
+        for check in ["", r#", "check": "b44f8676""#] {
+            let first = r#"{"format": 1, "cluster_id": "0000000000000007", "member_id": "000000000000000b", "joined": true"#;
+            fs::write(dir.path().join(IDENTITY), format!("{first}{check}}}")).unwrap();
+            let data = DataDir::open(dir.path(), Some(7), None).unwrap();
+            assert_eq!((data.cluster_id, data.member_id, data.joined), (7, 11, true));
+            drop(data);
+            let bytes = fs::read(dir.path().join(IDENTITY)).unwrap();
+            assert_eq!(read_identity(dir.path(), &bytes).unwrap().format, 2);
+            let again = DataDir::open(dir.path(), Some(7), None).unwrap();
+            assert_eq!((again.cluster_id, again.member_id), (7, 11));
+        }
+    }
+
+    #[test]
+    fn a_directory_of_a_later_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(IDENTITY), r#"{"format": 3, "shards": []}"#).unwrap();
         let error = DataDir::open(dir.path(), None, None).unwrap_err();
         assert!(
-            matches!(&error, OpenError::FormatVersion { found, supported: 1, .. } if found == "2"),
+            matches!(&error, OpenError::FormatVersion { found, supported: 2, .. } if found == "3"),
             "{error}"
         );
     }

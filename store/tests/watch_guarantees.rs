@@ -135,6 +135,36 @@ async fn events_across_ring_and_history_rebuild_every_revision() {
     events_rebuild_every_revision(3).await;
 }
 
+#[tokio::test]
+async fn previous_values_that_no_writer_needed_are_there_for_who_comes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        dir: dir.path().to_path_buf(),
+        disk_reserve_bytes: 0,
+        // Of some keys the newest version is remembered, of others all but its value, of the rest nothing.
+        head_cache_bytes: 64 << 10,
+        sync: false,
+        ..Config::default()
+    };
+    let store = Store::open(config).await.unwrap();
+    for round in 0..4 {
+        for key in 0..220 {
+            store.put(format!("{key:03}"), format!("{round}-{key}")).await.unwrap();
+        }
+    }
+    store.delete("007").await.unwrap();
+    let mut late = store.watch(watch_all(2)).await;
+    for key in 0..220 {
+        store.put(format!("{key:03}"), "last").await.unwrap();
+    }
+    let last = store.revision();
+    let all = collect(&mut late, last).await;
+    assert_eq!(i64::try_from(all.len()).unwrap(), last.0 - 1);
+    let mut state = BTreeMap::new();
+    all.iter().flat_map(|batch| &batch.events).for_each(|event| play(&mut state, event));
+    store.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_watchers_of_ranges_see_exactly_their_keys() {
     let (_dir, store) = open(16).await;

@@ -26,7 +26,8 @@ pub struct Config {
     pub limits: Limits,
     /// Memory for blocks read from disk, in bytes.
     pub block_cache_bytes: usize,
-    /// Memory for the newest versions of keys in use, in bytes: writes and reads of them need not look in the tables.
+    /// Memory for the newest versions of keys in use, in bytes: writes and reads of them need not look in the tables. A quarter of it is for versions
+    /// without their values, which is all that most writes need.
     pub head_cache_bytes: usize,
     /// Memory for writes not yet in tables, in bytes. The Raft log keeps at least this much until it is flushed.
     pub write_buffer_bytes: usize,
@@ -64,7 +65,7 @@ impl Default for Config {
             cluster: None,
             limits: Limits::default(),
             block_cache_bytes: 32 << 20,
-            head_cache_bytes: 32 << 20,
+            head_cache_bytes: 64 << 20,
             write_buffer_bytes: 16 << 20,
             log_segment_bytes: 16 << 20,
             watch_ring_revisions: 8192,

@@ -27,7 +27,7 @@ pub enum OpenError {
         found: u64,
     },
     /// The directory was written by an incompatible version.
-    #[error("data directory {} has format {found}; this version reads format {supported}", dir.display())]
+    #[error("data directory {} has format {found}; this version reads formats up to {supported}", dir.display())]
     FormatVersion {
         /// The directory.
         dir: PathBuf,

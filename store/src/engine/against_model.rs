@@ -3,13 +3,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    AppliedMark, CompactionStep, EngineView, Group, HashRefused, HistoryPage, HistoryRequest, Tables,
+    AppliedMark, CompactionStep, EngineView, Group, GroupView, HashRefused, HistoryPage, HistoryRequest,
+    Tables,
 };
 use crate::api::{Config, Event, KeyValue, Limits, RangeRequest, Revision};
 use crate::lease::LeaseTable;
 use crate::mvcc::View as _;
 use crate::mvcc::model::{Model, command_strategy, range_of};
-use crate::mvcc::{Command, Staged, apply, check_txn, range_response};
+use crate::mvcc::{Before, Command, Effects, Staged, apply, check_txn, range_response};
 
 struct Subject {
     dir: tempfile::TempDir,
@@ -33,19 +34,18 @@ impl Subject {
         Self { dir, tables, leases: LeaseTable::default(), model: Model::new(), index: 0, config }
     }
 
-    /// Applies a group as the apply thread does: nothing is written before all of it is decided.
+    /// Applies a group as the apply thread does: nothing is written before all of it is decided. Every other group is watched.
     fn apply_group(&mut self, commands: &[Command]) {
-        let view = EngineView::new(&self.tables, &self.leases);
-        let mut staged = Staged::new(&view);
+        let db = self.tables.db().unwrap();
+        let looks_back = self.index.is_multiple_of(2);
+        let view = GroupView::new(&self.tables, &db, &self.leases, looks_back);
+        let mut staged = Staged::new(&view, commands.len());
         let mut group = Group::new();
-        let mut all = Vec::new();
         for command in commands {
             let effects = apply(&staged, command).unwrap();
             assert_eq!(effects.applied, self.model.apply(command), "the answer to {command:?}");
-            staged.absorb(&effects);
-            all.push(effects);
+            staged.absorb(effects);
         }
-        group.add_all(&all);
         self.index += 1;
         let mark = AppliedMark {
             index: Some(self.index),
@@ -53,6 +53,9 @@ impl Subject {
             revision: staged.revision(),
             floor: staged.floor(),
         };
+        let all = staged.into_effects();
+        group.add_all(&all);
+        self.check_changes(&all, looks_back);
         group.write(&self.tables, mark).unwrap();
         for effects in &all {
             self.leases.absorb(effects);
@@ -60,6 +63,21 @@ impl Subject {
         }
         self.tables.publish(mark.revision, mark.floor);
         assert_eq!(mark.revision, self.model.revision());
+    }
+
+    /// What changes tell watchers is what the model says; the value before is left out only if nobody looks back.
+    fn check_changes(&self, all: &[Effects], looks_back: bool) {
+        for change in all.iter().flat_map(|effects| &effects.changes) {
+            let revision = change.kv.mod_revision;
+            let wanted = self.model.events[&revision.0].iter().find(|event| event.kv.key == change.kv.key);
+            let prev = wanted.unwrap().prev.clone();
+            let told = change.prev.as_ref().map(Before::without_value);
+            assert_eq!(told, prev.clone().map(|kv| Before::from(kv).without_value()), "revision {revision}");
+            let value = change.prev.as_ref().map(|before| before.value.clone());
+            if looks_back || value.as_ref().is_some_and(Option::is_some) {
+                assert_eq!(change.previous(), prev, "revision {revision}");
+            }
+        }
     }
 
     fn check(&self) {
@@ -185,7 +203,7 @@ proptest! {
         groups in groups(),
         compact in any::<bool>(),
         learnt_after in 0..9_usize,
-        cache in prop_oneof![Just(0_usize), Just(9_600), Just(1 << 20)],
+        cache in prop_oneof![Just(0_usize), Just(9_600), Just(30_000), Just(1 << 20)],
     ) {
         let mut subject = Subject::with_cache(cache);
         for (number, group) in groups.iter().enumerate() {

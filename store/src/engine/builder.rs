@@ -5,7 +5,7 @@ use rocksdb::{DB, FlushOptions, ReadOptions, WriteBatch, WriteOptions};
 
 use super::commit::AppliedMark;
 use super::version_record::VersionRecord;
-use super::{EngineError, open, table_key};
+use super::{EngineError, open, revision_row, table_key};
 use crate::api::{Config, Revision};
 
 const ATTEMPT: &str = "restoring";
@@ -35,7 +35,7 @@ impl TablesBuilder {
                 table_key::split_version(row).is_some_and(|(shared, _)| table_key::unescape(shared).is_some())
                     && VersionRecord::decode(value).is_some()
             }
-            Some(b'r') => row.len() == 13 && value.len() > 1,
+            Some(b'r') => revision_row::is_one(row, value),
             _ => true,
         };
         if sound {
@@ -48,7 +48,7 @@ impl TablesBuilder {
     /// Drops what came after `last`, and attaches keys to their leases anew.
     pub(crate) fn cut(&mut self, last: Revision) -> Result<(), EngineError> {
         self.write()?;
-        self.each(b"r", b"s", |batch, row, _| {
+        self.each(table_key::REVISIONS, table_key::REVISIONS_END, |batch, row, _| {
             if table_key::split_revision(row).is_some_and(|(main, _)| main > last) {
                 batch.delete(row);
             }

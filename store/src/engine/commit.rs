@@ -2,8 +2,8 @@
 use rocksdb::{WriteBatch, WriteOptions};
 
 use super::version_record::VersionRecord;
-use super::{EngineError, Tables, table_key};
-use crate::api::{EventKind, Revision};
+use super::{EngineError, Tables, revision_row, table_key};
+use crate::api::Revision;
 use crate::auth::{AuthRow, encode_mark, encode_role, encode_user};
 use crate::mvcc::{AlarmEffect, Change, Effects, LeaseEffect};
 
@@ -24,10 +24,20 @@ impl Default for AppliedMark {
 }
 
 impl AppliedMark {
+    /// The row that says it. Tables with it may have rows that tell of many revisions: versions 3 and 4.
     pub(super) fn encode(self) -> Vec<u8> {
+        self.encode_as(if self.index.is_some() { 3 } else { 4 })
+    }
+
+    /// The row for tables whose rows tell of one change each, as every program reads them.
+    pub(super) fn encode_plain(self) -> Vec<u8> {
+        self.encode_as(if self.index.is_some() { 1 } else { 2 })
+    }
+
+    fn encode_as(self, version: u8) -> Vec<u8> {
         let mut out = Vec::with_capacity(33);
-        // Restored tables have a revision, but nothing of this log in them.
-        out.push(if self.index.is_some() { 1 } else { 2 });
+        // Even versions: restored tables have a revision, but nothing of this log in them.
+        out.push(version);
         for value in [self.index.unwrap_or(0), self.term, self.revision.0 as u64, self.floor.0 as u64] {
             out.extend_from_slice(&value.to_le_bytes());
         }
@@ -37,8 +47,8 @@ impl AppliedMark {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
         let applied = match *version {
-            1 => true,
-            2 => false,
+            1 | 3 => true,
+            2 | 4 => false,
             _ => return None,
         };
         let (index, rest) = rest.split_first_chunk()?;
@@ -72,18 +82,8 @@ impl Group {
     /// The rows of one table come together, and where many keys change, these are in order: where RocksDB puts a row is found the faster the
     /// closer it is to the row before.
     pub(crate) fn add_all(&mut self, all: &[Effects]) {
-        let changes = all.iter().flat_map(|effects| effects.changes.iter().zip(0..));
-        for (change, sub) in changes.clone() {
-            let kv = &change.kv;
-            self.value.clear();
-            self.value.push(match change.kind {
-                EventKind::Put => 1,
-                EventKind::Delete => 2,
-            });
-            self.value.extend_from_slice(&kv.key);
-            self.batch.put(table_key::revision(kv.mod_revision, sub), &self.value);
-        }
-        let mut versions: Vec<&Change> = changes.map(|(change, _)| change).collect();
+        revision_row::Writer::default().add_all(all, &mut self.batch);
+        let mut versions: Vec<&Change> = all.iter().flat_map(|effects| &effects.changes).collect();
         versions.sort_unstable_by(|a, b| {
             a.kv.key.cmp(&b.kv.key).then_with(|| b.kv.mod_revision.cmp(&a.kv.mod_revision))
         });

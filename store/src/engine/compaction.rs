@@ -1,22 +1,23 @@
 //! Giving back the space of versions below the floor, a little at a time, while everything else goes on.
 //!
-//! Each revision row at or below the floor tells of one version; whatever version of that key is next older is superseded and goes. The
-//! versions older than that one went when *its* revision row was visited, so one seek and one delete per revision are enough. The revision rows
-//! themselves go at the end, all in one range deletion.
+//! The revision rows at or below the floor tell of versions; whatever version of such a key is next older is superseded and goes. The
+//! versions older than that one went when *it* was visited, so one seek and one delete per change are enough. The revision rows
+//! themselves go at the end, all in one range deletion; one that tells of the floor and of what was before it stays.
 use std::sync::atomic::Ordering;
 
 use rocksdb::{
     BottommostLevelCompaction, CompactOptions, DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions,
 };
 
+use super::revision_row::{Told, changes};
 use super::version_record::VersionRecord;
 use super::{EngineError, Tables, table_key};
 use crate::api::Revision;
 
 const ATTEMPT: &str = "compacting";
 
-/// So many revision rows are handled in one step.
-const STEP_ROWS: usize = 256;
+/// So many changes are handled in one step.
+const STEP_CHANGES: usize = 256;
 
 /// Below this RocksDB is left to find out about deleted rows by itself.
 const RECLAIM_BYTES_MIN: u64 = 1 << 20;
@@ -44,7 +45,7 @@ impl Tables {
             return Ok(CompactionStep::Done);
         }
         let mut batch = WriteBatch::default();
-        let mut rows = revisions_through(&db, floor);
+        let mut rows = revision_rows(&db);
         // Rows of the last floor itself were kept then; they go now.
         rows.seek(table_key::revision(done.0, done.1));
         let mut of_one_key = ReadOptions::default();
@@ -53,22 +54,30 @@ impl Tables {
         let mut versions = db.raw_iterator_opt(of_one_key);
         let mut handled = 0_usize;
         let mut garbage = 0;
-        let mut position = (floor, 0);
-        while let Some((row, event)) = rows.item() {
-            let (main, sub) = table_key::split_revision(row).ok_or_else(damaged)?;
-            if handled >= STEP_ROWS {
-                position = (main, sub); // the next step begins with this row
-                break;
+        // Where the next step begins, if there is more to do.
+        let mut position = None;
+        'rows: while let Some((row, value)) = rows.item() {
+            for told in changes(row, value) {
+                let Told { main, sub, key, .. } = told.map_err(|_damaged| damaged())?;
+                if (main, sub) < done {
+                    continue;
+                }
+                if main > floor {
+                    break 'rows;
+                }
+                if handled >= STEP_CHANGES {
+                    position = Some((main, sub));
+                    break 'rows;
+                }
+                handled += 1;
+                garbage += drop_superseded(&mut batch, &mut versions, key, main, floor)?;
             }
-            handled += 1;
-            let (_, key) = event.split_first().ok_or_else(damaged)?;
-            garbage += drop_superseded(&mut batch, &mut versions, key, main, floor)?;
             rows.next();
         }
-        let finished = !rows.valid();
         rows.status().map_err(EngineError::rocksdb(ATTEMPT))?;
-        // The rows of the floor itself are visited again by the next compaction, which may delete them.
-        let (main, sub) = if finished { (floor, 0) } else { position };
+        let finished = position.is_none();
+        // The changes of the floor itself are visited again by the next compaction, which may delete their rows.
+        let (main, sub) = position.unwrap_or((floor, 0));
         if finished {
             batch.delete_range(table_key::revision(Revision(0), 0), table_key::revision(floor, 0));
         }
@@ -120,11 +129,11 @@ fn compacted_to(db: &DB) -> Result<(Revision, u32), EngineError> {
     table_key::split_revision(&bytes).ok_or_else(|| EngineError::damaged(ATTEMPT, "the position is damaged"))
 }
 
-fn revisions_through(db: &DB, floor: Revision) -> DBRawIterator<'_> {
+fn revision_rows(db: &DB) -> DBRawIterator<'_> {
     let mut options = ReadOptions::default();
     options.set_total_order_seek(true);
     options.fill_cache(false);
-    options.set_iterate_upper_bound(table_key::revision(floor.next(), 0).to_vec());
+    options.set_iterate_upper_bound(table_key::REVISIONS_END);
     db.raw_iterator_opt(options)
 }
 

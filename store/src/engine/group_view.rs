@@ -13,13 +13,15 @@ use super::{EngineError, table_key};
 use crate::api::{Alarm, KeyValue, LeaseId, Revision};
 use crate::auth::AuthState;
 use crate::lease::LeaseTable;
-use crate::mvcc::{KeyRange, View, ViewError, Visitor};
+use crate::mvcc::{Before, KeyRange, View, ViewError, Visitor};
 
 /// For the apply loop only: it alone writes, so nothing changes below this while it lives.
 pub(crate) struct GroupView<'e> {
     tables: &'e Tables,
     db: &'e DB,
     base: EngineView<'e>,
+    /// Whether somebody wants the values that are replaced.
+    looks_back: bool,
     lookups: RefCell<Lookups<'e>>,
 }
 
@@ -33,9 +35,18 @@ struct Lookups<'e> {
 }
 
 impl<'e> GroupView<'e> {
-    /// `db` is the open tables': see [`Tables::db`].
-    pub(crate) fn new(tables: &'e Tables, db: &'e DB, leases: &'e LeaseTable) -> Self {
-        Self { tables, db, base: EngineView::new(tables, leases), lookups: RefCell::default() }
+    /// `db` is the open tables': see [`Tables::db`]. `looks_back` is whether the values that are replaced are wanted, whatever a command says.
+    pub(crate) fn new(tables: &'e Tables, db: &'e DB, leases: &'e LeaseTable, looks_back: bool) -> Self {
+        Self { tables, db, base: EngineView::new(tables, leases), looks_back, lookups: RefCell::default() }
+    }
+
+    /// Looks in the tables for a key of which nothing is known.
+    fn look_up(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
+        let found = self.lookups.borrow_mut().look_up(self.db, key, self.base.revision())?;
+        if found.is_none() {
+            self.tables.missed();
+        }
+        Ok(found)
     }
 }
 
@@ -69,17 +80,18 @@ impl View for GroupView<'_> {
     }
 
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
-        let at = self.base.revision();
-        match self.tables.known(key, at) {
+        match self.tables.known(key, self.base.revision()) {
             Known::Live(kv) => Ok(Some(kv)),
             Known::Gone => Ok(None),
-            Known::Nothing => {
-                let found = self.lookups.borrow_mut().look_up(self.db, key, at)?;
-                if found.is_none() {
-                    self.tables.missed();
-                }
-                Ok(found)
-            }
+            Known::Nothing => self.look_up(key),
+        }
+    }
+
+    fn before(&self, key: &Bytes) -> Result<Option<Before>, ViewError> {
+        match self.tables.known_before(key, self.looks_back) {
+            Known::Live(before) => Ok(Some(before)),
+            Known::Gone => Ok(None),
+            Known::Nothing => Ok(self.look_up(key)?.map(Before::from)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
 
+use super::revision_row::{Told, changes};
 use super::version_record::VersionRecord;
 use super::{EngineError, Tables, table_key};
 use crate::api::{Event, EventKind, KeyValue, Revision, WatchBatch};
@@ -13,7 +14,7 @@ const ATTEMPT: &str = "reading history";
 
 /// One look at history is no larger than this, so that nobody holds a thread or memory for long.
 const PAGE_REVISIONS_MAX: usize = 512;
-const PAGE_ROWS_MAX: usize = 8192;
+const PAGE_CHANGES_MAX: usize = 8192;
 const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// What to look for.
@@ -61,32 +62,37 @@ impl Reader<'_> {
     fn read(mut self) -> Result<HistoryPage, EngineError> {
         let damaged = || EngineError::damaged(ATTEMPT, "a revision row is damaged");
         let range = KeyRange::new(&self.request.key, self.request.range_end.as_ref());
-        let last = Revision(*self.request.revisions.end());
+        let (first, last) =
+            (Revision(*self.request.revisions.start()), Revision(*self.request.revisions.end()));
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
-        options.set_iterate_upper_bound(table_key::revision(last.next(), 0).to_vec());
+        options.set_iterate_upper_bound(table_key::REVISIONS_END);
         let mut rows = self.snapshot.raw_iterator_opt(options);
-        rows.seek(table_key::revision(Revision(*self.request.revisions.start()), 0));
-        let mut rows_seen = 0_usize;
+        rows.seek(table_key::revision(first, 0));
+        let mut changes_seen = 0_usize;
         let mut at = Revision(0);
-        while let Some((row, event)) = rows.item() {
-            let (main, _) = table_key::split_revision(row).ok_or_else(damaged)?;
-            // A page ends only between revisions: a batch is all of one.
-            if main != at && self.is_full(rows_seen) {
-                return Ok(HistoryPage::Found { batches: self.batches, next: main });
-            }
-            at = main;
-            rows_seen += 1;
-            let (kind, key) = event.split_first().ok_or_else(damaged)?;
-            let wanted = match kind {
-                1 => self.request.puts.then_some(EventKind::Put),
-                2 => self.request.deletes.then_some(EventKind::Delete),
-                _ => return Err(damaged()),
-            };
-            if let Some(kind) = wanted
-                && range.contains(key)
-            {
-                self.push(main, kind, key)?;
+        'rows: while let Some((row, value)) = rows.item() {
+            for told in changes(row, value) {
+                let Told { main, kind, key, .. } = told.map_err(|_damaged| damaged())?;
+                if main < first {
+                    continue;
+                }
+                if main > last {
+                    break 'rows;
+                }
+                // A page ends only between revisions: a batch is all of one.
+                if main != at && self.is_full(changes_seen) {
+                    return Ok(HistoryPage::Found { batches: self.batches, next: main });
+                }
+                at = main;
+                changes_seen += 1;
+                let wanted = match kind {
+                    EventKind::Put => self.request.puts,
+                    EventKind::Delete => self.request.deletes,
+                };
+                if wanted && range.contains(key) {
+                    self.push(main, kind, key)?;
+                }
             }
             rows.next();
         }
@@ -94,8 +100,10 @@ impl Reader<'_> {
         Ok(HistoryPage::Found { batches: self.batches, next: last.next() })
     }
 
-    fn is_full(&self, rows_seen: usize) -> bool {
-        self.batches.len() >= PAGE_REVISIONS_MAX || self.bytes >= PAGE_BYTES_MAX || rows_seen >= PAGE_ROWS_MAX
+    fn is_full(&self, changes_seen: usize) -> bool {
+        self.batches.len() >= PAGE_REVISIONS_MAX
+            || self.bytes >= PAGE_BYTES_MAX
+            || changes_seen >= PAGE_CHANGES_MAX
     }
 
     fn push(&mut self, revision: Revision, kind: EventKind, key: &[u8]) -> Result<(), EngineError> {

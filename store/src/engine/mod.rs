@@ -18,6 +18,7 @@ mod moment;
 #[cfg(feature = "etcd")]
 mod moment_versions;
 mod open;
+mod revision_row;
 mod scan;
 mod table_key;
 mod tables;

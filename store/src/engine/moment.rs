@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 
 use super::commit::AppliedMark;
-use super::{EngineError, Tables, table_key};
+use super::{EngineError, Tables, revision_row, table_key};
 use crate::mvcc::KeyRange;
 
 pub(super) const ATTEMPT: &str = "reading a snapshot";
@@ -64,7 +64,19 @@ impl Moment<'_> {
                             return ControlFlow::Break(());
                         }
                     }
-                    Some(b'r') => value.split_first().is_some_and(|(_, key)| within(key)),
+                    Some(b'r') => {
+                        // One row for each change, whatever the tables have: a snapshot is read by other programs.
+                        let is_whole = revision_row::split(row, value, |told, row, value| {
+                            if flow.is_continue() && within(told.key) {
+                                flow = visit(row, value);
+                            }
+                        });
+                        if !is_whole {
+                            problem = Some(damaged());
+                            return ControlFlow::Break(());
+                        }
+                        return flow;
+                    }
                     Some(b'a') => table_key::split_attachment(row).is_some_and(|(_, key)| within(key)),
                     Some(b'l') => true,
                     // Users and roles are the whole store's.

@@ -4,15 +4,13 @@ use std::ops::ControlFlow;
 use rocksdb::DBRawIterator;
 
 use super::moment::{ATTEMPT, Moment};
+use super::revision_row::{Told, changes};
 use super::tables::auth_of;
 use super::version_record::VersionRecord;
 use super::{EngineError, table_key};
-use crate::api::{LeaseId, Revision};
+use crate::api::{EventKind, LeaseId, Revision};
 use crate::auth::AuthState;
 use crate::mvcc::Row;
-
-/// The kind of change that ends a key, in the rows of revisions.
-const DELETE: u8 = 2;
 
 /// So many rows are stepped over before a seek is cheaper.
 const STEPS_MAX: usize = 8;
@@ -38,14 +36,20 @@ impl Moment<'_> {
         first: Revision,
         visit: &mut RevisionVisitor<'_>,
     ) -> Result<(), EngineError> {
-        self.scan(
-            &table_key::revision(first, 0),
-            b"s",
-            &mut |row, event| match table_key::split_revision(row).zip(event.split_first()) {
-                Some(((main, sub), (kind, key))) => visit(main, sub, *kind == DELETE, key),
-                None => ControlFlow::Continue(()),
-            },
-        )
+        let mut problem = None;
+        self.scan(&table_key::revision(first, 0), table_key::REVISIONS_END, &mut |row, value| {
+            for told in changes(row, value) {
+                let Ok(Told { main, sub, kind, key }) = told else {
+                    problem = Some(EngineError::damaged(ATTEMPT, "a revision row is damaged"));
+                    return ControlFlow::Break(());
+                };
+                if main >= first {
+                    visit(main, sub, kind == EventKind::Delete, key)?;
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        problem.map_or(Ok(()), Err)
     }
 
     /// Users, roles and permissions.

@@ -3,7 +3,7 @@
 //! | letter | key | value |
 //! |---|---|---|
 //! | `k` | key, escaped and ended; revision, inverted (newest first) | a version of the key, or its end |
-//! | `r` | revision, position in it | what happened, to which key |
+//! | `r` | revision, position in it | what happened, to which key: see [`revision_row`](super::revision_row) |
 //! | `l` | lease | its time to live |
 //! | `a` | lease, key | nothing: the key is attached |
 //! | `m` | a name | the state of the whole store |
@@ -21,6 +21,8 @@ const AFTER_END: [u8; 2] = [0x00, 0x02];
 const REVISION_BYTES: usize = 8;
 
 pub(super) const VERSIONS_END: &[u8] = b"l";
+pub(super) const REVISIONS: &[u8] = b"r";
+pub(super) const REVISIONS_END: &[u8] = b"s";
 pub(super) const APPLIED: &[u8] = b"mapplied";
 pub(super) const MEMBERSHIP: &[u8] = b"mmembership";
 pub(super) const COMPACTED: &[u8] = b"mcompacted";
@@ -33,7 +35,7 @@ pub(super) const USERS_END: &[u8] = b"v";
 /// The tables that belong to the store rather than to one member, as ranges of rows: what a snapshot holds. Keys come before what refers to them.
 pub(super) const SHARED_TABLES: [(&[u8], &[u8]); 8] = [
     (b"k", VERSIONS_END),
-    (b"r", b"s"),
+    (REVISIONS, REVISIONS_END),
     (b"l", b"m"),
     (b"a", b"b"),
     (AUTH, b"mauth\0"),
@@ -219,7 +221,9 @@ pub(crate) fn check_row(key: &[u8], value: &[u8]) {
             let _row = record.row(&user_key, revision);
         }
     }
-    let _parts = (split_revision(key), split_lease(key), split_attachment(key), split_alarm(key));
+    let _parts = (split_lease(key), split_attachment(key), split_alarm(key));
+    let told = super::revision_row::changes(key, value).count();
+    assert!(told <= 1 + value.len() / 5, "a change takes five bytes and more");
     let _mark = super::AppliedMark::decode(value);
 }
 

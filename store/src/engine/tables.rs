@@ -16,7 +16,7 @@ use super::{EngineError, open, table_key};
 use crate::api::{Alarm, Config, KeyValue, LeaseId, Revision};
 use crate::auth::{AuthState, AuthTable, decode_mark, decode_role, decode_user};
 use crate::lease::LeaseTable;
-use crate::mvcc::{Effects, KeyRange, View, ViewError, Visitor};
+use crate::mvcc::{Before, Effects, KeyRange, View, ViewError, Visitor};
 
 /// The leases as the tables hold them.
 #[derive(Debug, Default)]
@@ -157,6 +157,14 @@ impl Tables {
     /// What is known of a key without looking for it.
     pub(super) fn known(&self, key: &[u8], at: Revision) -> Known {
         match self.heads.at(key, at) {
+            Known::Nothing if self.known_keys.is_absent(key) => Known::Gone,
+            known => known,
+        }
+    }
+
+    /// What a change of a key replaces now, as far as that is known without looking for it.
+    pub(super) fn known_before(&self, key: &[u8], with_value: bool) -> Known<Before> {
+        match self.heads.before(key, with_value) {
             Known::Nothing if self.known_keys.is_absent(key) => Known::Gone,
             known => known,
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::alarms::refused_by_alarm;
 use super::collector::Collector;
 use super::scratch::Scratch;
-use super::{Command, KeyRange, View, ViewError};
+use super::{Before, Command, KeyRange, View, ViewError};
 use crate::api::{
     Alarm, AuthError, Compare, CompareOp, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, EventKind,
     KeyValue, LeaseId, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn,
@@ -20,7 +20,14 @@ use crate::auth::{AuthEffect, check, decide};
 pub(crate) struct Change {
     pub(crate) kind: EventKind,
     pub(crate) kv: KeyValue,
-    pub(crate) prev: Option<KeyValue>,
+    pub(crate) prev: Option<Before>,
+}
+
+impl Change {
+    /// The version before, if there was one and its value is known.
+    pub(crate) fn previous(&self) -> Option<KeyValue> {
+        self.prev.as_ref()?.key_value(&self.kv.key)
+    }
 }
 
 /// What happens to a lease.
@@ -186,7 +193,7 @@ fn put_alone<V: View>(scratch: &mut Scratch<'_, V>, request: &PutRequest) -> Res
 
 fn put<V: View>(scratch: &mut Scratch<'_, V>, request: &PutRequest) -> Result<PutResponse, ViewError> {
     let prev = scratch.put(request)?;
-    Ok(PutResponse { revision: scratch.revision(), prev: if request.prev_kv { prev } else { None } })
+    Ok(PutResponse { revision: scratch.revision(), prev })
 }
 
 fn delete_range<V: View>(
@@ -273,7 +280,7 @@ fn refusal(view: &impl View, op: &Op) -> Result<Option<WriteError>, ViewError> {
 }
 
 fn put_refusal(view: &impl View, put: &PutRequest) -> Result<Option<WriteError>, ViewError> {
-    if (put.ignore_value || put.ignore_lease) && view.latest(&put.key)?.is_none() {
+    if (put.ignore_value || put.ignore_lease) && view.before(&put.key)?.is_none() {
         return Ok(Some(WriteError::KeyNotFound { key: put.key.clone() }));
     }
     let gone = !put.lease.is_none() && !view.has_lease(put.lease);
@@ -346,10 +353,11 @@ pub(crate) fn range_page(
 
 fn holds(view: &impl View, compare: &Compare) -> Result<bool, ViewError> {
     if compare.range_end.is_none() {
-        return Ok(match view.latest(&compare.key)? {
-            Some(kv) => relates(&kv, compare),
-            None => absent_relates(compare),
-        });
+        let found = match compare.target {
+            CompareTarget::Value(_) => view.latest(&compare.key)?,
+            _ => view.before(&compare.key)?.map(|before| before.without_value()),
+        };
+        return Ok(found.map_or_else(|| absent_relates(compare), |kv| relates(&kv, compare)));
     }
     let range = KeyRange::new(&compare.key, compare.range_end.as_ref());
     let mut all = true;

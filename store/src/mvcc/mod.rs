@@ -1,6 +1,7 @@
 //! What a committed command does, decided without IO, clock or randomness: `apply(view, command) -> Effects`.
 mod alarms;
 mod apply;
+mod before;
 mod codec;
 mod collector;
 mod command;
@@ -15,6 +16,7 @@ mod view;
 pub(crate) use apply::{
     AlarmEffect, Applied, Change, Effects, LeaseEffect, Reply, apply, range_page, range_response, read_txn,
 };
+pub(crate) use before::Before;
 pub(crate) use codec::{DecodeError, Reader, decode_command, encode_command, put_bytes};
 pub(crate) use collector::one_key_response;
 pub(crate) use command::Command;

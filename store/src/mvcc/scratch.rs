@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::apply::Change;
 use super::staged::scan_merged;
 use super::view::Visitor;
-use super::{KeyRange, View, ViewError};
+use super::{Before, KeyRange, View, ViewError};
 use crate::api::{EventKind, KeyValue, PutRequest, Revision};
 
 pub(crate) struct Scratch<'v, V> {
@@ -45,6 +45,14 @@ impl<'v, V: View> Scratch<'v, V> {
         self.changes
     }
 
+    fn push(&mut self, change: Change) {
+        // Most commands change one key, and what they changed is kept for watchers.
+        if self.changes.is_empty() {
+            self.changes.reserve_exact(1);
+        }
+        self.changes.push(change);
+    }
+
     /// The keys as all changes so far have left them.
     fn heads(&self) -> Ref<'_, BTreeMap<Bytes, Option<KeyValue>>> {
         {
@@ -72,22 +80,38 @@ impl<'v, V: View> Scratch<'v, V> {
         }
     }
 
-    /// Sets a key and returns the version before.
+    fn before(&self, key: &Bytes) -> Result<Option<Before>, ViewError> {
+        if self.changes.is_empty() {
+            return self.view.before(key);
+        }
+        match self.heads().get(key) {
+            Some(head) => Ok(head.clone().map(Before::from)),
+            None => self.view.before(key),
+        }
+    }
+
+    /// Sets a key and returns the version before, if that is asked for.
     pub(crate) fn put(&mut self, request: &PutRequest) -> Result<Option<KeyValue>, ViewError> {
-        let prev = self.latest(&request.key)?;
+        let prev = if request.prev_kv || request.ignore_value {
+            self.latest(&request.key)?.map(Before::from)
+        } else {
+            self.before(&request.key)?
+        };
+        let answer = prev.as_ref().filter(|_| request.prev_kv).and_then(|prev| prev.key_value(&request.key));
         let revision = self.view.revision().next();
         let kept = |ignored: bool| prev.as_ref().filter(|_| ignored);
         let kv = KeyValue {
             key: request.key.clone(),
             value: kept(request.ignore_value)
-                .map_or_else(|| request.value.clone(), |prev| prev.value.clone()),
+                .and_then(|prev| prev.value.clone())
+                .unwrap_or_else(|| request.value.clone()),
             create_revision: prev.as_ref().map_or(revision, |prev| prev.create_revision),
             mod_revision: revision,
             version: prev.as_ref().map_or(0, |prev| prev.version).saturating_add(1),
             lease: kept(request.ignore_lease).map_or(request.lease, |prev| prev.lease),
         };
-        self.changes.push(Change { kind: EventKind::Put, kv, prev: prev.clone() });
-        Ok(prev)
+        self.push(Change { kind: EventKind::Put, kv, prev });
+        Ok(answer)
     }
 
     /// Deletes a key and returns the version before; nothing happens if there is none.
@@ -98,7 +122,7 @@ impl<'v, V: View> Scratch<'v, V> {
             mod_revision: self.view.revision().next(),
             ..KeyValue::default()
         };
-        self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
+        self.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone().into()) });
         Ok(Some(prev))
     }
 
@@ -115,7 +139,7 @@ impl<'v, V: View> Scratch<'v, V> {
         let revision = self.view.revision().next();
         for prev in &found {
             let kv = KeyValue { key: prev.key.clone(), mod_revision: revision, ..KeyValue::default() };
-            self.changes.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone()) });
+            self.push(Change { kind: EventKind::Delete, kv, prev: Some(prev.clone().into()) });
         }
         Ok(found)
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 
 use super::view::Visitor;
-use super::{Effects, KeyRange, LeaseEffect, Row, View, ViewError};
-use crate::api::{Alarm, KeyValue, LeaseId, Revision};
+use super::{Before, Change, Effects, KeyRange, LeaseEffect, Row, View, ViewError};
+use crate::api::{Alarm, EventKind, KeyValue, LeaseId, Revision};
 use crate::auth::AuthState;
 
 /// A view with changes on top of it that are not in it yet.
@@ -18,10 +18,10 @@ pub(crate) struct Staged<'v, V> {
     view: &'v V,
     revision: Revision,
     floor: Revision,
-    /// Every change made here, in order, so that reads of the past inside the group see them too.
-    made: Vec<Made>,
-    /// The last change to each key.
-    newest: HashMap<Bytes, usize, RandomState>,
+    /// What the commands did, in order, so that reads of the past inside the group see it too.
+    effects: Vec<Effects>,
+    /// The last change to each key: which of what a command did, and which of its changes.
+    newest: HashMap<Bytes, (usize, usize), RandomState>,
     sorted: RefCell<Sorted>,
     /// Leases granted (true) or revoked (false) here.
     leases: HashMap<LeaseId, bool>,
@@ -33,28 +33,36 @@ pub(crate) struct Staged<'v, V> {
     auth: Option<Arc<AuthState>>,
 }
 
-/// A key's new version; none is deleted.
-struct Made {
-    revision: Revision,
-    key: Bytes,
-    head: Option<KeyValue>,
-}
-
 /// What was made, in the order of keys, as far as a scan has needed it: most groups have none.
 #[derive(Default)]
 struct Sorted {
+    /// What so many commands did is in it.
     upto: usize,
     heads: BTreeMap<Bytes, Option<KeyValue>>,
 }
 
+/// A key's new version; none is deleted.
+fn head(change: &Change) -> Option<&KeyValue> {
+    match change.kind {
+        EventKind::Put => Some(&change.kv),
+        EventKind::Delete => None,
+    }
+}
+
+fn heads<'e>(effects: impl Iterator<Item = &'e Effects>) -> impl Iterator<Item = (Bytes, Option<KeyValue>)> {
+    let changes = effects.flat_map(|effects| &effects.changes);
+    changes.map(|change| (change.kv.key.clone(), head(change).cloned()))
+}
+
 impl<'v, V: View> Staged<'v, V> {
-    pub(crate) fn new(view: &'v V) -> Self {
+    /// A view with room for what so many commands do.
+    pub(crate) fn new(view: &'v V, commands: usize) -> Self {
         Self {
             view,
             revision: view.revision(),
             floor: view.floor(),
-            made: Vec::new(),
-            newest: HashMap::default(),
+            effects: Vec::with_capacity(commands),
+            newest: HashMap::with_capacity_and_hasher(commands, RandomState::default()),
             sorted: RefCell::default(),
             leases: HashMap::new(),
             lease_count: view.lease_count(),
@@ -65,22 +73,17 @@ impl<'v, V: View> Staged<'v, V> {
     }
 
     /// Takes what a command did.
-    pub(crate) fn absorb(&mut self, effects: &Effects) {
+    pub(crate) fn absorb(&mut self, effects: Effects) {
         self.revision = effects.revision;
         self.floor = effects.floor.unwrap_or(self.floor);
-        for change in &effects.changes {
+        for (at, change) in effects.changes.iter().enumerate() {
             let key = &change.kv.key;
             let before = change.prev.as_ref().map_or(LeaseId::NONE, |prev| prev.lease);
             if before != change.kv.lease {
                 self.attach(before, key, false);
                 self.attach(change.kv.lease, key, true);
             }
-            let head = match change.kind {
-                crate::api::EventKind::Put => Some(change.kv.clone()),
-                crate::api::EventKind::Delete => None,
-            };
-            self.newest.insert(key.clone(), self.made.len());
-            self.made.push(Made { revision: effects.revision, key: key.clone(), head });
+            self.newest.insert(key.clone(), (self.effects.len(), at));
         }
         if let Some(effect) = effects.alarm {
             effect.change(self.alarms.to_mut());
@@ -99,6 +102,18 @@ impl<'v, V: View> Staged<'v, V> {
             }
             None => {}
         }
+        self.effects.push(effects);
+    }
+
+    /// What the commands did, in order.
+    pub(crate) fn into_effects(self) -> Vec<Effects> {
+        self.effects
+    }
+
+    /// What was made of a key here; none if nothing was.
+    fn made(&self, key: &Bytes) -> Option<&Change> {
+        let (command, at) = self.newest.get(key)?;
+        self.effects.get(*command)?.changes.get(*at)
     }
 
     fn attach(&mut self, lease: LeaseId, key: &Bytes, on: bool) {
@@ -118,18 +133,24 @@ impl<V: View> View for Staged<'_, V> {
     }
 
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
-        match self.newest.get(key).and_then(|at| self.made.get(*at)) {
-            Some(made) => Ok(made.head.clone()),
+        match self.made(key) {
+            Some(made) => Ok(head(made).cloned()),
             None => self.view.latest(key),
+        }
+    }
+
+    fn before(&self, key: &Bytes) -> Result<Option<Before>, ViewError> {
+        match self.made(key) {
+            Some(made) => Ok(head(made).cloned().map(Before::from)),
+            None => self.view.before(key),
         }
     }
 
     fn scan_latest(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError> {
         let mut sorted = self.sorted.borrow_mut();
-        let fresh = self.made.iter().skip(sorted.upto);
-        let fresh: Vec<_> = fresh.map(|made| (made.key.clone(), made.head.clone())).collect();
-        sorted.heads.extend(fresh);
-        sorted.upto = self.made.len();
+        let upto = sorted.upto;
+        sorted.heads.extend(heads(self.effects.iter().skip(upto)));
+        sorted.upto = self.effects.len();
         scan_merged(&sorted.heads, range, visit, |visit| self.view.scan_latest(range, visit))
     }
 
@@ -137,8 +158,8 @@ impl<V: View> View for Staged<'_, V> {
         if at <= self.view.revision() {
             return self.view.scan_at(range, at, visit);
         }
-        let past = self.made.iter().take_while(|made| made.revision <= at);
-        let heads = past.map(|made| (made.key.clone(), made.head.clone())).collect();
+        let past = self.effects.iter().take_while(|effects| effects.revision <= at);
+        let heads = heads(past).collect();
         scan_merged(&heads, range, visit, |visit| self.view.scan_latest(range, visit))
     }
 

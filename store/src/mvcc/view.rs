@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::KeyRange;
+use super::{Before, KeyRange};
 use crate::api::{Alarm, KeyValue, LeaseId, Revision};
 use crate::auth::AuthState;
 
@@ -63,6 +63,11 @@ pub(crate) trait View {
 
     /// The live version of a key.
     fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError>;
+
+    /// What a change of a key replaces: as [`View::latest`], but perhaps without the value.
+    fn before(&self, key: &Bytes) -> Result<Option<Before>, ViewError> {
+        Ok(self.latest(key)?.map(Before::from))
+    }
 
     /// Visits the keys in a range as they are now.
     fn scan_latest(&self, range: KeyRange<'_>, visit: &mut Visitor<'_>) -> Result<(), ViewError>;

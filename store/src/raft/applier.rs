@@ -204,9 +204,8 @@ impl Applier {
     /// Decides what entries do, in order.
     fn decide(&self, entries: Vec<(Entry, Responder)>, last: LogId) -> Result<Decided, ViewError> {
         let db = self.tables.db()?;
-        let view = GroupView::new(&self.tables, &db, &self.leases);
-        let mut staged = Staged::new(&view);
-        let mut effects: Vec<Effects> = Vec::with_capacity(entries.len());
+        let view = GroupView::new(&self.tables, &db, &self.leases, self.hub.looks_back());
+        let mut staged = Staged::new(&view, entries.len());
         let mut answers = Vec::with_capacity(entries.len());
         let mut members = None;
         let mut written = Written::default();
@@ -222,10 +221,9 @@ impl Applier {
                 EntryPayload::Normal(Proposal { command, origin, back }) => {
                     (waiting.origin, waiting.back) = (origin, back);
                     let mut done = apply(&staged, &command)?;
-                    staged.absorb(&done);
                     written.add(&command, &done);
                     let applied = std::mem::replace(&mut done.applied, Ok(Reply::Nothing));
-                    effects.push(done);
+                    staged.absorb(done);
                     applied
                 }
             };
@@ -237,6 +235,7 @@ impl Applier {
             revision: staged.revision(),
             floor: staged.floor(),
         };
+        let effects = staged.into_effects();
         Ok(Decided { effects, answers, membership: members, written, last, mark })
     }
 

@@ -51,7 +51,7 @@ impl Cursor {
         slot: Arc<Slot>,
     ) -> (Self, Option<WatchError>) {
         request.start = request.start.filter(|start| start.0 > 0);
-        let registered = hub.register(&request.key, request.range_end.as_ref(), &slot);
+        let registered = hub.register(&request, &slot);
         let mut cursor = Self {
             position: request.start.unwrap_or(Revision::INITIAL),
             span: None,
@@ -112,11 +112,11 @@ impl Cursor {
     pub(crate) fn look(&self, span: Span) -> Look {
         match self.hub.ring.slice(span.first, span.last, RING_SLICE_MAX) {
             // The span ends before the ring's newest revision only if it was never published.
-            Slice::Items(items) => match items.last().map(Revision::next) {
+            Slice::Items(items) if self.is_served_by(&items) => match items.last().map(Revision::next) {
                 Some(next) => Look::Recent { items, next },
                 None => Look::Nothing,
             },
-            Slice::Gone => Look::Old(HistoryRequest {
+            Slice::Items(_) | Slice::Gone => Look::Old(HistoryRequest {
                 key: self.request.key.clone(),
                 range_end: self.request.range_end.clone(),
                 revisions: span.first.0..=span.last.0,
@@ -125,6 +125,11 @@ impl Cursor {
                 deletes: !self.request.filter_delete,
             }),
         }
+    }
+
+    /// Whether items have all that the watch asked for. Those of a time when nobody watched with previous values may lack them.
+    pub(crate) fn is_served_by(&self, items: &Items) -> bool {
+        !self.request.prev_kv || items.are_whole()
     }
 
     /// What of the span is left after everything before `next` was read.
@@ -156,7 +161,7 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.hub.unregister(&self.request.key, self.request.range_end.as_ref(), place);
+            self.hub.unregister(&self.request, place);
         }
         // From here on nobody marks the slot.
         #[cfg(feature = "etcd")]

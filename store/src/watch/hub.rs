@@ -1,9 +1,8 @@
 //! Where applying and watching meet.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -11,7 +10,7 @@ use super::interval_index::IntervalIndex;
 use super::owed::event_bytes;
 use super::ring::{Items, Published, Ring, Slice};
 use super::slot::{Due, Group, Slot, Span};
-use crate::api::{Config, Revision};
+use crate::api::{Config, Revision, WatchRequest};
 use crate::engine::Tables;
 use crate::platform::{Loop, Platform};
 use crate::stop::StopState;
@@ -62,6 +61,8 @@ pub(crate) struct Hub {
     pub(super) stop: Arc<StopState>,
     pub(super) progress_interval: Duration,
     registry: Mutex<Registry>,
+    /// So many watchers want previous values.
+    look_back: AtomicUsize,
     /// Every watcher has been told of what concerns it up to here.
     announced: AtomicI64,
     #[cfg(feature = "etcd")]
@@ -82,6 +83,7 @@ impl Hub {
             stop,
             progress_interval: config.watch_progress_interval,
             registry: Mutex::default(),
+            look_back: AtomicUsize::new(0),
             announced: AtomicI64::new(revision.0),
             #[cfg(feature = "etcd")]
             announced_more: Notify::new(),
@@ -138,6 +140,11 @@ impl Hub {
         self.watches_max
     }
 
+    /// Whether somebody watches who wants previous values. What is published without them, such a watcher finds in the tables.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.look_back.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn watchers(&self) -> usize {
         self.registry.lock().watchers
     }
@@ -169,23 +176,22 @@ impl Hub {
     }
 
     /// Adds a watcher; none if there are too many. Returns its place and the newest revision, which it may have missed.
-    pub(super) fn register(
-        &self,
-        key: &Bytes,
-        range_end: Option<&Bytes>,
-        slot: &Arc<Slot>,
-    ) -> Option<(usize, Revision)> {
+    pub(super) fn register(&self, request: &WatchRequest, slot: &Arc<Slot>) -> Option<(usize, Revision)> {
+        let (key, range_end) = (&request.key, request.range_end.as_ref());
         let mut registry = self.registry.lock();
         if registry.watchers >= self.watches_max {
             return None;
         }
         registry.watchers += 1;
+        self.look_back.fetch_add(usize::from(request.prev_kv), Ordering::Relaxed);
         let place = registry.index.get_or_insert(key, range_end, Arc::default).add(Arc::clone(slot));
         // Under the lock: what is newer than this, the notifier has yet to match, and will see this watcher.
         Some((place, self.ring.newest()))
     }
 
-    pub(super) fn unregister(&self, key: &Bytes, range_end: Option<&Bytes>, place: usize) {
+    pub(super) fn unregister(&self, request: &WatchRequest, place: usize) {
+        let (key, range_end) = (&request.key, request.range_end.as_ref());
+        self.look_back.fetch_sub(usize::from(request.prev_kv), Ordering::Relaxed);
         let mut registry = self.registry.lock();
         registry.watchers = registry.watchers.saturating_sub(1);
         if registry.index.get(key, range_end).is_some_and(|group| group.remove(place)) {

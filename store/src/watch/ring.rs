@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::api::Revision;
-use crate::mvcc::Change;
+use crate::mvcc::{Before, Change};
 
 /// What one revision changed.
 #[derive(Debug)]
@@ -16,9 +16,17 @@ pub(crate) struct Published {
 
 impl Published {
     fn bytes(&self) -> usize {
-        let of =
-            |kv: &crate::api::KeyValue| kv.key.len() + kv.value.len() + size_of::<crate::api::KeyValue>();
-        self.changes.iter().map(|change| of(&change.kv) + change.prev.as_ref().map_or(0, of)).sum()
+        let before = |before: &Before| before.value.as_ref().map_or(0, bytes::Bytes::len);
+        let of = |change: &Change| {
+            let kv = &change.kv;
+            kv.key.len() + kv.value.len() + size_of::<Change>() + change.prev.as_ref().map_or(0, before)
+        };
+        self.changes.iter().map(of).sum()
+    }
+
+    /// Whether the values before its changes are known.
+    fn is_whole(&self) -> bool {
+        self.changes.iter().all(|change| change.prev.as_ref().is_none_or(|before| before.value.is_some()))
     }
 }
 
@@ -28,6 +36,8 @@ impl Published {
 struct Chunk {
     items: Vec<Published>,
     bytes: usize,
+    /// Whether the values before all changes are known.
+    whole: bool,
 }
 
 impl Chunk {
@@ -80,6 +90,11 @@ impl Items {
         })
     }
 
+    /// Whether the values before their changes are known. If they are not, who wants those finds them in the tables.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.chunks.iter().all(|chunk| chunk.whole)
+    }
+
     /// The first one's revision; none if there is none.
     #[cfg(feature = "etcd")]
     pub(crate) fn first(&self) -> Option<Revision> {
@@ -102,7 +117,8 @@ impl Ring {
     pub(crate) fn push(&self, items: Vec<Published>) {
         let Some(newest) = items.last().map(|item| item.revision) else { return };
         let bytes = items.iter().map(Published::bytes).sum();
-        let chunk = Arc::new(Chunk { items, bytes });
+        let whole = items.iter().all(Published::is_whole);
+        let chunk = Arc::new(Chunk { items, bytes, whole });
         let mut forgotten = Vec::new();
         {
             let mut inner = self.inner.write();

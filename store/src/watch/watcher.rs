@@ -161,7 +161,7 @@ fn batch(item: &Published, request: &WatchRequest) -> Option<WatchBatch> {
         .map(|change| Event {
             kind: change.kind,
             kv: change.kv.clone(),
-            prev: if request.prev_kv { change.prev.clone() } else { None },
+            prev: if request.prev_kv { change.previous() } else { None },
         })
         .collect();
     (!events.is_empty()).then_some(WatchBatch { revision: item.revision, events })

@@ -325,7 +325,9 @@ impl Session {
         let began = self.face.config.tracer.as_ref().map(|_traced| Instant::now());
         // Most often the watch before this one had the same to read.
         let look = match self.looked.take() {
-            Some((looked, items, next)) if looked == span => Look::Recent { items, next },
+            Some((looked, items, next)) if looked == span && watching.cursor.is_served_by(&items) => {
+                Look::Recent { items, next }
+            }
             _ => watching.cursor.look(span),
         };
         match look {

@@ -110,8 +110,8 @@ fn encode(request: &WatchRequest, items: &Items, next: Revision) -> Encoded {
             return Encoded { events: writer.finish(), last, next: item.revision };
         }
         for change in concerns(item, request) {
-            let prev = change.prev.as_ref().filter(|_| request.prev_kv);
-            writer.push(change.kind, &change.kv, prev);
+            let prev = if request.prev_kv { change.previous() } else { None };
+            writer.push(change.kind, &change.kv, prev.as_ref());
             last = Some(item.revision);
         }
     }

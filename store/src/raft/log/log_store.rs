@@ -112,13 +112,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let mut bytes = 0;
         for entry in &entries {
             if let EntryPayload::Membership(membership) = &entry.payload {
                 self.shortcut.check(membership);
             }
-            bytes += u64::from(self.tail.push(entry.clone(), None)?);
         }
+        let bytes = self.tail.push_all(&entries)?;
         let number = entries.len();
         let job = Job::Append { entries, flushed };
         let seat = if self.shortcut.is_open() { self.direct.admits(number, bytes) } else { None };

@@ -155,7 +155,7 @@ impl Recovered {
                     file.last_index = file.last_index.max(Some(index));
                 }
                 if self.tail.purged().is_none_or(|purged| index > purged.index) {
-                    self.tail.push(entry, Some(position))?;
+                    self.tail.push_written(entry, position)?;
                 }
             }
             Record::Vote(vote) => self.tail.set_vote(vote),

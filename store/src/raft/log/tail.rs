@@ -89,25 +89,15 @@ impl Tail {
         self.inner.lock().files.len()
     }
 
-    /// Adds an entry that is not written yet, or (at recovery) one that is. Returns about how many bytes it has.
-    pub(super) fn push(&self, entry: Entry, position: Option<Position>) -> io::Result<u32> {
+    /// Adds entries that are not written yet. Returns about how many bytes they have.
+    pub(super) fn push_all(&self, entries: &[Entry]) -> io::Result<u64> {
         let mut inner = self.inner.lock();
-        let index = entry.log_id.index;
-        let next = inner.first + inner.slots.len() as u64;
-        if inner.slots.is_empty() {
-            inner.first = index;
-            inner.evicted = 0;
-        } else if index != next {
-            return Err(io::Error::other(format!(
-                "log entry {index} does not follow {}",
-                next.saturating_sub(1)
-            )));
-        }
-        let bytes = position.map_or_else(|| weight(&entry), |position| position.bytes);
-        inner.slots.push_back(Slot { log_id: entry.log_id, cached: Some(entry), position, bytes });
-        inner.cached_bytes += position.map_or(0, |position| position.bytes as usize);
-        inner.evict();
-        Ok(bytes)
+        entries.iter().map(|entry| Ok(u64::from(inner.push(entry.clone(), None)?))).sum()
+    }
+
+    /// Adds an entry that is written, at recovery.
+    pub(super) fn push_written(&self, entry: Entry, position: Position) -> io::Result<()> {
+        self.inner.lock().push(entry, Some(position)).map(|_bytes| ())
     }
 
     /// Notes where entries were written.
@@ -215,6 +205,25 @@ impl Tail {
 }
 
 impl Inner {
+    fn push(&mut self, entry: Entry, position: Option<Position>) -> io::Result<u32> {
+        let index = entry.log_id.index;
+        let next = self.first + self.slots.len() as u64;
+        if self.slots.is_empty() {
+            self.first = index;
+            self.evicted = 0;
+        } else if index != next {
+            return Err(io::Error::other(format!(
+                "log entry {index} does not follow {}",
+                next.saturating_sub(1)
+            )));
+        }
+        let bytes = position.map_or_else(|| weight(&entry), |position| position.bytes);
+        self.slots.push_back(Slot { log_id: entry.log_id, cached: Some(entry), position, bytes });
+        self.cached_bytes += position.map_or(0, |position| position.bytes as usize);
+        self.evict();
+        Ok(bytes)
+    }
+
     fn look_up(&self, slot: &Slot) -> io::Result<Lookup> {
         if let Some(entry) = &slot.cached {
             return Ok(Lookup::Cached(entry.clone()));
