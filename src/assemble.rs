@@ -13,7 +13,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use mainstay_agents_kit::informer::{Filter, Informers, Reader};
-use mainstay_agents_kit::leader::{Election, Timings};
+use mainstay_agents_kit::leader::{Election, Timings, identity};
 use mainstay_agents_kit::servers::{Readiness, Servers};
 use mainstay_apiserver_server::ApiServer;
 use mainstay_apiserver_server::config::{
@@ -41,7 +41,7 @@ use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
 use crate::traces::{self, TracesConfig};
 use crate::up::print_line;
-use crate::{encryption, membership, notices, stale_reads, store_metrics};
+use crate::{encryption, mandate, membership, notices, stale_reads, store_metrics};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
@@ -228,7 +228,7 @@ impl Parts<'_> {
         let api = mainstay_apiserver_server::start(server_config, store.clone(), api_tasks.clone())
             .await
             .context("starting the API server")?;
-        let (admin, pods) = start_agents(self, &shown, &api, runtime).await?;
+        let (admin, pods) = start_agents(self, &shown, (&store, &api), runtime).await?;
         let (news, standing) = (watch::Sender::new(()), shown.standing());
         run_renewal(shown, (*config).clone(), news.subscribe(), Arc::new(SystemClock), agent_tasks)?;
         let (store_here, client, stage) = (store.clone(), admin.clone(), String::new());
@@ -291,7 +291,18 @@ async fn open_store(config: &Config, dir: &DataDir, tracer: Option<&Tracer>) -> 
     };
     let settings =
         mainstay_store::Config { dir: dir.join("store"), cluster, ..mainstay_store::Config::default() };
-    Store::open(settings).await.context("opening the store")
+    if settings.cluster.is_none() {
+        return Store::open(settings).await.context("opening the store");
+    }
+    // Of one among several on a thread of its own: requests to the API never hold up heartbeats, and consensus wakes one thread (decision 0140).
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let opening = runtime.handle().spawn(Store::open(settings));
+    std::thread::Builder::new()
+        .name("store".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .context("starting the store's thread")?;
+    opening.await?.context("opening the store")
 }
 
 /// What this server answers machines that join.
@@ -399,15 +410,15 @@ pub(crate) fn server_config(
 async fn start_agents(
     parts: &Parts<'_>,
     shown: &Shown,
-    api: &ApiServer,
+    (store, api): (&Store, &ApiServer),
     runtime: Option<Arc<Runtime>>,
 ) -> anyhow::Result<(kube::Client, Option<RunningNode>)> {
     let Parts { config, dir, agent_tasks: tasks, .. } = parts;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scheduler = shown.client("kube-scheduler")?;
     let controllers = shown.client("kube-controller-manager")?;
-    let elections = config.member.is_some().then(|| clock.now());
-    start_loops("kube-scheduler", scheduler, elections, config, tasks, |client, tasks| {
+    let elections = config.member.is_some().then(|| (mandate::follow(store, tasks), clock.now()));
+    start_loops("kube-scheduler", scheduler, elections.clone(), config, tasks, |client, tasks| {
         mainstay_agents_scheduler::run(mainstay_agents_scheduler::Config::default(), client, tasks);
     });
     let settings = controllers_config(config, shown);
@@ -416,13 +427,13 @@ async fn start_agents(
     });
     let admin = shown.client("mainstay")?;
     cluster_objects::ensure(&admin, &config.cluster).await?;
-    let (node, proxy) = node_clients(config, shown, api, &clock, tasks)?;
     let Some(runtime) = runtime else {
-        // No pods here, but the API server calls webhooks and extension servers that run on nodes.
-        let informers = Informers::new(proxy, tasks.clone(), clock);
+        // No pods here, but the API server calls webhooks and extension servers that run on nodes. Who is served by it is not while it is not ready.
+        let informers = Informers::new(shown.client("kube-proxy")?, tasks.clone(), clock);
         mainstay_agents_proxy::routes::spawn("", config.cluster.cluster_cidr, &informers, tasks);
         return Ok((admin, None));
     };
+    let (node, proxy) = node_clients(config, shown, api, &clock, tasks)?;
     let parts = NodeParts {
         cluster: &config.cluster,
         node_ip: config.node_ip,
@@ -460,23 +471,24 @@ fn node_clients(
     Ok((client(&shown.settings("kubelet")?)?, client(&proxy)?))
 }
 
-/// Starts loops that only one process of a cluster may run: at once where there is one process, else when it is elected, in an election that
-/// has this base.
+/// Starts loops that only one process of a cluster may run: at once where there is one process, else when it is elected, in an election with
+/// this mandate and base.
 fn start_loops(
     name: &'static str,
     client: kube::Client,
-    elections: Option<Instant>,
+    elections: Option<(watch::Receiver<bool>, Instant)>,
     config: &Config,
     tasks: &Tasks,
     run: impl Fn(kube::Client, &Tasks) + Send + Sync + 'static,
 ) {
-    let Some(base) = elections else {
+    let Some((mandate, base)) = elections else {
         run(client, tasks);
         return;
     };
     let election = Election {
         name,
-        identity: format!("{}_{:08x}", config.cluster.node_name, rand::random::<u32>()),
+        identity: identity(&config.cluster.node_name),
+        mandate,
         client: client.clone(),
         timings: Timings::default(),
         base,

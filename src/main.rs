@@ -20,6 +20,7 @@ mod identities;
 mod image;
 mod join;
 mod kubeconfig;
+mod mandate;
 mod membership;
 mod node_address;
 mod notices;

@@ -1,4 +1,6 @@
 //! The calls about members and leadership.
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use crate::api::{ClusterError, Leadership, Member, Revision};
@@ -70,6 +72,15 @@ impl Store {
     /// Who leads, now and from now on.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.core().member.leadership()
+    }
+
+    /// For how long this member may not have led any more: so long ago a quorum was asked that then said that it does. Nothing while it does not
+    /// lead as far as it knows; zero if it has the only vote.
+    ///
+    /// Another leader is elected no sooner than the cluster's election timeout after that moment, unless this member hands its office over, which
+    /// [`Store::leadership`] tells of.
+    pub fn leadership_confirmed_ago(&self) -> Option<Duration> {
+        self.core().member.leadership_confirmed_ago()
     }
 
     /// Waits until this member can serve: it knows a leader, and has applied what was committed before the call.

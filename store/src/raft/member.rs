@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::type_config::async_runtime::watch::WatchReceiver as _;
-use openraft::{Config, RaftState, SnapshotPolicy};
+use openraft::{Config, Instant as _, RaftState, SnapshotPolicy};
 use tokio::sync::{mpsc, watch};
 
 use super::apply_queue::ApplyQueue;
@@ -170,6 +170,19 @@ impl Member {
     /// Who leads, now and from now on.
     pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.receiver()
+    }
+
+    /// How long ago a quorum was last asked that then said that this member leads; nothing while it does not lead.
+    pub(crate) fn leadership_confirmed_ago(&self) -> Option<Duration> {
+        let server = self.raft.server_metrics().borrow_watched().clone();
+        if !server.state.is_leader() {
+            return None;
+        }
+        let mut voters = server.membership_config.membership().voter_ids();
+        if voters.next() == Some(self.id) && voters.next().is_none() {
+            return Some(Duration::ZERO); // it asks nobody
+        }
+        self.raft.data_metrics().borrow_watched().last_quorum_acked.map(|acked| acked.elapsed())
     }
 
     /// The index of the log's last entry.

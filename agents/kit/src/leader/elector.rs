@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use mainstay_base::lifecycle::{Clock, Tasks};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -18,7 +19,7 @@ use crate::step::answer;
 const NAMESPACE: &str = "kube-system";
 /// How long one call of a candidate may take.
 const CALL_MAX: Duration = Duration::from_secs(2);
-/// How long loops may take to end in order when the whole process does.
+/// How long loops may take to end in order.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 const CONFLICT: u16 = 409;
 
@@ -29,8 +30,11 @@ pub type Started = Arc<dyn Fn(&Tasks) + Send + Sync>;
 pub struct Election {
     /// The Lease's name in kube-system, such as `kube-scheduler`.
     pub name: &'static str,
-    /// Who we are: differs in each process.
+    /// Who we are, see [`identity`](super::identity).
     pub identity: String,
+    /// Whether this process may lead: at most one does. It must turn false in time for the loops to end before another's turns true and
+    /// [`Timings::succession`] is over.
+    pub mandate: watch::Receiver<bool>,
     /// With the rights to get, list, watch, create and update the Lease.
     pub client: kube::Client,
     /// How quick.
@@ -65,8 +69,9 @@ struct Elector {
 }
 
 /// Why a term ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// Somebody else has the Lease, or it could not be renewed in time.
+    /// Another process may lead, somebody else has the Lease, or it could not be renewed in time.
     Lost,
     /// This process ends.
     Stopped,
@@ -83,31 +88,35 @@ impl Elector {
         info!(name, identity = self.election.identity, "leads");
         let term = tasks.child(name);
         started(&term);
-        let Term { lease, renewed_at } = won;
-        let (ended, lease, renewed_at) = self.hold(lease, renewed_at, stop).await;
-        // What is left of the Lease is the time that the loops have to end.
-        let left = match ended {
-            Ended::Lost => (renewed_at + self.election.timings.lease)
-                .saturating_duration_since(self.election.clock.now()),
-            Ended::Stopped => STOP_GRACE,
+        let mut held = won;
+        let mut mandate = self.election.mandate.clone();
+        let ended = tokio::select! {
+            biased;
+            () = turns(&mut mandate, false) => Ended::Lost, // a renewal under way is dropped
+            ended = self.hold(&mut held, stop) => ended,
         };
-        let mut grace = left;
+        let mut grace = if ended == Ended::Lost { self.election.timings.succession } else { STOP_GRACE };
         while let Err(running) = term.close_and_join(grace).await {
             warn!(name, ?running, "loops of a term that is over have not ended yet");
             grace = STOP_GRACE;
         }
-        match ended {
-            Ended::Lost => warn!(name, "lost the lease: its loops have ended"),
-            Ended::Stopped => self.release(&lease).await,
+        if ended == Ended::Lost {
+            info!(name, identity = self.election.identity, "does not lead any more: its loops have ended");
         }
+        self.release(&held.lease).await;
     }
 
-    /// Waits until the Lease is ours.
+    /// Waits until we have the mandate and the Lease is ours.
     async fn win(&self) -> Term {
+        let mut mandate = self.election.mandate.clone();
         let mut changed = self.seen.changed();
         self.seen.synced().await;
         let mut last: (Option<String>, Instant) = (None, self.election.clock.now());
         loop {
+            if !*mandate.borrow_and_update() {
+                turns(&mut mandate, true).await;
+                last = (None, self.election.clock.now());
+            }
             changed.borrow_and_update();
             let now = self.election.clock.now();
             let lease = self.seen.get_named(NAMESPACE, self.election.name);
@@ -129,6 +138,7 @@ impl Elector {
             };
             tokio::select! {
                 biased;
+                () = turns(&mut mandate, false) => {}
                 _ = changed.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -157,42 +167,41 @@ impl Elector {
         }
     }
 
-    /// Renews until that fails for too long or `stop`. `renewed_at` is a moment before the last write that succeeded.
-    async fn hold(
-        &self,
-        mut lease: Lease,
-        mut renewed_at: Instant,
-        stop: &CancellationToken,
-    ) -> (Ended, Lease, Instant) {
+    /// Renews until that fails for too long or `stop`.
+    async fn hold(&self, term: &mut Term, stop: &CancellationToken) -> Ended {
         let Timings { renew_deadline, renew, retry, .. } = self.election.timings;
+        let Term { lease, renewed_at } = term;
+        let mut changed = self.seen.changed();
         let next = |renewed_at: Instant| aligned(renewed_at + renew, self.election.base, renew);
-        let mut due = next(renewed_at);
+        let mut due = next(*renewed_at);
         loop {
-            let deadline = renewed_at + renew_deadline;
+            let deadline = *renewed_at + renew_deadline;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return (Ended::Stopped, lease, renewed_at),
+                () = stop.cancelled() => return Ended::Stopped,
                 () = tokio::time::sleep_until(due.min(deadline)) => {}
+                // Nobody should have taken it: the next renewal, at once, shows whether that is old news.
+                _ = changed.changed() => if !self.sees_another() { continue },
             }
             let began = self.election.clock.now();
             if began >= deadline {
-                return (Ended::Lost, lease, renewed_at);
+                return Ended::Lost;
             }
             let spec = lease.spec.clone().unwrap_or_default();
             let Some(wanted) = renewed(&spec, &self.election.identity, self.wall()) else {
-                return (Ended::Lost, lease, renewed_at);
+                return Ended::Lost;
             };
             let wanted = Lease { spec: Some(wanted), ..lease.clone() };
             let params = PostParams::default();
             let call = self.api.replace(self.election.name, &params, &wanted);
             match tokio::time::timeout_at(deadline, call).await {
                 Ok(Ok(written)) => {
-                    (lease, renewed_at, due) = (written, began, next(began));
+                    (*lease, *renewed_at, due) = (written, began, next(began));
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == CONFLICT => {
                     // Ours after all if an answer got lost, else somebody's: the object says.
                     match tokio::time::timeout_at(deadline, self.api.get(self.election.name)).await {
-                        Ok(Ok(present)) => (lease, due) = (present, began),
+                        Ok(Ok(present)) => (*lease, due) = (present, began),
                         Ok(Err(_)) | Err(_) => due = began + retry,
                     }
                 }
@@ -200,13 +209,20 @@ impl Elector {
                     debug!(name = self.election.name, error = answer(&error), "the lease was not renewed");
                     due = began + retry;
                 }
-                Err(_elapsed) => return (Ended::Lost, lease, renewed_at),
+                Err(_elapsed) => return Ended::Lost,
             }
         }
     }
 
+    fn sees_another(&self) -> bool {
+        let seen = self.seen.get_named(NAMESPACE, self.election.name);
+        let holder = seen.as_ref().and_then(|lease| lease.spec.as_ref()?.holder_identity.as_ref());
+        holder.is_some_and(|holder| *holder != self.election.identity)
+    }
+
     async fn release(&self, lease: &Lease) {
-        let spec = released(&lease.spec.clone().unwrap_or_default(), self.wall());
+        let held = lease.spec.clone().unwrap_or_default();
+        let Some(spec) = released(&held, &self.election.identity, self.wall()) else { return };
         if let Err(why) = self.take(Some(lease), spec).await {
             debug!(name = self.election.name, why, "the lease was not given up: it ends by itself");
         }
@@ -220,5 +236,13 @@ impl Elector {
 /// A Lease that is ours.
 struct Term {
     lease: Lease,
+    /// A moment before the last write that succeeded.
     renewed_at: Instant,
+}
+
+/// Waits until the mandate is this. What nobody tells of any more stays as it is.
+async fn turns(mandate: &mut watch::Receiver<bool>, given: bool) {
+    if mandate.wait_for(|now| *now == given).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -8,6 +8,14 @@ use tokio::time::Instant;
 
 use crate::time::micro_time;
 
+/// Stands in the identity of whoever acts by a mandate.
+const BY_MANDATE: &str = "_mainstay-";
+
+/// Who a process says it is in the Leases that it holds: another that gets the mandate knows by it that this one has lost it.
+pub fn identity(host: &str) -> String {
+    format!("{host}{BY_MANDATE}{:08x}", rand::random::<u32>())
+}
+
 /// How quickly a holder that is gone is replaced, and how often a live one writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timings {
@@ -15,6 +23,8 @@ pub struct Timings {
     pub lease: Duration,
     /// A holder that did not renew for so long stops; the rest of `lease` is its time to do so.
     pub renew_deadline: Duration,
+    /// Who has the mandate takes the Lease of one that has lost it after so long, if that one did not give it up: by then it has stopped.
+    pub succession: Duration,
     /// How often a holder renews, at least.
     pub renew: Duration,
     /// How soon a call that failed is made again.
@@ -22,12 +32,13 @@ pub struct Timings {
 }
 
 impl Default for Timings {
-    /// Far quicker than upstream's 15, 10 and 2 seconds: loops act again within three seconds of a machine's death.
+    /// Upstream's 15 and 10 seconds, and with the store's election loops act again within three seconds of a machine's death all the same.
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(2),
-            renew_deadline: Duration::from_millis(1500),
-            renew: Duration::from_millis(500),
+            lease: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            succession: Duration::from_secs(1),
+            renew: Duration::from_secs(5),
             retry: Duration::from_millis(100),
         }
     }
@@ -42,8 +53,8 @@ pub(super) enum Move {
     Wait(Duration),
 }
 
-/// Decides for a candidate. `unchanged` is how long this process has seen `held` as it is: other machines' clocks are not
-/// trusted.
+/// Decides for a candidate that has the mandate. `unchanged` is how long this process has had it and seen `held` as it is: other machines'
+/// clocks are not trusted.
 pub(super) fn candidate(
     held: Option<&LeaseSpec>,
     unchanged: Duration,
@@ -53,7 +64,11 @@ pub(super) fn candidate(
 ) -> Move {
     let holder = held.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
     let seconds = held.and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
-    let lasts = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    let lasts = if holder.contains(BY_MANDATE) {
+        timings.succession
+    } else {
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    };
     let left = lasts.saturating_sub(unchanged);
     if !holder.is_empty() && holder != identity && !left.is_zero() {
         return Move::Wait(left);
@@ -76,14 +91,14 @@ pub(super) fn renewed(held: &LeaseSpec, identity: &str, now: Timestamp) -> Optio
         .then(|| LeaseSpec { renew_time: Some(micro_time(now)), ..held.clone() })
 }
 
-/// What a holder that goes in order leaves behind: whoever looks next may take it at once.
-pub(super) fn released(held: &LeaseSpec, now: Timestamp) -> LeaseSpec {
-    LeaseSpec {
+/// What a holder that goes in order leaves behind: whoever looks next may take it at once. None if somebody else has taken it.
+pub(super) fn released(held: &LeaseSpec, identity: &str, now: Timestamp) -> Option<LeaseSpec> {
+    (held.holder_identity.as_deref() == Some(identity)).then(|| LeaseSpec {
         holder_identity: Some(String::new()),
         lease_duration_seconds: Some(1),
         renew_time: Some(micro_time(now)),
         ..held.clone()
-    }
+    })
 }
 
 /// The last moment not after `due` that is a whole number of steps after `base`: later than one step before `due`.
@@ -124,7 +139,18 @@ mod tests {
         assert_eq!(decide(Some(&held("other")), 1), Move::Wait(Duration::from_secs(1)));
         assert_eq!(transitions(&decide(Some(&held("other")), 2)), Some(5), "its time is over");
         assert_eq!(transitions(&decide(Some(&held("us")), 0)), Some(4), "ours from before a restart");
-        assert_eq!(transitions(&decide(Some(&released(&held("other"), NOW)), 0)), Some(5), "given up");
+        let given_up = released(&held("other"), "other", NOW).unwrap();
+        assert_eq!(transitions(&decide(Some(&given_up), 0)), Some(5), "given up");
+        assert_eq!(released(&held("other"), "us", NOW), None, "not ours to give up");
+    }
+
+    #[test]
+    fn the_lease_of_one_that_has_lost_the_mandate_is_not_waited_for() {
+        let other = LeaseSpec { lease_duration_seconds: Some(15), ..held(&identity("m2")) };
+        assert_eq!(decide(Some(&other), 0), Move::Wait(Duration::from_secs(1)), "it has to stop first");
+        assert_eq!(transitions(&decide(Some(&other), 1)), Some(5));
+        let stranger = LeaseSpec { lease_duration_seconds: Some(15), ..held("m2_0a1b2c3d") };
+        assert_eq!(decide(Some(&stranger), 14), Move::Wait(Duration::from_secs(1)), "it knows no mandate");
     }
 
     #[test]
@@ -141,7 +167,7 @@ mod tests {
     fn a_holder_stops_before_another_may_begin() {
         let timings = Timings::default();
         assert!(timings.renew + 2 * timings.retry < timings.renew_deadline);
-        assert!(timings.renew_deadline + Duration::from_millis(400) < timings.lease);
+        assert!(timings.renew_deadline + Duration::from_secs(1) < timings.lease);
         assert!(renewed(&held("us"), "us", NOW).is_some());
         assert!(renewed(&held("other"), "us", NOW).is_none());
     }

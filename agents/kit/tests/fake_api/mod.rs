@@ -88,6 +88,11 @@ impl FakeApi {
         object
     }
 
+    pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        self.state.lock().objects.get(&key).cloned()
+    }
+
     /// Removes an object and tells the watchers.
     pub fn delete(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let mut state = self.state.lock();

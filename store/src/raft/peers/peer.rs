@@ -7,10 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Session;
+use super::session::Heard;
 use crate::api::{Link, Transport};
 use crate::metering::{Meters, Traffic};
 use crate::raft::types::{MemberNode, Membership};
@@ -20,6 +22,8 @@ use crate::stop::StopState;
 /// Between attempts to reach a member that cannot be reached.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
+/// A link that is not needed is tried after so long, as etcd's prober does, however well the member answers on another.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 
 /// Who we are.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +94,7 @@ pub(crate) struct Peer {
     pub(super) traffic: Arc<Traffic>,
     raft: Lane,
     calls: Lane,
+    heard: Heard,
     removed: CancellationToken,
 }
 
@@ -163,6 +168,7 @@ impl Peers {
                 traffic: self.meters.peer(id),
                 raft: Lane::default(),
                 calls: Lane::default(),
+                heard: Heard::default(),
                 removed: CancellationToken::new(),
             });
             self.tasks.spawn(keep(Arc::clone(self), Arc::clone(&peer)));
@@ -211,7 +217,7 @@ impl Peers {
         }
         *slot = None;
         let link = self.open(peer, purpose).await?;
-        let session = Arc::new(Session::start(link, &peer.traffic, &self.tasks, &self.stop));
+        let session = Arc::new(Session::start(link, &peer.traffic, &peer.heard, &self.tasks, &self.stop));
         *slot = Some(Arc::clone(&session));
         self.tell(PeerEvent::Reached(peer.id));
         Ok(session)
@@ -301,26 +307,36 @@ async fn greet(
     Err(failed)
 }
 
-/// Says that we are there, whenever nothing was answered on the link for a while, until it ends. One without answers is ended.
-async fn ping(session: &Session, traffic: &Traffic, answer_max: Duration) {
+/// Says that we are there, whenever nothing was answered on the link for a while, until it ends. One without answers is ended. A link that nobody
+/// waits on is not pinged while the member answers on another: each of our requests there says as well that we are there.
+async fn ping(session: &Session, peer: &Peer, answer_max: Duration) {
     loop {
-        let due = session.heard() + answer_max;
+        let due = next_ping(session, peer, answer_max);
         tokio::select! {
             biased;
             () = session.ended() => return,
             () = tokio::time::sleep_until(due) => {}
         }
-        if session.heard() + answer_max > due {
+        if next_ping(session, peer, answer_max) > due {
             continue; // an answer is as good as one to a ping
         }
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let answered = tokio::time::timeout(2 * answer_max, session.call(&Request::Ping)).await;
         if !matches!(answered, Ok(Ok(Reply::Pong))) {
             session.end();
             return;
         }
-        traffic.round_trip(began.elapsed());
+        peer.traffic.round_trip(began.elapsed());
     }
+}
+
+fn next_ping(session: &Session, peer: &Peer, answer_max: Duration) -> Instant {
+    let here = session.heard();
+    if session.is_in_use() {
+        return here + answer_max;
+    }
+    let elsewhere = peer.heard.lock().unwrap_or(here);
+    here.max(elsewhere.min(here + SILENT_MAX)) + answer_max
 }
 
 /// Keeps the link for calls open, and tells when nobody listens at the other end any more.
@@ -332,7 +348,7 @@ async fn keep(peers: Arc<Peers>, peer: Arc<Peer>) {
                 Ok(session) => {
                     pause = RETRY_FIRST;
                     peer.traffic.set_connected(true);
-                    ping(&session, &peer.traffic, peers.dial_max).await;
+                    ping(&session, &peer, peers.dial_max).await;
                     peer.traffic.set_connected(false);
                     continue;
                 }

@@ -22,6 +22,9 @@ const QUEUE_MAX: usize = 1024;
 /// So many frames are sent with one call to the transport.
 const BATCH_MAX: usize = 256;
 
+/// When another member last answered, on whichever link.
+pub(crate) type Heard = Arc<Mutex<Option<Instant>>>;
+
 /// A link with its two loops. It ends when it breaks, or when nobody holds it any more.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -35,6 +38,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Pending {
     table: Mutex<Table>,
+    /// When an answer came on any link to this member.
+    peer_heard: Heard,
 }
 
 #[derive(Debug)]
@@ -51,11 +56,12 @@ impl Session {
     pub(crate) fn start(
         (link, version): (Link, u16),
         traffic: &Arc<Traffic>,
+        peer_heard: &Heard,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (queue, frames) = mpsc::channel(QUEUE_MAX);
-        let pending = Arc::new(Pending::new());
+        let pending = Arc::new(Pending::new(Arc::clone(peer_heard)));
         let ended = stop.child_token();
         tasks.spawn(write(link.sender, frames, Arc::clone(traffic), ended.clone()));
         tasks.spawn(read(link.receiver, Arc::clone(&pending), Arc::clone(traffic), ended.clone()));
@@ -73,6 +79,11 @@ impl Session {
     /// When the other member last answered on this link; when it was opened, if it has not yet.
     pub(crate) fn heard(&self) -> Instant {
         self.pending.table.lock().heard
+    }
+
+    /// Whether an answer is waited for.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.pending.table.lock().waiting.is_empty()
     }
 
     pub(crate) async fn ended(&self) {
@@ -125,9 +136,9 @@ impl Drop for Answering {
 }
 
 impl Pending {
-    fn new() -> Self {
+    fn new(peer_heard: Heard) -> Self {
         let (heard, waiting) = (Instant::now(), HashMap::default());
-        Self { table: Mutex::new(Table { last: 0, heard, ended: false, waiting }) }
+        Self { table: Mutex::new(Table { last: 0, heard, ended: false, waiting }), peer_heard }
     }
 
     /// A number for a request; none if the link has ended.
@@ -144,8 +155,10 @@ impl Pending {
     }
 
     fn answer(&self, number: u64, reply: Reply) {
+        let now = Instant::now();
+        *self.peer_heard.lock() = Some(now);
         let mut table = self.table.lock();
-        table.heard = Instant::now();
+        table.heard = now;
         let waiting = table.waiting.remove(&number);
         drop(table);
         if let Some(waiting) = waiting {
