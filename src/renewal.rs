@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The parts of a server that are clients of its API server, by the names that they go by.
 const CLIENTS: [&str; 5] = ["kube-scheduler", "kube-controller-manager", "kube-proxy", "kubelet", "mainstay"];
 
-/// Those of them that use any server of several.
+/// Those of them that use any server of several, where this one runs pods.
 const ANY_SERVER: [&str; 2] = ["kube-proxy", "kubelet"];
 
 /// The certificates in use, each with the way to those who show it.
@@ -262,7 +262,8 @@ async fn client_settings(
     identities: &Identities,
     component: &str,
 ) -> anyhow::Result<kube::Config> {
-    let goes_to_any = config.member.is_some() && ANY_SERVER.contains(&component);
+    let runs_pods = config.member.as_ref().is_some_and(|member| member.runs_agent);
+    let goes_to_any = runs_pods && ANY_SERVER.contains(&component);
     let url = if goes_to_any { API_HOST.to_owned() } else { config.api_url() };
     let endpoint = ApiEndpoint { url: &url, ca_pem: &identities.ca_pem };
     settings(&endpoint, component, leaf(identities, component)).await
