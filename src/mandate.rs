@@ -65,5 +65,6 @@ mod tests {
         assert_eq!(decide(Some(ms(100))), (true, Some(ms(650))));
         assert_eq!(decide(Some(ms(749))), (true, Some(ms(1))));
         assert_eq!(decide(Some(ms(750))), (false, Some(ms(50))), "it is cut off");
+        assert_eq!(decide(Some(Duration::MAX)), (false, Some(ms(50))), "it has just been elected");
     }
 }

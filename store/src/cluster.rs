@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// For how long this member may not have led any more: so long ago a quorum was asked that then said that it does. Nothing while it does not
-    /// lead as far as it knows; zero if it has the only vote.
+    /// lead as far as it knows; zero if it has the only vote; [`Duration::MAX`] between its election and the first such answer.
     ///
     /// Another leader is elected no sooner than the cluster's election timeout after that moment, unless this member hands its office over, which
     /// [`Store::leadership`] tells of.

@@ -172,7 +172,7 @@ impl Member {
         self.leadership.receiver()
     }
 
-    /// How long ago a quorum was last asked that then said that this member leads; nothing while it does not lead.
+    /// How long ago a quorum was last asked that then said that this member leads: the longest time if none has yet; nothing while it does not lead.
     pub(crate) fn leadership_confirmed_ago(&self) -> Option<Duration> {
         let server = self.raft.server_metrics().borrow_watched().clone();
         if !server.state.is_leader() {
@@ -182,7 +182,8 @@ impl Member {
         if voters.next() == Some(self.id) && voters.next().is_none() {
             return Some(Duration::ZERO); // it asks nobody
         }
-        self.raft.data_metrics().borrow_watched().last_quorum_acked.map(|acked| acked.elapsed())
+        let acked = self.raft.data_metrics().borrow_watched().last_quorum_acked;
+        Some(acked.map_or(Duration::MAX, |acked| acked.elapsed()))
     }
 
     /// The index of the log's last entry.

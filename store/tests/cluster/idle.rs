@@ -137,6 +137,24 @@ async fn questions_by_heartbeat_cost_no_heartbeats_and_a_link_in_use_no_pings() 
     members.close().await;
 }
 
+#[tokio::test]
+async fn a_leader_knows_how_long_ago_a_quorum_confirmed_it() {
+    let (mut members, _) = three_members().await;
+    let leader = members.leader().await;
+    let confirmed = |members: &Members, member: usize| members.store(member).leadership_confirmed_ago();
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    for _ in 0..10 {
+        tokio::time::sleep(HEARTBEAT).await; // what is asked for is time
+        assert!(confirmed(&members, leader).unwrap() < 5 * HEARTBEAT);
+        assert_eq!(others.map(|other| confirmed(&members, other)), [None, None]);
+    }
+    others.map(|other| members.crash(other));
+    let alone = Instant::now();
+    tokio::time::sleep(3 * HEARTBEAT).await;
+    assert!(confirmed(&members, leader).is_none_or(|ago| ago + HEARTBEAT > alone.elapsed()));
+    members.close().await;
+}
+
 /// Counts how often openraft looks at its timers, on this thread.
 struct Looks(Arc<AtomicUsize>);
 
