@@ -428,7 +428,7 @@ async fn start_agents(
     let admin = shown.client("mainstay")?;
     cluster_objects::ensure(&admin, &config.cluster).await?;
     let Some(runtime) = runtime else {
-        // No pods here, but the API server calls webhooks and extension servers that run on nodes. Who is served by it is not while it is not ready.
+        // No pods here, but the API server calls webhooks and extension servers that run on nodes. While it is not ready it calls nobody.
         let informers = Informers::new(shown.client("kube-proxy")?, tasks.clone(), clock);
         mainstay_agents_proxy::routes::spawn("", config.cluster.cluster_cidr, &informers, tasks);
         return Ok((admin, None));

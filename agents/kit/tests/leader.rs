@@ -184,6 +184,10 @@ async fn errors_are_ridden_out_and_the_lease_of_a_stranger_is_respected() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     stage.acts("first").await;
     assert_eq!(stage.began.lock().len(), 1, "a few errors end no term");
+    api.delete("leases", "kube-system", "kube-scheduler").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(holder(&api), "first", "a lease that somebody deletes is made again");
+    assert_eq!(stage.began.lock().len(), 1, "and ends no term");
     let mut taken = api.object("leases", "kube-system", "kube-scheduler").unwrap();
     taken["spec"]["holderIdentity"] = "stranger_0b9d".into();
     api.put("leases", "kube-system", "kube-scheduler", taken);

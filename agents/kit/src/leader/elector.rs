@@ -21,6 +21,7 @@ const NAMESPACE: &str = "kube-system";
 const CALL_MAX: Duration = Duration::from_secs(2);
 /// How long loops may take to end in order.
 const STOP_GRACE: Duration = Duration::from_secs(8);
+const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 
 /// Starts the loops that only a leader runs; they must end with the tasks they are given.
@@ -80,7 +81,7 @@ enum Ended {
 impl Elector {
     async fn serve_one_term(&self, tasks: &Tasks, stop: &CancellationToken, started: &Started) {
         let name = self.election.name;
-        let won = tokio::select! {
+        let mut held = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             won = self.win() => won,
@@ -88,7 +89,6 @@ impl Elector {
         info!(name, identity = self.election.identity, "leads");
         let term = tasks.child(name);
         started(&term);
-        let mut held = won;
         let mut mandate = self.election.mandate.clone();
         let ended = tokio::select! {
             biased;
@@ -139,7 +139,7 @@ impl Elector {
             tokio::select! {
                 biased;
                 () = turns(&mut mandate, false) => {}
-                _ = changed.changed() => {}
+                Ok(()) = changed.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -181,7 +181,7 @@ impl Elector {
                 () = stop.cancelled() => return Ended::Stopped,
                 () = tokio::time::sleep_until(due.min(deadline)) => {}
                 // Nobody should have taken it: the next renewal, at once, shows whether that is old news.
-                _ = changed.changed() => if !self.sees_another() { continue },
+                Ok(()) = changed.changed() => if !self.sees_another() { continue },
             }
             let began = self.election.clock.now();
             if began >= deadline {
@@ -191,9 +191,9 @@ impl Elector {
             let Some(wanted) = renewed(&spec, &self.election.identity, self.wall()) else {
                 return Ended::Lost;
             };
-            let wanted = Lease { spec: Some(wanted), ..lease.clone() };
+            let renewed = Lease { spec: Some(wanted.clone()), ..lease.clone() };
             let params = PostParams::default();
-            let call = self.api.replace(self.election.name, &params, &wanted);
+            let call = self.api.replace(self.election.name, &params, &renewed);
             match tokio::time::timeout_at(deadline, call).await {
                 Ok(Ok(written)) => {
                     (*lease, *renewed_at, due) = (written, began, next(began));
@@ -203,6 +203,12 @@ impl Elector {
                     match tokio::time::timeout_at(deadline, self.api.get(self.election.name)).await {
                         Ok(Ok(present)) => (*lease, due) = (present, began),
                         Ok(Err(_)) | Err(_) => due = began + retry,
+                    }
+                }
+                Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND => {
+                    match self.take(None, wanted).await {
+                        Ok(made) => (*lease, *renewed_at, due) = (made, began, next(began)),
+                        Err(_) => due = began + retry,
                     }
                 }
                 Ok(Err(error)) => {
