@@ -24,7 +24,6 @@ use mainstay_base::pki::Leaf;
 use mainstay_base::telemetry::trace::Tracer;
 use mainstay_runtime::Runtime;
 use mainstay_store::{ClusterConfig, Store};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -290,8 +289,8 @@ async fn open_store(config: &Config, dir: &DataDir, tracer: Option<&Tracer>) -> 
         }
         None => None,
     };
-    let (dir, callers) = (dir.join("store"), Some(Handle::current()));
-    let settings = mainstay_store::Config { dir, cluster, callers, ..mainstay_store::Config::default() };
+    let settings =
+        mainstay_store::Config { dir: dir.join("store"), cluster, ..mainstay_store::Config::default() };
     if settings.cluster.is_none() {
         return Store::open(settings).await.context("opening the store");
     }

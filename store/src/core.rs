@@ -153,7 +153,7 @@ impl Core {
             meters: Arc::clone(&meters),
             upkeep: compactor.waker(),
         };
-        let (queue, applying) = applier.spawn((platform, config.callers.as_ref()), mark)?;
+        let (queue, applying) = applier.spawn(platform, mark)?;
         loops.extend(applying);
         let (cluster, events) = cluster_parts::prepare(config, &dir, &stop, &meters, proposals);
         let member_config = MemberConfig {

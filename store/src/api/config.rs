@@ -52,9 +52,6 @@ pub struct Config {
     /// such a caller two changes of thread, a third of the time that its write takes, and holds up whatever else runs on that thread for as long as
     /// a sync takes: for processes that do nothing but serve the store.
     pub sync_where_proposed: bool,
-    /// The runtime that callers wait on, where that is not the one on which the store is opened: answers are given out there, a group of them with
-    /// one wake.
-    pub callers: Option<tokio::runtime::Handle>,
     /// What the store runs on; leave it at its default.
     #[doc(hidden)]
     pub platform: Platform,
@@ -79,7 +76,6 @@ impl Default for Config {
             quota_backend_bytes: None,
             sync: true,
             sync_where_proposed: false,
-            callers: None,
             platform: Platform::default(),
         }
     }

@@ -41,6 +41,11 @@ impl Platform {
         Ok(Loop::Thread(thread))
     }
 
+    /// Runs a loop that never blocks on the caller's runtime.
+    pub(crate) fn spawn_task(work: impl Future<Output = ()> + Send + 'static) -> io::Result<Loop> {
+        Ok(Loop::Task(Handle::try_current().map_err(io::Error::other)?.spawn(work)))
+    }
+
     /// Makes the calling loop's thread nice: whoever waits for an answer comes first.
     pub(crate) fn yield_to_others(&self, niceness: i32) {
         if self.inline {

@@ -2,13 +2,12 @@
 //!
 //! The apply loop hands the answers of a group over at once. Told from its own thread, each caller would wake the runtime anew.
 use openraft::storage::ApplyResponder;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::caller::Taken;
 use super::types::{LogId, TypeConfig};
 use crate::mvcc::Applied;
-use crate::platform::Loop;
+use crate::platform::{Loop, Platform};
 
 /// So many groups of answers wait at most; the apply loop waits beyond that.
 const GROUPS_MAX: usize = 16;
@@ -29,16 +28,15 @@ pub(super) type Answer = (Asker, Applied);
 pub(super) struct Answers(mpsc::Sender<Vec<Answer>>);
 
 impl Answers {
-    /// Starts the loop that tells callers, on this runtime or the one that it is called on; it ends when this is dropped.
-    pub(super) fn spawn(callers: Option<&Handle>) -> std::io::Result<(Self, Loop)> {
+    /// Starts the loop that tells callers; it ends when this is dropped.
+    pub(super) fn spawn() -> std::io::Result<(Self, Loop)> {
         let (groups, mut queue) = mpsc::channel(GROUPS_MAX);
-        let here = callers.cloned().map_or_else(Handle::try_current, Ok).map_err(std::io::Error::other)?;
-        let telling = here.spawn(async move {
+        let telling = Platform::spawn_task(async move {
             while let Some(group) = queue.recv().await {
                 tell(group);
             }
-        });
-        Ok((Self(groups), Loop::Task(telling)))
+        })?;
+        Ok((Self(groups), telling))
     }
 
     pub(super) async fn send(&self, group: Vec<Answer>) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use openraft::EntryPayload;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::answers::{Answers, Asker};
@@ -60,10 +59,10 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Starts the loops; callers are told on their runtime, if it is another. `mark` is what the tables have.
+    /// Starts the loops. `mark` is what the tables have.
     pub(crate) fn spawn(
         self,
-        (platform, callers): (&Platform, Option<&Handle>),
+        platform: &Platform,
         mark: AppliedMark,
     ) -> Result<(ApplyQueue, [Loop; 2]), crate::OpenError> {
         let damaged = |message: String| crate::OpenError::Engine { what: "reading the membership", message };
@@ -77,7 +76,7 @@ impl Applier {
         let applied = tell.hearer();
         let (jobs, queue) = ApplyQueue::channel();
         let failed = |source| crate::OpenError::Io { what: "starting the apply loop".into(), source };
-        let (answers, answering) = Answers::spawn(callers).map_err(failed)?;
+        let (answers, answering) = Answers::spawn().map_err(failed)?;
         let shared = Shared { answers, progress: Arc::clone(&progress), applied: tell };
         let seat = Arc::new(tokio::sync::Mutex::new(Some(Applying { applier: self, shared })));
         let applying = platform.spawn_loop("store-apply", run(queue, Arc::clone(&seat))).map_err(failed)?;

@@ -115,7 +115,7 @@ impl Replay {
             meters: Arc::new(Meters::default()),
             upkeep: Arc::new(|| {}),
         };
-        let (queue, applying) = applier.spawn((platform, None), self.mark)?;
+        let (queue, applying) = applier.spawn(platform, self.mark)?;
         loops.extend(applying);
         let done = self.feed(&queue).await;
         queue.close().await;
