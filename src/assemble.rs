@@ -1,6 +1,7 @@
 //! The one place that chooses what runs in this process and joins the parts over their seams.
 
 mod alone;
+mod store;
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -23,12 +24,13 @@ use mainstay_base::lifecycle::{Clock, SystemClock, Tasks};
 use mainstay_base::pki::Leaf;
 use mainstay_base::telemetry::trace::Tracer;
 use mainstay_runtime::Runtime;
-use mainstay_store::{ClusterConfig, Store};
+use mainstay_store::Store;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::store::open_store;
 use crate::authority::{AuthorityDesk, Followed, follow};
 use crate::cluster_objects;
 use crate::config::{Cluster, Config, run_dir, service_table};
@@ -41,7 +43,7 @@ use crate::status::StatusDesk;
 use crate::token::{Class, printed_at_start};
 use crate::traces::{self, TracesConfig};
 use crate::up::print_line;
-use crate::{encryption, mandate, membership, notices, stale_reads, store_metrics};
+use crate::{encryption, mandate, notices, stale_reads, store_metrics};
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who issues service account tokens.
@@ -279,30 +281,6 @@ pub(crate) async fn end(groups: &[&Tasks]) {
             warn!(?names, "tasks did not end in time");
         }
     }
-}
-
-async fn open_store(config: &Config, dir: &DataDir, tracer: Option<&Tracer>) -> anyhow::Result<Store> {
-    let cluster = match &config.member {
-        Some(member) => {
-            let forwarded_writes = tracer.map(traces::forwarded);
-            Some(ClusterConfig { forwarded_writes, ..membership::place(config, member, dir).await? })
-        }
-        None => None,
-    };
-    let settings =
-        mainstay_store::Config { dir: dir.join("store"), cluster, ..mainstay_store::Config::default() };
-    if settings.cluster.is_none() {
-        return Store::open(settings).await.context("opening the store");
-    }
-    // Of one among several on a thread of its own: requests to the API never hold up heartbeats, and consensus wakes one thread (decision 0140).
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
-    let opening = runtime.handle().spawn(Store::open(settings));
-    std::thread::Builder::new()
-        .name("store".into())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))
-        .context("starting the store's thread")?;
-    opening.await?.context("opening the store")
 }
 
 /// What this server answers machines that join.

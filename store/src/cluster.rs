@@ -78,7 +78,7 @@ impl Store {
     /// lead as far as it knows; zero if it has the only vote; [`Duration::MAX`] between its election and the first such answer.
     ///
     /// Another leader is elected no sooner than the cluster's election timeout after that moment, unless this member hands its office over, which
-    /// [`Store::leadership`] tells of.
+    /// [`Store::leadership`] tells of, or nobody listens at its address any more: then at once.
     pub fn leadership_confirmed_ago(&self) -> Option<Duration> {
         self.core().member.leadership_confirmed_ago()
     }

@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::peers::{Network, Peers};
 use super::proposals::Proposals;
 use super::reads::{Asker, WAITING_MAX};
-use super::types::{MemberNode, TypeConfig};
+use super::types::{MemberNode, TypeConfig, is_only_voter};
 use crate::api::{self, ForwardedWrites, Leadership, OpenError};
 use crate::disk_space::DiskSpace;
 use crate::lease::LeaseTable;
@@ -174,13 +174,13 @@ impl Member {
 
     /// How long ago a quorum was last asked that then said that this member leads: the longest time if none has yet; nothing while it does not lead.
     pub(crate) fn leadership_confirmed_ago(&self) -> Option<Duration> {
-        let server = self.raft.server_metrics().borrow_watched().clone();
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
         if !server.state.is_leader() {
             return None;
         }
-        let mut voters = server.membership_config.membership().voter_ids();
-        if voters.next() == Some(self.id) && voters.next().is_none() {
-            return Some(Duration::ZERO); // it asks nobody
+        if is_only_voter(self.id, server.membership_config.membership().voter_ids()) {
+            return Some(Duration::ZERO);
         }
         let acked = self.raft.data_metrics().borrow_watched().last_quorum_acked;
         Some(acked.map_or(Duration::MAX, |acked| acked.elapsed()))
@@ -232,8 +232,7 @@ fn election_part(cluster: &Cluster, percent: u128) -> u64 {
 /// Whether this member is the only one with a vote, so that it need not wait for others.
 async fn is_alone(raft: &Raft, id: u64) -> Result<bool, Fatal<TypeConfig>> {
     let alone = move |state: &RaftState<TypeConfig>| {
-        let mut voters = state.membership_state.effective().voter_ids();
-        voters.next() == Some(id) && voters.next().is_none()
+        is_only_voter(id, state.membership_state.effective().voter_ids())
     };
     raft.with_raft_state(alone).await
 }

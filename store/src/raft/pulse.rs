@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::member::{Cluster, Member, Raft, shortest_wait_ms};
-use super::types::TypeConfig;
+use super::types::{TypeConfig, is_only_voter};
 
 /// The timer runs again so much of a heartbeat interval before an election could be due: more than openraft's time between two looks, which
 /// is 13/64.
@@ -111,8 +111,7 @@ async fn look<V: Send + 'static>(
 }
 
 fn part(metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>) -> Part {
-    let mut voters = metrics.membership_config.membership().voter_ids();
-    let is_alone = voters.next() == Some(metrics.id) && voters.next().is_none();
+    let is_alone = is_only_voter(metrics.id, metrics.membership_config.membership().voter_ids());
     match metrics.state {
         state if state.is_leader() => Part::Leads,
         _ if is_alone => Part::Alone,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use openraft::vote::RaftLeaderId as _;
 
 use super::apply_queue::ApplyQueue;
-use super::types::{Entry, Membership, Vote, term};
+use super::types::{Entry, Membership, Vote, is_only_voter, term};
 
 /// Shared by the log, its loop, and the member.
 #[derive(Debug, Default)]
@@ -35,10 +35,7 @@ impl Shortcut {
 
     /// Sees a membership before it is appended. Another voter closes the short way, until the store is opened anew.
     pub(super) fn check(&self, membership: &Membership) {
-        let alone = self.to.get().is_some_and(|(member, _)| {
-            let mut voters = membership.voter_ids();
-            voters.next() == Some(*member) && voters.next().is_none()
-        });
+        let alone = self.to.get().is_some_and(|(member, _)| is_only_voter(*member, membership.voter_ids()));
         if !alone {
             self.open.store(false, Ordering::Release);
         }

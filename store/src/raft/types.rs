@@ -108,6 +108,11 @@ pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeader, u
 pub(crate) type SnapshotOf<D> = openraft::Snapshot<CommittedLeader, u64, MemberNode, D>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeader, u64, MemberNode>;
 
+/// Whether the member is the only one of these voters, so that it need not ask others.
+pub(crate) fn is_only_voter(member: u64, mut voters: impl Iterator<Item = u64>) -> bool {
+    voters.next() == Some(member) && voters.next().is_none()
+}
+
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     // The voted-for node is no part of a committed leader's identity here.
     LogId { leader_id: leader_id_std::LeaderId::new(term, 0).to_committed(), index }

@@ -208,7 +208,13 @@ impl Elector {
                 Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND => {
                     match self.take(None, wanted).await {
                         Ok(made) => (*lease, *renewed_at, due) = (made, began, next(began)),
-                        Err(_) => due = began + retry,
+                        Err(why) => {
+                            debug!(
+                                name = self.election.name,
+                                why, "the lease is gone, and was not made again"
+                            );
+                            due = began + retry;
+                        }
                     }
                 }
                 Ok(Err(error)) => {
