@@ -1,6 +1,7 @@
 //! Linearizable reads: all that wait at one moment share one question to the leader, "up to where must I have applied?" (ReadIndex, §6.4 of
 //! the Raft dissertation). The leader asks a quorum whether it still leads before it answers: at once, or with the heartbeat that is due next. No
 //! clock is relied on: what counts is the round of heartbeats, which must have begun after the question.
+use std::pin::Pin;
 use std::time::Duration;
 
 use openraft::LinearizerOption;
@@ -83,10 +84,16 @@ impl Member {
         let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
-            let index = match now.leader {
-                Some(_) if now.is_leader => self.read_index(cluster, haste).await,
-                Some(leader) => self.ask_for_read_index(cluster, leader, haste).await,
-                None => None,
+            let asked: Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> = match now.leader {
+                Some(_) if now.is_leader => Box::pin(self.read_index(cluster, haste)),
+                Some(leader) => Box::pin(self.ask_for_read_index(cluster, leader, haste)),
+                None => Box::pin(std::future::ready(None)),
+            };
+            let index = tokio::select! {
+                biased;
+                index = asked => index,
+                // Whoever was asked may never answer: it leads no more.
+                Ok(()) = leadership.changed() => if Instant::now() < deadline { continue } else { None },
             };
             if let Some(index) = index {
                 return self.wait_applied(index, deadline).await;

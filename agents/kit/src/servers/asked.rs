@@ -23,6 +23,9 @@ use super::{Servers, ServersError};
 pub(super) const ASK_EVERY: Duration = Duration::from_millis(300);
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// How long the answer of one of several may take, where the first to be ready is looked for: longer than a server waits, before it says that it is
+/// not, for a leader to be elected.
+const SEARCH_ANSWER_MAX: Duration = Duration::from_millis(2500);
 const READY: &str = "/readyz";
 /// Its answer goes on for as long as the server is ready.
 const WATCH: &str = "/readyz?watch=true";
@@ -69,8 +72,8 @@ impl Asked {
     async fn until_ready(&mut self) -> SocketAddr {
         let mut after = AGAIN_AFTER;
         loop {
-            self.inside = INSIDE_MAX;
-            if self.is_ready().await {
+            self.inside = 0;
+            if self.answers_within(SEARCH_ANSWER_MAX).await == Some(true) {
                 return self.server;
             }
             tokio::time::sleep(after).await;
@@ -122,8 +125,13 @@ impl Asked {
             return tokio::time::timeout(ANSWER_MAX, readiness()).await.ok();
         }
         self.inside = 0;
+        self.answers_within(ANSWER_MAX).await
+    }
+
+    /// What it answers over the connection.
+    async fn answers_within(&mut self, max: Duration) -> Option<bool> {
         let request = http::Request::get(READY).body(Vec::new()).ok()?;
-        match tokio::time::timeout(ANSWER_MAX, self.client.request_text(request)).await {
+        match tokio::time::timeout(max, self.client.request_text(request)).await {
             Ok(Ok(_text)) => Some(true),
             Ok(Err(kube::Error::Api(_refusal))) => Some(false),
             Ok(Err(_)) | Err(_) => None,
