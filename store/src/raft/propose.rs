@@ -31,6 +31,14 @@ enum Attempt {
     Again,
 }
 
+/// What becomes of a command that was sent to the leader.
+enum Heard {
+    /// It was not taken, or nobody knows.
+    Refusal(Result<Reply, CallError>),
+    /// It is on its way once more, or cannot be sent.
+    SentAgain(Option<Answering>),
+}
+
 impl Member {
     /// Proposes a command and waits for its answer.
     pub(crate) async fn propose(&self, command: Command, times: Option<&Arc<WriteTimes>>) -> Applied {
@@ -149,10 +157,16 @@ impl Member {
         let mut waiter = cluster.proposals.add();
         let (term, sequence) = (now.term, waiter.sequence);
         let request = Request::Forward { term, sequence, note, command: Arc::clone(command) };
-        // None while it has to be sent again: the link broke, and the leader knows what it has taken.
-        let mut refusal = match send(cluster, leader, &request).await {
-            Ok(refusal) => Some(refusal),
-            Err(_not_sent) => return Attempt::Again,
+        // None while it has to be sent again: the link broke, and the leader knows what it has taken. A leader that is gone may hold up the sending for
+        // long, and is waited for only as long as it leads.
+        let mut leadership = self.leadership.hearer();
+        let mut refusal = tokio::select! {
+            biased;
+            sent = send(cluster, leader, &request) => match sent {
+                Ok(refusal) => Some(refusal),
+                Err(_not_sent) => return Attempt::Again,
+            },
+            Ok(()) = leadership.until(|newer| *newer != now) => return Attempt::Again, // it was not sent
         };
         // Once the fate of a sending is open, the refusal of a later one proves nothing: the leader may have taken the first, and have ended.
         let mut may_be_taken = false;
@@ -160,12 +174,12 @@ impl Member {
             let later_term = async {
                 drop(applied.until(|applied| applied.is_some_and(|(term, _)| term > now.term)).await);
             };
-            let sent = refusal.is_some();
-            let refused = async {
-                match refusal.as_mut() {
-                    Some(refusal) => refusal.await,
-                    None => std::future::pending().await,
+            let heard = async {
+                if let Some(refusal) = refusal.as_mut() {
+                    return Heard::Refusal(refusal.await);
                 }
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Heard::SentAgain(send(cluster, leader, &request).await.ok())
             };
             tokio::select! {
                 biased;
@@ -174,23 +188,21 @@ impl Member {
                         Err(WriteError::Unknown("this member took a snapshot meanwhile".into()))
                     }));
                 }
-                refused = refused => match refused {
-                    Ok(Reply::NotLeader) if !may_be_taken => return Attempt::Again,
-                    Ok(Reply::NoSpace { free_bytes, reserve_bytes }) if !may_be_taken => {
+                heard = heard => match heard {
+                    Heard::Refusal(Ok(Reply::NotLeader)) if !may_be_taken => return Attempt::Again,
+                    Heard::Refusal(Ok(Reply::NoSpace { free_bytes, reserve_bytes })) if !may_be_taken => {
                         let dir = format!("member {leader:016x}").into();
                         return Attempt::Answered(Err(WriteError::NoSpace { dir, free_bytes, reserve_bytes }));
                     }
                     // The entry may be in the leader's log, or not: the log will tell, or another attempt.
-                    Ok(_) | Err(_) => {
+                    Heard::Refusal(Ok(_) | Err(_)) => {
                         refusal = None;
                         may_be_taken = true;
                     }
+                    Heard::SentAgain(sent) => refusal = sent,
                 },
                 () = later_term => {
                     return waiter.answer.try_recv().map_or(Attempt::Again, Attempt::Answered);
-                }
-                () = tokio::time::sleep(LOOK_AGAIN), if !sent => {
-                    refusal = send(cluster, leader, &request).await.ok();
                 }
                 () = tokio::time::sleep_until(deadline) => return Attempt::Answered(Err(WriteError::Timeout)),
             }

@@ -5,6 +5,7 @@ mod changing;
 mod idle;
 mod members;
 mod restored;
+mod silence;
 mod versions;
 mod write_times;
 
