@@ -220,14 +220,9 @@ impl Member {
     }
 }
 
-/// What openraft waits at least after it has last heard of the vote that it follows, before it looks for another leader.
-pub(super) fn shortest_wait(cluster: &Cluster) -> Duration {
-    Duration::from_millis(election_part(cluster, SHORTEST_WAIT))
-}
-
-/// What it waits at most for a leader that has not given up its lease, but for the time between two looks.
-pub(super) fn longest_wait(cluster: &Cluster) -> Duration {
-    Duration::from_millis(2 * election_part(cluster, LEASE))
+/// What openraft waits at least, in milliseconds, after it has last heard of the vote that it follows, before it looks for another leader.
+pub(super) fn shortest_wait_ms(cluster: &Cluster) -> u64 {
+    election_part(cluster, SHORTEST_WAIT)
 }
 
 fn election_part(cluster: &Cluster, percent: u128) -> u64 {

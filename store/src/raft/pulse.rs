@@ -2,12 +2,8 @@
 //! almost always for nothing: that was most of what an idle store did.
 //!
 //! A leader's heartbeats are sent from here. Everybody else's timer stands still until just before the earliest moment at which openraft could
-//! want an election, and from then on runs as ever: looks that nothing could have come of are left out. So it is openraft that decides about
-//! elections, by its own random times. This must never be late: what it cannot tell, it leaves to the timer.
-//!
-//! Who stands first is not left to chance while there is a leader to follow: the other members stand in the order of their ids, the second no
-//! sooner than the first one's longest time is over. Random times alone were so close together in one case of eight that two members
-//! asked for each other's vote, and the cluster was without a leader for 840 ms instead of 580.
+//! want an election, and from then on runs as ever: looks that nothing could have come of are left out, and no other. So it is openraft alone
+//! that decides about elections, by its own random times. This must never be late: what it cannot tell, it leaves to the timer.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +12,12 @@ use openraft::{Instant as _, RaftState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::member::{Cluster, Member, Raft, longest_wait, shortest_wait};
+use super::member::{Cluster, Member, Raft, shortest_wait_ms};
 use super::types::{TypeConfig, is_only_voter};
 
 /// The timer runs again so much of a heartbeat interval before an election could be due: more than openraft's time between two looks, which
 /// is 13/64.
 const AHEAD: u32 = 4;
-/// The second in line waits for so much of an election timeout after the first must have asked for its vote, the third for twice as much:
-/// more than the question takes to get there.
-const IN_LINE: u32 = 20;
 
 /// What a member has to do by the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +60,11 @@ impl Member {
     async fn beat(&self, cluster: &Cluster) {
         let timer = Timer(&self.raft);
         let interval = cluster.heartbeat_interval;
+        let quiet = Duration::from_millis(shortest_wait_ms(cluster)).saturating_sub(interval / AHEAD);
         let mut metrics = self.raft.server_metrics();
         let mut heartbeat = None;
         loop {
-            let (part, place) = {
-                let metrics = metrics.borrow_and_update();
-                let voters = metrics.membership_config.membership().voter_ids();
-                (part(&metrics), place_in_line(metrics.id, metrics.current_leader, voters))
-            };
+            let part = part(&metrics.borrow_and_update());
             let wake = match part {
                 Part::Leads => {
                     timer.run(false);
@@ -89,7 +79,6 @@ impl Member {
                 Part::MayStand | Part::Alone => {
                     heartbeat = None;
                     let Some(heard) = look(&self.raft, RaftState::vote_last_modified).await else { return };
-                    let quiet = quiet(cluster, place);
                     let left = heard.map_or(Duration::ZERO, |heard| quiet.saturating_sub(heard.elapsed()));
                     let is_due = part == Part::Alone || left.is_zero();
                     timer.run(is_due);
@@ -130,20 +119,6 @@ fn part(metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>) -> Part {
     }
 }
 
-/// How many stand before this member when the leader falls silent; none where nobody leads, as after an election that nobody has won.
-fn place_in_line(id: u64, leader: Option<u64>, voters: impl Iterator<Item = u64>) -> u32 {
-    let Some(leader) = leader else { return 0 };
-    voters.filter(|voter| *voter != leader && *voter < id).count() as u32
-}
-
-/// For how long after a word of the leader nothing is due of a member with so many before it.
-fn quiet(cluster: &Cluster, place: u32) -> Duration {
-    if place == 0 {
-        return shortest_wait(cluster).saturating_sub(cluster.heartbeat_interval / AHEAD);
-    }
-    longest_wait(cluster) + cluster.election_timeout * place / IN_LINE
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::Future as _;
@@ -181,18 +156,6 @@ mod tests {
         fn enter(&self, _: &Id) {}
 
         fn exit(&self, _: &Id) {}
-    }
-
-    #[test]
-    fn members_stand_in_the_order_of_their_ids_after_a_leader_that_they_know() {
-        let places = |leader, voters: &[u64]| -> Vec<u32> {
-            let place = |id: &u64| place_in_line(*id, leader, voters.iter().copied());
-            voters.iter().filter(|id| Some(**id) != leader).map(place).collect()
-        };
-        assert_eq!(places(Some(5), &[3, 5, 9]), [0, 1]);
-        assert_eq!(places(Some(3), &[3, 5, 9]), [0, 1]);
-        assert_eq!(places(Some(9), &[1, 3, 5, 7, 9]), [0, 1, 2, 3]);
-        assert_eq!(places(None, &[3, 5, 9]), [0, 0, 0], "chance decides who follows nobody");
     }
 
     #[tokio::test]
