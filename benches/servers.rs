@@ -1,6 +1,7 @@
-//! Three servers beside one: how fast they write, how long a join takes, what a server costs when nothing happens, how soon a large snapshot serves.
+//! Three servers beside one: how fast they write and read, how much their watchers hear, how long a join takes, what a server costs when nothing
+//! happens, how soon a large snapshot serves.
 //!
-//! Run as root with `cargo bench -p mainstay --bench servers`; arguments choose sections (`write`, `idle`, `restore`). The machines are the
+//! Run as root with `cargo bench -p mainstay --bench servers`; arguments choose sections (`write`, `read`, `idle`, `restore`). The machines are the
 //! network namespaces of the drills in `tests/ha`, and share this machine's cores and disk. Needs what those need.
 
 #![allow(
@@ -33,15 +34,20 @@ mod process;
 #[path = "../tests/ha/programs.rs"]
 mod programs;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
 
 use clients::Clients;
 use machine::{Machine, Switch};
 
 const CONNECTIONS: usize = 64;
+/// Watchers of one server, and the connections that write what they hear of.
+const WATCHERS: usize = 100;
+const WRITERS: usize = 16;
 const ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
 const IDLE: Duration = Duration::from_secs(120);
@@ -51,47 +57,67 @@ const SETTLE: Duration = Duration::from_secs(20);
 const LARGE: usize = 512 << 10;
 const LARGE_OBJECTS: usize = 2048;
 
+/// What connections ask for again and again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Create,
+    Get,
+}
+
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    if is_wanted("write") || is_wanted("idle") {
-        servers(is_wanted("write"), is_wanted("idle"));
+    if ["write", "read", "idle"].into_iter().any(is_wanted) {
+        servers(&is_wanted);
     }
     if is_wanted("restore") {
         restore();
     }
 }
 
-fn servers(writes: bool, idles: bool) {
+fn servers(is_wanted: &dyn Fn(&str) -> bool) {
+    let calls: Vec<(&str, Call)> = [("write", Call::Create), ("read", Call::Get)]
+        .into_iter()
+        .filter(|(name, _)| is_wanted(name))
+        .collect();
     let switch = Switch::new();
     let mut machines: Vec<Machine> = (1..=5).map(|number| switch.machine(number)).collect();
     machines[0].start(&["server", "--agent=false"]);
     let [server, agent] = ["server", "agent"].map(|class| machines[0].join_arguments(class));
-    let alone = if writes { rate("one server", &machines, &machines[..1]) } else { 0.0 };
+    let alone: Vec<f64> =
+        calls.iter().map(|(_, call)| rate("one server", *call, &machines, &machines[..1])).collect();
+    if is_wanted("read") {
+        watched("one server", &machines, &machines[0], &machines[0]);
+    }
     for machine in &mut machines[1..3] {
         let mut arguments: Vec<&str> = server.iter().map(String::as_str).collect();
         arguments.push("--agent=false");
         println!("a server joined in {} ms", machine.start(&arguments).as_millis());
     }
-    if writes {
-        let leader = leader(&machines);
-        let follower = (leader + 1) % 3;
-        let through = [
-            ("three servers, through the leader", &machines[leader..=leader]),
-            ("three servers, through a follower", &machines[follower..=follower]),
-            ("three servers, through all", &machines[..3]),
-        ];
+    let leader = leader(&machines);
+    let follower = (leader + 1) % 3;
+    let through = [
+        ("three servers, through the leader", &machines[leader..=leader]),
+        ("three servers, through a follower", &machines[follower..=follower]),
+        ("three servers, through all", &machines[..3]),
+    ];
+    for ((_, call), alone) in calls.iter().zip(alone) {
         for (name, servers) in through {
-            let rate = rate(name, &machines, servers);
+            let rate = rate(name, *call, &machines, servers);
             println!("  {:.2} of one server's", rate / alone);
+        }
+    }
+    if is_wanted("read") {
+        for (name, server) in [("the leader of three", leader), ("a follower", follower)] {
+            watched(name, &machines, &machines[server], &machines[leader]);
         }
     }
     let arguments: Vec<&str> = agent.iter().map(String::as_str).collect();
     for machine in &mut machines[3..] {
         println!("a worker joined in {} ms", machine.start(&arguments).as_millis());
     }
-    if idles {
+    if is_wanted("idle") {
         idle(&machines);
     }
 }
@@ -105,8 +131,8 @@ fn leader(machines: &[Machine]) -> usize {
     machines.iter().position(|machine| name == machine.name()).unwrap()
 }
 
-/// Objects a second that 64 connections create through these servers, asked from the last machine: the median of the rounds.
-fn rate(name: &str, machines: &[Machine], servers: &[Machine]) -> f64 {
+/// Objects a second that 64 connections create or get through these servers, asked from the last machine: the median of the rounds.
+fn rate(name: &str, call: Call, machines: &[Machine], servers: &[Machine]) -> f64 {
     let from = &machines[machines.len() - 1];
     let mut rates = Vec::new();
     let mut delays = Vec::new();
@@ -114,7 +140,8 @@ fn rate(name: &str, machines: &[Machine], servers: &[Machine]) -> f64 {
         // A client has one connection for as long as it makes one call at a time.
         let each = CONNECTIONS.div_ceil(servers.len());
         let asked = (0..each).flat_map(|_| servers).take(CONNECTIONS);
-        let prefix = format!("{}-{round}", name.replace([' ', ','], "-"));
+        let verb = if call == Call::Create { "create" } else { "get" };
+        let prefix = format!("{verb}-{}-{round}", name.replace([' ', ','], "-"));
         let began_all = Instant::now();
         let took: Vec<Duration> = Clients::new(from, asked).ask(async move |clients| {
             let began = Instant::now();
@@ -126,7 +153,11 @@ fn rate(name: &str, machines: &[Machine], servers: &[Machine]) -> f64 {
                     while began.elapsed() < ROUND {
                         let map = config_map(format!("{prefix}-{}", took.len()), 256);
                         let sent = Instant::now();
-                        api.create(&PostParams::default(), &map).await.unwrap();
+                        if call == Call::Create || took.is_empty() {
+                            api.create(&PostParams::default(), &map).await.unwrap();
+                        } else {
+                            api.get(&format!("{prefix}-0")).await.unwrap();
+                        }
                         took.push(sent.elapsed());
                     }
                     took
@@ -142,11 +173,58 @@ fn rate(name: &str, machines: &[Machine], servers: &[Machine]) -> f64 {
     rates.sort_by(f64::total_cmp);
     delays.sort();
     let (p50, p99) = (delays[delays.len() / 2], delays[delays.len() * 99 / 100]);
+    let did = if call == Call::Create { "created" } else { "read" };
     println!(
-        "{name}: {:.0} objects/s by {CONNECTIONS} connections, p50 {p50:.1?}, p99 {p99:.1?}",
+        "{name}: {:.0} objects/s {did} by {CONNECTIONS} connections, p50 {p50:.1?}, p99 {p99:.1?}",
         rates[ROUNDS / 2]
     );
     rates[ROUNDS / 2]
+}
+
+/// What the watchers of one server hear while others write through the leader as fast as they can.
+fn watched(name: &str, machines: &[Machine], server: &Machine, leader: &Machine) {
+    let from = &machines[machines.len() - 1];
+    let asked = std::iter::repeat_n(server, WATCHERS).chain(std::iter::repeat_n(leader, WRITERS));
+    let prefix = format!("watched-{}", name.replace(' ', "-"));
+    let (events, written) = Clients::new(from, asked).ask(async move |clients| {
+        let apis: Vec<Api<ConfigMap>> = clients.into_iter().map(Api::default_namespaced).collect();
+        let (watchers, writers) = apis.split_at(WATCHERS);
+        let newest = watchers[0].list(&ListParams::default().limit(1)).await.unwrap();
+        let version = newest.metadata.resource_version.unwrap();
+        let parameters = WatchParams::default();
+        let opened =
+            futures::future::join_all(watchers.iter().map(|api| api.watch(&parameters, &version))).await;
+        let deadline = tokio::time::Instant::now() + ROUND;
+        let hearing = opened.into_iter().map(|events| async move {
+            let mut events = pin!(events.unwrap());
+            let mut heard = 0_usize;
+            while let Ok(Some(event)) = tokio::time::timeout_at(deadline, events.next()).await {
+                heard += usize::from(matches!(event.unwrap(), WatchEvent::Added(_)));
+            }
+            heard
+        });
+        let writing = writers.iter().enumerate().map(|(number, api)| {
+            let prefix = format!("{prefix}-{number}");
+            async move {
+                let mut written = 0_usize;
+                while tokio::time::Instant::now() < deadline {
+                    let map = config_map(format!("{prefix}-{written}"), 256);
+                    api.create(&PostParams::default(), &map).await.unwrap();
+                    written += 1;
+                }
+                written
+            }
+        });
+        let (heard, written) =
+            tokio::join!(futures::future::join_all(hearing), futures::future::join_all(writing));
+        (heard.into_iter().sum::<usize>(), written.into_iter().sum::<usize>())
+    });
+    let seconds = ROUND.as_secs_f64();
+    println!(
+        "{name}: {WATCHERS} watchers hear {:.0} events/s, of {:.0} objects/s that {WRITERS} connections create",
+        events as f64 / seconds,
+        written as f64 / seconds
+    );
 }
 
 fn config_map(name: String, bytes: usize) -> ConfigMap {
