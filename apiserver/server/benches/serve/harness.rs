@@ -264,9 +264,9 @@ impl Http2 {
         answer
     }
 
-    /// One request, its answer read to the end.
-    pub(crate) async fn call(&mut self, method: Method, path: &str, body: Bytes) {
-        self.send(method, path, body).await.into_body().collect().await.unwrap();
+    /// One request, and its whole answer.
+    pub(crate) async fn call(&mut self, method: Method, path: &str, body: Bytes) -> Bytes {
+        self.send(method, path, body).await.into_body().collect().await.unwrap().to_bytes()
     }
 
     /// One call of a gRPC method, whose answer must be sound.

@@ -222,16 +222,16 @@ pub(crate) async fn hollow(time: Duration) {
             let mut sender = connection.clone();
             tasks.push(tokio::spawn(async move {
                 let name = format!("node-{node}");
-                let lease = |beat: u64| {
-                    json!({"metadata": {"name": name}, "spec": {"holderIdentity": name, "leaseDurationSeconds": 40,
-                        "renewTime": format!("2026-01-01T00:00:00.{:06}Z", beat % 1_000_000)}})
-                };
                 tokio::time::sleep(BEAT.mul_f64(node as f64 / NODES as f64)).await;
-                sender.call(Method::POST, LEASES, Bytes::from(lease(0).to_string())).await;
-                for beat in 1.. {
+                let lease = json!({"metadata": {"name": name}, "spec": {"holderIdentity": name, "leaseDurationSeconds": 40}});
+                let mut held = sender.call(Method::POST, LEASES, Bytes::from(lease.to_string())).await;
+                for beat in 1..1_000_000 {
                     tokio::time::sleep(BEAT).await;
-                    let path = format!("{LEASES}/node-{node}");
-                    sender.call(Method::PUT, &path, Bytes::from(lease(beat).to_string())).await;
+                    // As a kubelet does: what was answered before, with another time.
+                    let mut lease: serde_json::Value = serde_json::from_slice(&held).unwrap();
+                    lease["spec"]["renewTime"] = json!(format!("2026-01-01T00:00:00.{beat:06}Z"));
+                    let path = format!("{LEASES}/{name}");
+                    held = sender.call(Method::PUT, &path, Bytes::from(lease.to_string())).await;
                 }
             }));
         }
