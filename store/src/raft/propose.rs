@@ -32,7 +32,7 @@ enum Attempt {
 }
 
 /// What becomes of a command that was sent to the leader.
-enum Heard {
+enum Fate {
     /// It was not taken, or nobody knows.
     Refusal(Result<Reply, CallError>),
     /// It is on its way once more, or cannot be sent.
@@ -157,9 +157,9 @@ impl Member {
         let mut waiter = cluster.proposals.add();
         let (term, sequence) = (now.term, waiter.sequence);
         let request = Request::Forward { term, sequence, note, command: Arc::clone(command) };
-        // None while it has to be sent again: the link broke, and the leader knows what it has taken. A leader that is gone may hold up the sending for
-        // long, and is waited for only as long as it leads.
+        // A leader that is gone may hold up the sending for long; it is waited for only as long as it leads.
         let mut leadership = self.leadership.hearer();
+        // None while it has to be sent again: the link broke, and the leader knows what it has taken.
         let mut refusal = tokio::select! {
             biased;
             sent = send(cluster, leader, &request) => match sent {
@@ -174,12 +174,12 @@ impl Member {
             let later_term = async {
                 drop(applied.until(|applied| applied.is_some_and(|(term, _)| term > now.term)).await);
             };
-            let heard = async {
+            let fate = async {
                 if let Some(refusal) = refusal.as_mut() {
-                    return Heard::Refusal(refusal.await);
+                    return Fate::Refusal(refusal.await);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
-                Heard::SentAgain(send(cluster, leader, &request).await.ok())
+                Fate::SentAgain(send(cluster, leader, &request).await.ok())
             };
             tokio::select! {
                 biased;
@@ -188,18 +188,18 @@ impl Member {
                         Err(WriteError::Unknown("this member took a snapshot meanwhile".into()))
                     }));
                 }
-                heard = heard => match heard {
-                    Heard::Refusal(Ok(Reply::NotLeader)) if !may_be_taken => return Attempt::Again,
-                    Heard::Refusal(Ok(Reply::NoSpace { free_bytes, reserve_bytes })) if !may_be_taken => {
+                fate = fate => match fate {
+                    Fate::Refusal(Ok(Reply::NotLeader)) if !may_be_taken => return Attempt::Again,
+                    Fate::Refusal(Ok(Reply::NoSpace { free_bytes, reserve_bytes })) if !may_be_taken => {
                         let dir = format!("member {leader:016x}").into();
                         return Attempt::Answered(Err(WriteError::NoSpace { dir, free_bytes, reserve_bytes }));
                     }
                     // The entry may be in the leader's log, or not: the log will tell, or another attempt.
-                    Heard::Refusal(Ok(_) | Err(_)) => {
+                    Fate::Refusal(Ok(_) | Err(_)) => {
                         refusal = None;
                         may_be_taken = true;
                     }
-                    Heard::SentAgain(sent) => refusal = sent,
+                    Fate::SentAgain(sent) => refusal = sent,
                 },
                 () = later_term => {
                     return waiter.answer.try_recv().map_or(Attempt::Again, Attempt::Answered);

@@ -84,6 +84,7 @@ impl Member {
         let mut leadership = self.leadership.hearer();
         loop {
             let now = *leadership.borrow_and_update();
+            // In a box of no type of its own: those who wait for reads would be too deep for the compiler. There is one for many reads.
             let asked: Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> = match now.leader {
                 Some(_) if now.is_leader => Box::pin(self.read_index(cluster, haste)),
                 Some(leader) => Box::pin(self.ask_for_read_index(cluster, leader, haste)),
