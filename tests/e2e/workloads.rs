@@ -138,6 +138,8 @@ spec:
     );
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/talks", "--timeout=60s"]).ok();
     assert_eq!(cluster.kubectl(&["logs", "talks", "--tail=2"]).ok(), "line 2\nline 3\n");
+    let none = cluster.kubectl(&["logs", "talks", "--previous"]).stderr;
+    assert!(none.contains("previous terminated container \"talks\" in pod \"talks\" not found"), "{none}");
     let mut follow =
         cluster.kubectl_command(&["logs", "-f", "talks"]).stdout(Stdio::piped()).spawn().unwrap();
     cluster.kubectl(&["exec", "talks", "--", "touch", "/tmp/end"]).ok();

@@ -3,6 +3,7 @@
 //! The order is upstream's ([`order`]). Every step that upstream has on by default is here, but for those that do nothing
 //! until an alpha feature is switched on. Webhooks and policies are asked where their objects are served.
 
+mod body_kind;
 pub mod certificates;
 pub mod chain;
 pub mod claim_resize;

@@ -10,6 +10,7 @@ mod patch;
 mod scale;
 mod update;
 mod verbs;
+mod view;
 mod watch;
 mod watch_conversion;
 mod watch_stream;

@@ -5,7 +5,7 @@ use mainstay_apiserver_machinery::json::{self, Strictness};
 use mainstay_apiserver_machinery::kind::ScalePaths;
 use mainstay_apiserver_machinery::object::Meta;
 use mainstay_apiserver_machinery::ownership;
-use mainstay_apiserver_machinery::pipeline::{self, Target};
+use mainstay_apiserver_machinery::pipeline;
 use mainstay_apiserver_machinery::schema::{self, Type};
 use mainstay_apiserver_machinery::validation::{ErrorList, Path};
 use mainstay_apiserver_machinery::value::{self, Value};
@@ -14,6 +14,7 @@ use mainstay_proto_api::{PatchType, Status, label};
 use super::get::namespace;
 use super::options::{WriteOptions, add_warnings};
 use super::patch::Patch;
+use super::view::View;
 use super::{Call, FieldOwner};
 use crate::encoding::{Allow, value_response};
 use crate::request::decode_object;
@@ -125,24 +126,47 @@ async fn write(
 ) -> Result<Response, Status> {
     let mut request = options.request(call, &call.info().name);
     request.owner = FieldOwner::Stated { creates: false };
-    let version = call.kind.api_version();
     let mut warnings = Vec::new();
     let change = |old: &Value| {
-        if old.is_null() {
-            return Err(call.not_found());
-        }
         let (scale, told) = wanted(&owned_view(call, old, paths)?)?;
         warnings = told;
-        check(call, &scale)?;
-        let mut new = old.clone();
+        Ok(scale)
+    };
+    let scales = Scales { name: call.info().name.as_str(), version: &call.kind.api_version(), paths };
+    let outcome = call.core.writer.update_view(&request, &scales, change).await?;
+    let mut response = respond(call, &view(&outcome.stored.object, paths)?, &outcome.warnings)?;
+    add_warnings(&mut response, &warnings);
+    Ok(response)
+}
+
+/// The Scales of the objects of a kind, as one request sees them.
+struct Scales<'a> {
+    name: &'a str,
+    /// The kind's `apiVersion`.
+    version: &'a str,
+    paths: ScalePaths,
+}
+
+impl View for Scales<'_> {
+    fn subresource(&self) -> &'static str {
+        "scale"
+    }
+
+    fn of(&self, object: &Value) -> Result<Value, Status> {
+        view(object, self.paths)
+    }
+
+    fn put(&self, object: &Value, scale: &Value) -> Result<Value, Status> {
+        check(self.name, scale)?;
+        let mut new = object.clone();
         let owners = ownership::from_scale(
-            Meta(old).managed_fields(),
-            Meta(&scale).managed_fields(),
-            &version,
-            paths.replicas,
+            Meta(object).managed_fields(),
+            Meta(scale).managed_fields(),
+            self.version,
+            self.paths.replicas,
         );
         new.set_path(&["metadata", "managedFields"], owners);
-        new.set_path(paths.replicas, scale.path_i64(&["spec", "replicas"]).unwrap_or(0));
+        new.set_path(self.paths.replicas, scale.path_i64(&["spec", "replicas"]).unwrap_or(0));
         // A Scale's resource version and uid are preconditions on the object.
         for field in ["resourceVersion", "uid"] {
             if let Some(text) = scale.path_str(&["metadata", field]).filter(|text| !text.is_empty()) {
@@ -150,19 +174,14 @@ async fn write(
             }
         }
         Ok(new)
-    };
-    let outcome = call.core.writer.update(&request, Target::Object, change).await?;
-    let mut response = respond(call, &view(&outcome.stored.object, paths)?, &outcome.warnings)?;
-    add_warnings(&mut response, &warnings);
-    Ok(response)
+    }
 }
 
-fn check(call: &Call<'_>, scale: &Value) -> Result<(), Status> {
+fn check(wanted: &str, scale: &Value) -> Result<(), Status> {
     let name = Meta(scale).name();
-    if name != call.info().name {
+    if name != wanted {
         return Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            call.info().name
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
         )));
     }
     let replicas = scale.path_i64(&["spec", "replicas"]).unwrap_or(0);

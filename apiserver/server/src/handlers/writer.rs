@@ -12,6 +12,7 @@ use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 
+use super::view::View;
 use crate::cache::Cached;
 use crate::config::Randomness;
 use crate::registry::{Registry, Stored, Written};
@@ -209,6 +210,28 @@ impl Writer {
         &self,
         request: &WriteRequest,
         target: Target<'_>,
+        change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+    ) -> Result<Outcome, Status> {
+        self.update_part(request, (target, None), change).await
+    }
+
+    /// Updates what `view` shows of an object: `change` makes the wanted view out of the current object. Admission sees the view only.
+    ///
+    /// # Errors
+    /// As [`Writer::update`].
+    pub async fn update_view(
+        &self,
+        request: &WriteRequest,
+        view: &dyn View,
+        change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+    ) -> Result<Outcome, Status> {
+        self.update_part(request, (Target::Object, Some(view)), change).await
+    }
+
+    async fn update_part(
+        &self,
+        request: &WriteRequest,
+        (target, view): (Target<'_>, Option<&dyn View>),
         mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Outcome, Status> {
         let kind = request.kind;
@@ -216,7 +239,7 @@ impl Writer {
         for _round in 0..ROUNDS_MAX {
             let Some(cached) = seen.object else {
                 let creates = request.owner == FieldOwner::Stated { creates: true };
-                if target == Target::Object && (creates || kind.rules.create_on_update()) {
+                if target == Target::Object && view.is_none() && (creates || kind.rules.create_on_update()) {
                     let mut object = change(&Value::Null)?;
                     MetaMut(&mut object).set_resource_version("");
                     return self.create(request, object).await;
@@ -225,7 +248,10 @@ impl Writer {
             };
             let old = self.registry.decode_in_form(kind, &cached).await?;
             let written = match change(&old) {
-                Ok(new) => self.update_once(request, target, &cached, (old, new)).await,
+                Ok(new) => match view {
+                    None => self.update_once(request, target, &cached, (old, new)).await,
+                    Some(view) => self.update_view_once(request, view, &cached, (old, new)).await,
+                },
                 Err(status) => Err(status),
             };
             let is_compared = |(written, _): &(Written, Vec<String>)| written.is_compared_with(&cached);
@@ -288,6 +314,44 @@ impl Writer {
         Ok((written?, admission.warnings.into_vec()))
     }
 
+    /// As [`Writer::update_once`], of a view: what admission makes of it is put into the object, and what that shows then is checked.
+    async fn update_view_once(
+        &self,
+        request: &WriteRequest,
+        view: &dyn View,
+        cached: &Arc<Cached>,
+        (old, wanted): (Value, Value),
+    ) -> Result<(Written, Vec<String>), Status> {
+        let seen = Some(view.of(&old)?);
+        let mut admission =
+            Self::admission_request(request, view.subresource(), Operation::Update, wanted, seen);
+        self.admission.mutate(&mut admission).await?;
+        let written = self.view_admitted(view, cached, &mut admission, (&old, &request.owner)).await;
+        let stored = matches!(written, Ok(Written::Stored(_))) && !request.dry_run;
+        self.admission.settled(&admission, stored).await;
+        Ok((written?, admission.warnings.into_vec()))
+    }
+
+    async fn view_admitted(
+        &self,
+        view: &dyn View,
+        cached: &Arc<Cached>,
+        admission: &mut AdmissionRequest,
+        (old, owner): (&Value, &FieldOwner),
+    ) -> Result<Written, Status> {
+        let kind = admission.kind;
+        let mut object = view.put(old, &admission.object)?;
+        let checked = pipeline::prepare_update(kind, Target::Object, &mut object, old)
+            .and_then(|()| pipeline::validate_update(kind, Target::Object, &object, old));
+        admission.warnings.extend(checked?);
+        admission.object = view.of(&object)?;
+        self.admission.validate(admission).await?;
+        let unchanged = pipeline::is_unchanged(&object, old);
+        // The object itself is what is stored.
+        admission.object = object;
+        self.store_update(unchanged, cached, admission, owner).await
+    }
+
     async fn update_admitted(
         &self,
         target: Target<'_>,
@@ -303,6 +367,17 @@ impl Writer {
         admission.old = Some(old);
         admission.warnings.extend(checked?);
         self.admission.validate(admission).await?;
+        self.store_update(unchanged, cached, admission, owner).await
+    }
+
+    async fn store_update(
+        &self,
+        unchanged: bool,
+        cached: &Arc<Cached>,
+        admission: &mut AdmissionRequest,
+        owner: &FieldOwner,
+    ) -> Result<Written, Status> {
+        let kind = admission.kind;
         // What is stored in an older form, or sealed by a key of old, is written anew, as upstream does.
         let is_stale = cached.header.stale && !admission.dry_run;
         if unchanged && cached.kind == kind.stored_kind() && !is_stale {

@@ -3,6 +3,7 @@
 //! The server only carries bytes. It opens one connection per request, never follows a redirect, never reuses a
 //! connection on which an upgrade was refused, and never lets a proxy reach loopback or link-local addresses.
 
+mod agent_answer;
 pub mod backend;
 mod connect;
 pub mod endpoints;

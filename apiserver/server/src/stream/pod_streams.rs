@@ -7,6 +7,7 @@ use mainstay_apiserver_kinds::{NODE, POD};
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
+use super::agent_answer::checked;
 use super::backend::{Backend, Target, Trust};
 use super::connect;
 use super::forward::{forward, nothing, wanted_upgrade};
@@ -71,6 +72,10 @@ impl PodStreams {
         }
         let target = agent_of(&self.registry, node)?;
         let mut response = forward(&self.backend, &target, &path, request).await?;
+        // Whoever asked for a stream hears the agent itself; a log is an answer of the API.
+        if self.stream == PodStream::Log {
+            response = checked(response, name).await?;
+        }
         if let Some(stale) = stale {
             add_warnings(&mut response, &[stale.warning()]);
         }

@@ -6,6 +6,7 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 
+use crate::admission::body_kind::body_kind;
 use crate::types::AdmissionRequest;
 
 /// The trees that the names stand for in one request.
@@ -55,14 +56,13 @@ impl<'a> Seen<'a> {
 
 /// What expressions see of a request as `request`; `form` is the kind in whose form a rule is about it.
 pub(super) fn review(request: &AdmissionRequest, form: &Kind) -> Value {
-    let of_kind = |kind: &Kind| value!({"group": kind.group, "version": kind.version, "kind": kind.kind});
     let of_resource =
         |kind: &Kind| value!({"group": kind.group, "version": kind.version, "resource": kind.plural});
     value!({
-        "kind": of_kind(form),
+        "kind": body_kind(form, &request.subresource),
         "resource": of_resource(form),
         "subResource": request.subresource.as_str(),
-        "requestKind": of_kind(request.kind),
+        "requestKind": body_kind(request.kind, &request.subresource),
         "requestResource": of_resource(request.kind),
         "requestSubResource": request.subresource.as_str(),
         "name": request.name.as_str(),

@@ -10,6 +10,7 @@ use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 
 use super::hook::Hook;
+use crate::admission::body_kind::body_kind;
 use crate::types::AdmissionRequest;
 
 /// A hook's answer.
@@ -33,16 +34,13 @@ pub(super) fn question(
     kind: &Kind,
     (object, old): (&Value, Option<&Value>),
 ) -> Vec<u8> {
-    let of_kind = |kind: &Kind| value!({"group": kind.group, "version": kind.version, "kind": kind.kind});
     let of_resource =
         |kind: &Kind| value!({"group": kind.group, "version": kind.version, "resource": kind.plural});
-    let shown = subresource_kind(kind, &request.subresource);
-    let requested = subresource_kind(request.kind, &request.subresource);
     let mut asked = value!({
         "uid": uid,
-        "kind": shown.clone().unwrap_or_else(|| of_kind(kind)),
+        "kind": body_kind(kind, &request.subresource),
         "resource": of_resource(kind),
-        "requestKind": requested.unwrap_or_else(|| of_kind(request.kind)),
+        "requestKind": body_kind(request.kind, &request.subresource),
         "requestResource": of_resource(request.kind),
         "operation": request.operation.as_str(),
         "userInfo": value::to_value(&*request.user).unwrap_or_default(),
@@ -67,12 +65,6 @@ pub(super) fn question(
         "request": asked,
     });
     json::to_string(&review).into_bytes()
-}
-
-/// The kind of a subresource's body, where that is not the object's own.
-fn subresource_kind(kind: &Kind, subresource: &str) -> Option<Value> {
-    let sub = kind.subresource(subresource)?;
-    Some(value!({"group": sub.group, "version": sub.version, "kind": sub.kind}))
 }
 
 /// Reads an answer.

@@ -7,7 +7,7 @@ mod deletion;
 mod objects;
 mod policies;
 mod rules;
-mod shapes;
+pub(crate) mod shapes;
 mod versions;
 
 pub(crate) use conversion::{answered, endpoints};

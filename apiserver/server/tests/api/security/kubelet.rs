@@ -91,6 +91,8 @@ fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Full<Bytes>> 
         response.headers_mut().insert(LOCATION, "http://169.254.169.254/latest/meta-data".parse().unwrap());
     } else if path.contains("command=refuse") {
         *response.status_mut() = StatusCode::FORBIDDEN;
+    } else if path.contains("previous=true") {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
     } else if let Some(protocol) = request.headers().get(UPGRADE).cloned() {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().insert(CONNECTION, "Upgrade".parse().unwrap());

@@ -16,6 +16,7 @@ mod plugins;
 mod pod_security;
 mod policy;
 mod policy_rights;
+mod scale;
 mod services;
 mod streams;
 mod webhook_sink;

@@ -58,6 +58,9 @@ async fn logs_and_node_proxy_reach_the_agent() {
     assert_eq!((proxied.code, &proxied.bytes[..]), (200, &b"/pods?a=b"[..]));
     let wrong = admin.get("/api/v1/namespaces/default/pods/p/log?container=x").await.expect(400);
     assert_eq!(wrong["message"], "container x is not valid for pod p");
+    let refused = admin.get("/api/v1/namespaces/default/pods/p/log?previous=true").await.expect(400);
+    assert_eq!(refused["message"], "/containerLogs/default/p/c?previous=true", "the agent's own words");
+    assert_eq!(refused["reason"], "BadRequest");
     let plain = admin.post("/api/v1/namespaces/default/pods/p/exec?command=ls", &json!({})).await;
     assert_eq!(plain.code, 400);
     server.stop().await;

@@ -13,7 +13,7 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 
 /// A webhook that answers each request of a review with what `respond` says.
-async fn hook(server: &TestServer, respond: fn(&Value) -> Value) -> Peer {
+pub(super) async fn hook(server: &TestServer, respond: fn(&Value) -> Value) -> Peer {
     Peer::start(server, move |asked| {
         let review = asked.json();
         let mut response = respond(&review["request"]);
@@ -25,12 +25,12 @@ async fn hook(server: &TestServer, respond: fn(&Value) -> Value) -> Peer {
 }
 
 /// The requests that a hook was asked about.
-fn requests(peer: &Peer) -> Vec<Value> {
+pub(super) fn requests(peer: &Peer) -> Vec<Value> {
     peer.asked().iter().map(|asked| asked.json()["request"].clone()).collect()
 }
 
 /// A configuration with one webhook about ConfigMaps, `extra` over the usual.
-fn configuration(kind: &str, name: &str, peer: &Peer, extra: &Value) -> Value {
+pub(super) fn configuration(kind: &str, name: &str, peer: &Peer, extra: &Value) -> Value {
     let mut webhook = json!({
         "name": format!("{name}.example.com"),
         "clientConfig": {"url": peer.url("/review"), "caBundle": peer.ca_bundle()},
@@ -43,14 +43,14 @@ fn configuration(kind: &str, name: &str, peer: &Peer, extra: &Value) -> Value {
         "metadata": {"name": name}, "webhooks": [webhook]})
 }
 
-async fn install(client: &Client, configuration: &Value) {
+pub(super) async fn install(client: &Client, configuration: &Value) {
     let plural = configuration["kind"].as_str().unwrap().to_lowercase();
     client.post(&format!("{REGISTRATION}/{plural}s"), configuration).await.expect(201);
     // A list waits until the cache has the configuration, which is what admission reads.
     client.get(&format!("{REGISTRATION}/{plural}s")).await.expect(200);
 }
 
-fn patch(operations: &Value) -> Value {
+pub(super) fn patch(operations: &Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
 }
 

@@ -1,0 +1,13 @@
+//! [`body_kind`]: of which kind the object of a request is.
+
+use mainstay_apiserver_machinery::kind::Kind;
+use mainstay_apiserver_machinery::value;
+use mainstay_apiserver_machinery::value::Value;
+
+/// Group, version and kind of what a request to `kind` carries: the kind's own, or that of its subresource's body (a Scale, an Eviction).
+pub(super) fn body_kind(kind: &Kind, subresource: &str) -> Value {
+    match kind.subresource(subresource) {
+        Some(sub) => value!({"group": sub.group, "version": sub.version, "kind": sub.kind}),
+        None => value!({"group": kind.group, "version": kind.version, "kind": kind.kind}),
+    }
+}
