@@ -145,7 +145,11 @@ pub fn plan(
     Ok(if marked == *object { DeletePlan::Pending } else { DeletePlan::Mark { object: marked } })
 }
 
-fn check_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
+/// Whether an object is the one that is meant.
+///
+/// # Errors
+/// A 409 when a precondition does not hold.
+pub fn check_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
     let meta = Meta(object);
     let fail = |what: &str, wanted: &str, found: &str, done: &str| {
         let text = format!(

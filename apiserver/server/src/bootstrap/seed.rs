@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::authn::user::MASTERS;
-use crate::handlers::{FieldOwner, WriteRequest, Writer};
+use crate::handlers::{Deletes, FieldOwner, WriteRequest, Writer};
 use crate::registry::Registry;
 use crate::types::UserInfo;
 
@@ -51,6 +51,7 @@ impl Seeder {
             dry_run: false,
             options: Value::Null,
             owner: FieldOwner::Manager("kube-apiserver".into()),
+            deletes: Deletes::default(),
         }
     }
 

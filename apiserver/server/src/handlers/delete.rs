@@ -10,7 +10,7 @@ use mainstay_proto_api::{Status, StatusDetails};
 use super::get::namespace;
 use super::list_options::ListOptions;
 use super::options::{add_warnings, delete_options};
-use super::{Call, Deletion, FieldOwner, WriteRequest, list};
+use super::{Call, Deletes, Deletion, FieldOwner, WriteRequest, list};
 use crate::audit;
 use crate::encoding::{
     Allow, ListMeta, ListSource, list_body, list_response, object_response, value_response,
@@ -102,6 +102,7 @@ fn request(call: &Call<'_>, name: &str, options: &DeleteOptions, tree: Value) ->
         dry_run: options.dry_run,
         options: tree,
         owner: FieldOwner::Nobody,
+        deletes: Deletes::default(),
     }
 }
 
@@ -122,6 +123,7 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response, 
     let under_way = objects.into_iter().map(|object| {
         let mut request = request(call, &object.header.name, &options, tree.clone());
         request.namespace = object.header.namespace.clone();
+        request.deletes = Deletes::OfCollection;
         let options = &options;
         async move {
             match call.core.writer.delete(&request, options).await {

@@ -19,4 +19,4 @@ mod writer;
 pub(crate) use options::add_warnings;
 pub(crate) use verbs::method_not_allowed;
 pub use verbs::{Call, handle};
-pub use writer::{Deletion, FieldOwner, Outcome, WriteRequest, Writer};
+pub use writer::{Deletes, Deletion, FieldOwner, Outcome, WriteRequest, Writer};

@@ -9,8 +9,8 @@ use mainstay_proto_api::{PatchType, Status};
 use smol_str::SmolStr;
 
 use super::get::namespace;
-use super::{Call, FieldOwner, WriteRequest};
-use crate::request::{Query, decode_options, strictness};
+use super::{Call, Deletes, FieldOwner, WriteRequest};
+use crate::request::{Query, decode_options, options_tree, strictness};
 use crate::types::Response;
 
 /// Warnings sent with one answer, and their bytes together, as upstream bounds them.
@@ -35,17 +35,7 @@ impl WriteOptions {
         let manager = field_manager(query, options_kind, None)?;
         let dry_run = dry_run(call, options_kind)?;
         let strictness = strictness(query, options_kind)?;
-        let mut tree = Value::map();
-        tree.set_path(&["kind"], options_kind);
-        tree.set_path(&["apiVersion"], "meta.k8s.io/v1");
-        if dry_run {
-            tree.set_path(&["dryRun"], Value::from(["All"]));
-        }
-        for name in ["fieldManager", "fieldValidation"] {
-            if let Some(text) = query.non_empty(name) {
-                tree.set_path(&[name], text);
-            }
-        }
+        let tree = options_tree(query, options_kind, dry_run);
         let manager = manager.unwrap_or_else(|| manager_of_agent(call));
         Ok(Self { dry_run, strictness, force: false, manager, tree })
     }
@@ -56,9 +46,8 @@ impl WriteOptions {
         field_manager(query, "PatchOptions", Some(patch_type))?;
         let mut options = Self::read(call, "PatchOptions")?;
         options.force = query.is_true("force");
-        if query.get("force").is_some() {
-            options.tree.set_path(&["force"], options.force);
-        }
+        // Admission is told of an update, as upstream.
+        options.tree.set_path(&["kind"], "UpdateOptions");
         Ok(options)
     }
 
@@ -72,6 +61,7 @@ impl WriteOptions {
             dry_run: self.dry_run,
             options: self.tree.clone(),
             owner: FieldOwner::Manager(self.manager.clone()),
+            deletes: Deletes::default(),
         }
     }
 }

@@ -49,6 +49,20 @@ pub struct WriteRequest {
     pub options: Value,
     /// Who comes to own the fields that the write changes.
     pub owner: FieldOwner,
+    /// What admission is told of a delete.
+    pub deletes: Deletes,
+}
+
+/// What admission is told of a delete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deletes {
+    /// One object, by its name.
+    #[default]
+    Named,
+    /// One of a collection's: without a name, as upstream.
+    OfCollection,
+    /// Nothing: it was asked about what leads to the delete (an eviction).
+    Admitted,
 }
 
 /// Who comes to own the fields that a write changes.
@@ -444,8 +458,13 @@ impl Writer {
         let old = self.registry.decode_in_form(request.kind, cached).await?;
         let mut admission =
             Self::admission_request(request, "", Operation::Delete, Value::Null, Some(old.clone()));
-        self.admission.mutate(&mut admission).await?;
-        self.admission.validate(&admission).await?;
+        if request.deletes == Deletes::OfCollection {
+            admission.name = SmolStr::default();
+        }
+        if request.deletes != Deletes::Admitted {
+            self.admission.mutate(&mut admission).await?;
+            self.admission.validate(&admission).await?;
+        }
         let plan = deletion::plan(request.kind, &old, options, self.clock.wall())?;
         let gone = matches!(plan, DeletePlan::Remove { .. });
         let written = self.carry_out(request, cached, old, plan).await;
@@ -501,6 +520,11 @@ impl Writer {
         old: Option<Value>,
     ) -> AdmissionRequest {
         let name = if request.name.is_empty() { Meta(&object).name().into() } else { request.name.clone() };
+        let mut options = request.options.clone();
+        if operation == Operation::Create && !options.is_null() {
+            // It may have been an update or a patch of what was not there.
+            options.set_path(&["kind"], "CreateOptions");
+        }
         AdmissionRequest {
             kind: request.kind,
             subresource: subresource.into(),
@@ -511,7 +535,7 @@ impl Writer {
             old,
             user: request.user.clone(),
             dry_run: request.dry_run,
-            options: request.options.clone(),
+            options,
             warnings: Warnings::default(),
             marks: Marks::default(),
             reinvocation: Reinvocation::default(),

@@ -64,6 +64,22 @@ pub fn decode_object(
     decode_media(media, body, schema, strictness).map_err(|fault| fault.status(body, shown))
 }
 
+/// The options of a write as admission sees them.
+pub fn options_tree(query: &Query, kind: &str, dry_run: bool) -> Value {
+    let mut tree = Value::map();
+    tree.set_path(&["kind"], kind);
+    tree.set_path(&["apiVersion"], "meta.k8s.io/v1");
+    if dry_run {
+        tree.set_path(&["dryRun"], Value::from(["All"]));
+    }
+    for name in ["fieldManager", "fieldValidation"] {
+        if let Some(text) = query.non_empty(name) {
+            tree.set_path(&[name], text);
+        }
+    }
+    tree
+}
+
 /// Decodes options in a body. Upstream answers what is wrong with them as it stands.
 ///
 /// # Errors

@@ -7,7 +7,9 @@ use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 use crate::handlers::method_not_allowed;
-use crate::request::{RequestContext, decode_object, read_body, respond_object, shown_type, strictness};
+use crate::request::{
+    RequestContext, decode_object, options_tree, read_body, respond_object, shown_type, strictness,
+};
 use crate::types::{Request, Response};
 
 /// Reads the object of a POST: decoded, of the right kind, with defaults, and valid.
@@ -60,6 +62,15 @@ pub fn dry_run(context: &RequestContext) -> Result<bool, Status> {
             Err(Status::bad_request(format!("invalid dryRun value {other:?}: only All is supported")))
         }
     }
+}
+
+/// Whether the request asks for a dry run, and the options of its POST as admission sees them.
+///
+/// # Errors
+/// As [`dry_run`].
+pub fn create_options(context: &RequestContext) -> Result<(bool, Value), Status> {
+    let dry_run = dry_run(context)?;
+    Ok((dry_run, options_tree(&context.query, "CreateOptions", dry_run)))
 }
 
 /// Answers 201 with the object.

@@ -13,9 +13,10 @@ use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 
+use super::condition::set_condition;
 use crate::registry::Registry;
 use crate::request::{RequestContext, respond_status};
-use crate::reviews::request::{dry_run, read};
+use crate::reviews::request::{create_options, dry_run, read};
 use crate::types::{
     AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
 };
@@ -66,6 +67,7 @@ impl PodBinding {
     /// The binding as admission makes it.
     async fn admit(&self, context: &RequestContext, binding: Value, name: &SmolStr) -> Result<Value, Status> {
         let is_own = context.info.resource == "bindings";
+        let (dry_run, options) = create_options(context)?;
         let mut request = AdmissionRequest {
             kind: if is_own { &BINDING } else { &POD },
             subresource: if is_own { SmolStr::default() } else { "binding".into() },
@@ -75,8 +77,8 @@ impl PodBinding {
             object: binding,
             old: None,
             user: context.user().clone(),
-            dry_run: dry_run(context)?,
-            options: Value::Null,
+            dry_run,
+            options,
             warnings: Warnings::default(),
             marks: Marks::default(),
             reinvocation: Reinvocation::default(),
@@ -133,20 +135,11 @@ fn bound(mut pod: Value, binding: &Value, now: &str) -> Result<Value, Status> {
             labels.insert(key, value);
         }
     }
-    set_scheduled(&mut pod, now);
-    Ok(pod)
-}
-
-fn set_scheduled(pod: &mut Value, now: &str) {
     let condition = value!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now
     });
-    let mut conditions = pod.path_list(&["status", "conditions"]).to_vec();
-    match conditions.iter_mut().find(|held| held.path_str(&["type"]) == Some("PodScheduled")) {
-        Some(held) => *held = condition,
-        None => conditions.push(condition),
-    }
-    pod.set_path(&["status", "conditions"], conditions);
+    set_condition(&mut pod, condition);
+    Ok(pod)
 }
 
 #[cfg(test)]

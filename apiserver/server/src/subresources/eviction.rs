@@ -5,16 +5,18 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use mainstay_apiserver_kinds::{EVICTION, POD, POD_DISRUPTION_BUDGET};
 use mainstay_apiserver_machinery::object::Meta;
-use mainstay_apiserver_machinery::pipeline::deletion::DeleteOptions;
+use mainstay_apiserver_machinery::pipeline::deletion::{DeleteOptions, check_preconditions};
 use mainstay_apiserver_machinery::pipeline::timestamp;
+use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 
+use super::condition::set_condition;
 use super::disruption::{self, Permission};
-use crate::handlers::{FieldOwner, WriteRequest, Writer};
+use crate::handlers::{Deletes, FieldOwner, WriteRequest, Writer};
 use crate::request::{RequestContext, respond_status};
-use crate::reviews::request::{dry_run, read_also};
+use crate::reviews::request::{create_options, dry_run, read_also};
 use crate::types::{
     AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
 };
@@ -44,8 +46,11 @@ impl PodEviction {
         let body = eviction.path(&["deleteOptions"]).cloned().unwrap_or(Value::Null);
         let mut options = DeleteOptions::from_value(&body)?;
         options.dry_run |= dry_run(&context)?;
-        self.admit(&context, eviction, options.dry_run).await?;
+        self.admit(&context, eviction).await?;
         self.ask_budgets(&context.info.namespace, &name, options.dry_run).await?;
+        if !options.dry_run {
+            self.mark(&context.info.namespace, &name, &mut options).await?;
+        }
         let delete = WriteRequest {
             kind: &POD,
             namespace: context.info.namespace.clone(),
@@ -54,11 +59,31 @@ impl PodEviction {
             dry_run: options.dry_run,
             options: body,
             owner: FieldOwner::Nobody,
+            deletes: Deletes::Admitted,
         };
         self.writer.delete(&delete, &options).await?;
         let mut done = Status::success();
         done.code = 201;
         Ok(respond_status(&context.headers, &context.query, &done))
+    }
+
+    /// Says in the pod's status why it goes; whoever deletes only one version of the pod means the one that this makes.
+    async fn mark(&self, namespace: &str, name: &str, options: &mut DeleteOptions) -> Result<(), Status> {
+        let now = timestamp(self.clock.wall());
+        let change = |mut pod: Value| {
+            check_preconditions(&POD, &pod, options)?;
+            let condition = value!({
+                "type": "DisruptionTarget", "status": "True", "lastProbeTime": null, "lastTransitionTime": now.as_str(),
+                "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"
+            });
+            set_condition(&mut pod, condition);
+            Ok(Some(pod))
+        };
+        let marked = self.writer.registry().update_with(&POD, namespace, name, change).await?;
+        if let Some(version) = &mut options.resource_version {
+            *version = Meta(&marked.object).resource_version().into();
+        }
+        Ok(())
     }
 
     /// Takes the eviction from the budget that covers the pod.
@@ -101,7 +126,8 @@ impl PodEviction {
         registry.update_with(&POD_DISRUPTION_BUDGET, namespace, budget_name, take).await.map(drop)
     }
 
-    async fn admit(&self, context: &RequestContext, eviction: Value, dry_run: bool) -> Result<(), Status> {
+    async fn admit(&self, context: &RequestContext, eviction: Value) -> Result<(), Status> {
+        let (dry_run, options) = create_options(context)?;
         let mut request = AdmissionRequest {
             kind: &POD,
             subresource: "eviction".into(),
@@ -112,7 +138,7 @@ impl PodEviction {
             old: None,
             user: context.user().clone(),
             dry_run,
-            options: Value::Null,
+            options,
             warnings: Warnings::default(),
             marks: Marks::default(),
             reinvocation: Reinvocation::default(),

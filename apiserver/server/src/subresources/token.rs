@@ -17,7 +17,7 @@ use crate::authn::token::{Claims, KubernetesClaims, ObjectRef};
 use crate::config::Randomness;
 use crate::registry::Registry;
 use crate::request::RequestContext;
-use crate::reviews::request::{created, dry_run, read};
+use crate::reviews::request::{create_options, created, dry_run, read};
 use crate::types::{
     AdmissionRequest, Admit, Endpoint, Marks, Operation, Reinvocation, Request, Response, Warnings,
 };
@@ -57,7 +57,7 @@ impl TokenRequests {
             return Err(Status::bad_request("the name of the object does not match the name on the URL"));
         }
         let account = self.find(&SERVICE_ACCOUNT, &namespace, &name).await?;
-        self.admit(&context, &object).await?;
+        object = self.admit(&context, object).await?;
         self.settle_spec(&mut object);
         let bound = self.bind(&object, &namespace, &name).await?;
         let now = self.clock.wall();
@@ -79,24 +79,27 @@ impl TokenRequests {
         created(&context, &TOKEN_REQUEST, &object)
     }
 
-    async fn admit(&self, context: &RequestContext, object: &Value) -> Result<(), Status> {
-        let request = AdmissionRequest {
+    /// The request as admission makes it.
+    async fn admit(&self, context: &RequestContext, object: Value) -> Result<Value, Status> {
+        let (dry_run, options) = create_options(context)?;
+        let mut request = AdmissionRequest {
             kind: &SERVICE_ACCOUNT,
             subresource: "token".into(),
-            // Not a creation of content: a pod of a namespace that is going still gets its tokens.
-            operation: Operation::Connect,
+            operation: Operation::Create,
             namespace: context.info.namespace.clone(),
             name: context.info.name.clone(),
-            object: object.clone(),
+            object,
             old: None,
             user: context.user().clone(),
-            dry_run: false,
-            options: Value::Null,
+            dry_run,
+            options,
             warnings: Warnings::default(),
             marks: Marks::default(),
             reinvocation: Reinvocation::default(),
         };
-        self.admission.validate(&request).await
+        self.admission.mutate(&mut request).await?;
+        self.admission.validate(&request).await?;
+        Ok(request.object)
     }
 
     fn settle_spec(&self, object: &mut Value) {

@@ -14,7 +14,7 @@ async fn a_budget_refuses_an_eviction_until_it_allows_one() {
     let account = json!({"metadata": {"name": "default"}});
     admin.post("/api/v1/namespaces/default/serviceaccounts", &account).await.expect(201);
     let pod = json!({
-        "metadata": {"name": "web-1", "labels": {"app": "web"}},
+        "metadata": {"name": "web-1", "labels": {"app": "web"}, "finalizers": ["example.com/seen"]},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
     });
     admin.post(PODS, &pod).await.expect(201);
@@ -45,7 +45,19 @@ async fn a_budget_refuses_an_eviction_until_it_allows_one() {
     admin.post(&format!("{PODS}/web-1/eviction"), &dry).await.expect(201);
     let untouched = admin.get(&format!("{budgets}/web")).await.expect(200);
     assert_eq!(untouched["status"]["disruptionsAllowed"], 1);
-    admin.post(&format!("{PODS}/web-1/eviction"), &eviction).await.expect(201);
+    let mut exact = eviction.clone();
+    exact["deleteOptions"] = json!({"preconditions": {"resourceVersion": "1"}});
+    admin.post(&format!("{PODS}/web-1/eviction"), &exact).await.expect(409);
+    let seen = admin.get(&format!("{PODS}/web-1")).await.expect(200);
+    assert_eq!(seen["status"]["conditions"].as_array().unwrap().len(), 1, "{seen}");
+    let status = json!({"status": {"disruptionsAllowed": 1}});
+    admin.patch(&format!("{budgets}/web/status"), "merge", &status).await.expect(200);
+    exact["deleteOptions"]["preconditions"]["resourceVersion"] = seen["metadata"]["resourceVersion"].clone();
+    admin.post(&format!("{PODS}/web-1/eviction"), &exact).await.expect(201);
+    let going = admin.get(&format!("{PODS}/web-1")).await.expect(200);
+    assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
+    let why = &going["status"]["conditions"][1];
+    assert_eq!((&why["type"], &why["reason"]), (&json!("DisruptionTarget"), &json!("EvictionByEvictionAPI")));
     let after = admin.get(&format!("{budgets}/web")).await.expect(200);
     assert_eq!(after["status"]["disruptionsAllowed"], 0);
     assert!(after["status"]["disruptedPods"]["web-1"].is_string(), "{after}");

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::pod;
@@ -137,7 +138,8 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
     .await;
     let all = json!({"rules": [
         {"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"], "scope": "Namespaced"},
-        {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]});
+        {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]},
+        {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/eviction", "serviceaccounts/token"]}]});
     install(&client, &configuration("Validating", "all", &peer, &all)).await;
 
     client.post(&format!("{MAPS}?dryRun=All"), &map("m", &json!({}))).await.expect(201);
@@ -148,7 +150,7 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
     let update = requests(&peer).remove(2);
     assert_eq!(
         (&update["operation"], &update["options"]["kind"]),
-        (&json!("UPDATE"), &json!("PatchOptions"))
+        (&json!("UPDATE"), &json!("UpdateOptions"))
     );
     assert_eq!((&update["object"]["data"]["k"], &update["oldObject"]["data"]), (&json!("v"), &Value::Null));
     let refused = client.delete(&format!("{MAPS}/m")).await.expect(400);
@@ -166,12 +168,44 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
         exec.expect(403)["message"],
         r#"admission webhook "all.example.com" denied the request: Forbidden"#
     );
-    let connect = requests(&peer).remove(4);
+    let connect = requests(&peer).pop().unwrap();
     assert_eq!(
         (&connect["kind"]["kind"], &connect["subResource"]),
         (&json!("PodExecOptions"), &json!("exec"))
     );
     assert_eq!(connect["object"]["command"], json!(["ls"]));
+
+    let told = |asked: &Value| {
+        let text = |of: &Value| of.as_str().unwrap_or("-").to_owned();
+        [
+            &asked["operation"],
+            &asked["subResource"],
+            &asked["kind"]["kind"],
+            &asked["name"],
+            &asked["options"]["kind"],
+        ]
+        .map(text)
+    };
+    let before = requests(&peer).len();
+    let maps = client.delete(&format!("{MAPS}?fieldSelector=metadata.name=m")).await;
+    assert_eq!(maps.code, 400);
+    let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    client.post("/api/v1/namespaces/default/serviceaccounts/default/token", &token).await.expect(201);
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    client.post("/api/v1/namespaces/default/pods/p/eviction", &eviction).await.expect(201);
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let path = format!("{MAPS}/new?fieldManager=x");
+    client.call(Method::PATCH, &path, &apply, map("new", &json!({})).to_string()).await.expect(201);
+    assert_eq!(
+        requests(&peer).iter().skip(before).map(told).collect::<Vec<_>>(),
+        [
+            ["DELETE", "-", "ConfigMap", "-", "DeleteOptions"],
+            ["CREATE", "token", "TokenRequest", "default", "CreateOptions"],
+            // The pod's delete is a part of its eviction, of which admission has been asked.
+            ["CREATE", "eviction", "Eviction", "p", "CreateOptions"],
+            ["CREATE", "-", "ConfigMap", "new", "CreateOptions"],
+        ]
+    );
     server.stop().await;
 }
 
