@@ -3,7 +3,6 @@
 //! The order is upstream's ([`order`]). Every step that upstream has on by default is here, but for those that do nothing
 //! until an alpha feature is switched on. Webhooks and policies are asked where their objects are served.
 
-mod body_kind;
 pub mod certificates;
 pub mod chain;
 pub mod claim_resize;
@@ -28,6 +27,7 @@ pub mod service_account;
 pub mod signing_requests;
 pub mod step;
 pub mod storage_protection;
+mod told;
 pub mod topology_labels;
 pub mod webhook;
 

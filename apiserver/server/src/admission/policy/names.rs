@@ -6,7 +6,7 @@ use mainstay_apiserver_machinery::kind::Kind;
 use mainstay_apiserver_machinery::value;
 use mainstay_apiserver_machinery::value::Value;
 
-use crate::admission::body_kind::body_kind;
+use crate::admission::told::{self, body_kind};
 use crate::types::AdmissionRequest;
 
 /// The trees that the names stand for in one request.
@@ -66,7 +66,7 @@ pub(super) fn review(request: &AdmissionRequest, form: &Kind) -> Value {
         "requestResource": of_resource(request.kind),
         "requestSubResource": request.subresource.as_str(),
         "name": request.name.as_str(),
-        "namespace": request.namespace.as_str(),
+        "namespace": told::namespace(request),
         "operation": request.operation.as_str(),
         "userInfo": value::to_value(&*request.user).unwrap_or_default(),
         "dryRun": request.dry_run,

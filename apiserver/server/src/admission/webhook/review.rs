@@ -10,7 +10,7 @@ use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 
 use super::hook::Hook;
-use crate::admission::body_kind::body_kind;
+use crate::admission::told::{self, body_kind};
 use crate::types::AdmissionRequest;
 
 /// A hook's answer.
@@ -50,8 +50,8 @@ pub(super) fn question(
         "options": request.options.clone(),
     });
     for (field, text) in [
-        ("name", &request.name),
-        ("namespace", &request.namespace),
+        ("name", request.name.as_str()),
+        ("namespace", told::namespace(request)),
         ("subResource", &request.subresource),
         ("requestSubResource", &request.subresource),
     ] {

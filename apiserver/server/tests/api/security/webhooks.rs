@@ -139,7 +139,7 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
     let all = json!({"rules": [
         {"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"], "scope": "Namespaced"},
         {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]},
-        {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/eviction", "serviceaccounts/token"]}]});
+        {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/eviction", "serviceaccounts/token", "namespaces"]}]});
     install(&client, &configuration("Validating", "all", &peer, &all)).await;
 
     client.post(&format!("{MAPS}?dryRun=All"), &map("m", &json!({}))).await.expect(201);
@@ -186,6 +186,14 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
         ]
         .map(text)
     };
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    client.patch("/api/v1/namespaces/default", "merge", &label).await.expect(200);
+    let whole = requests(&peer).pop().unwrap();
+    assert_eq!(
+        (&whole["name"], &whole["namespace"]),
+        (&json!("default"), &json!("default")),
+        "it is in itself"
+    );
     let before = requests(&peer).len();
     let maps = client.delete(&format!("{MAPS}?fieldSelector=metadata.name=m")).await;
     assert_eq!(maps.code, 400);
