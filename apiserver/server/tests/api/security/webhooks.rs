@@ -138,8 +138,7 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
     .await;
     let all = json!({"rules": [
         {"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"], "scope": "Namespaced"},
-        {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]},
-        {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/eviction", "serviceaccounts/token", "namespaces"]}]});
+        {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]});
     install(&client, &configuration("Validating", "all", &peer, &all)).await;
 
     client.post(&format!("{MAPS}?dryRun=All"), &map("m", &json!({}))).await.expect(201);
@@ -174,6 +173,20 @@ async fn dry_runs_updates_deletes_and_connects_are_told_as_such() {
         (&json!("PodExecOptions"), &json!("exec"))
     );
     assert_eq!(connect["object"]["command"], json!(["ls"]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subresources_collections_and_namespaces_are_told_as_upstream_tells_them() {
+    let server = TestServer::start().await;
+    let client = server.admin();
+    let peer = hook(&server, |request| json!({"allowed": request["kind"]["kind"] != "ConfigMap" || request["operation"] != "DELETE"})).await;
+    let all = json!({"rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"],
+        "resources": ["configmaps", "pods", "pods/eviction", "serviceaccounts/token", "namespaces"]}]});
+    super::service_account(&client, "default", "default").await;
+    client.post("/api/v1/namespaces/default/pods", &pod("p", &json!({}))).await.expect(201);
+    client.post(MAPS, &map("m", &json!({}))).await.expect(201);
+    install(&client, &configuration("Validating", "all", &peer, &all)).await;
 
     let told = |asked: &Value| {
         let text = |of: &Value| of.as_str().unwrap_or("-").to_owned();
