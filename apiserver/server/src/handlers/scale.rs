@@ -14,7 +14,7 @@ use mainstay_proto_api::{PatchType, Status, label};
 use super::get::namespace;
 use super::options::{WriteOptions, add_warnings};
 use super::patch::Patch;
-use super::view::View;
+use super::subresource_view::SubresourceView;
 use super::{Call, FieldOwner};
 use crate::encoding::{Allow, value_response};
 use crate::request::decode_object;
@@ -147,7 +147,7 @@ struct Scales<'a> {
     paths: ScalePaths,
 }
 
-impl View for Scales<'_> {
+impl SubresourceView for Scales<'_> {
     fn subresource(&self) -> &'static str {
         "scale"
     }

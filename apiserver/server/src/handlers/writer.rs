@@ -12,7 +12,7 @@ use mainstay_base::lifecycle::Clock;
 use mainstay_proto_api::Status;
 use smol_str::SmolStr;
 
-use super::view::View;
+use super::subresource_view::SubresourceView;
 use crate::cache::Cached;
 use crate::config::Randomness;
 use crate::registry::{Registry, Stored, Written};
@@ -236,7 +236,7 @@ impl Writer {
     pub async fn update_view(
         &self,
         request: &WriteRequest,
-        view: &dyn View,
+        view: &dyn SubresourceView,
         change: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Outcome, Status> {
         self.update_part(request, (Target::Object, Some(view)), change).await
@@ -245,7 +245,7 @@ impl Writer {
     async fn update_part(
         &self,
         request: &WriteRequest,
-        (target, view): (Target<'_>, Option<&dyn View>),
+        (target, view): (Target<'_>, Option<&dyn SubresourceView>),
         mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Outcome, Status> {
         let kind = request.kind;
@@ -332,7 +332,7 @@ impl Writer {
     async fn update_view_once(
         &self,
         request: &WriteRequest,
-        view: &dyn View,
+        view: &dyn SubresourceView,
         cached: &Arc<Cached>,
         (old, wanted): (Value, Value),
     ) -> Result<(Written, Vec<String>), Status> {
@@ -348,7 +348,7 @@ impl Writer {
 
     async fn view_admitted(
         &self,
-        view: &dyn View,
+        view: &dyn SubresourceView,
         cached: &Arc<Cached>,
         admission: &mut AdmissionRequest,
         (old, owner): (&Value, &FieldOwner),

@@ -29,7 +29,7 @@ pub(super) async fn checked(response: Response, pod: &str) -> Result<Response, S
     Err(refusal(code, pod, &String::from_utf8_lossy(&text)))
 }
 
-/// Upstream's words for an agent's error.
+/// Upstream's words for an agent's error. Pure.
 fn refusal(code: u16, pod: &str, text: &str) -> Status {
     let (reason, message) = match code {
         400 => return Status::bad_request(text),

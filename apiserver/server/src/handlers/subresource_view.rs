@@ -4,7 +4,7 @@ use mainstay_apiserver_machinery::value::Value;
 use mainstay_proto_api::Status;
 
 /// A part of an object that clients and admission see as an object of its own: `scale`.
-pub trait View: Sync {
+pub trait SubresourceView: Sync {
     /// The subresource.
     fn subresource(&self) -> &str;
 
