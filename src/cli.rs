@@ -82,6 +82,7 @@ pub(crate) enum Command {
     /// Run the API server alone, in the foreground, on a store that `mainstay store` or etcd serves.
     Apiserver(Box<ApiServerCommandFlags>),
     /// Run the store alone, for etcd's clients, in the foreground; flags and environment are etcd's.
+    #[command(args_override_self = true)] // as with etcd's flags, the last one counts
     Store(Box<StoreFlags>),
     /// Save a running store to a file, make a data directory of one, say what one holds.
     #[command(subcommand)]

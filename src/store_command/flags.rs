@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use super::durations;
 use super::migrate::MigrateFlags;
+use super::not_built::NotBuilt;
 
 /// `mainstay store`.
 #[derive(Debug, Args)]
@@ -132,6 +133,14 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_value_t = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) peer_client_cert_auth: bool,
+    /// Refuse changes of the members that could cost the cluster its majority.
+    #[arg(long, env = "ETCD_STRICT_RECONFIG_CHECK", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) strict_reconfig_check: bool,
+    /// So many learners may there be at a time.
+    #[arg(long, env = "ETCD_MAX_LEARNERS", alias = "experimental-max-learners", value_name = "COUNT", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_learners: u16,
     /// So many log entries are kept for members that lag; one that lags more is sent a snapshot.
     #[arg(long, env = "ETCD_SNAPSHOT_COUNT", value_name = "ENTRIES", default_value_t = 10_000)]
     pub(crate) snapshot_count: u64,
@@ -189,7 +198,8 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", value_name = "COUNT", default_value_t = u32::MAX)]
     pub(crate) max_concurrent_streams: u32,
     /// How often a watch that asked for progress hears of it while nothing happens.
-    #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
+    #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", alias = "experimental-watch-progress-notify-interval",
+        value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
     pub(crate) watch_progress_notify_interval: Duration,
     /// Trace calls, for OpenTelemetry's tools.
     #[arg(long, env = "ETCD_ENABLE_DISTRIBUTED_TRACING", alias = "experimental-enable-distributed-tracing",
@@ -232,6 +242,8 @@ pub(crate) struct ServeFlags {
     /// How to log: text or json.
     #[arg(long, env = "ETCD_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "console", "json"])]
     pub(crate) log_format: String,
+    #[command(flatten)]
+    pub(crate) not_built: NotBuilt,
 }
 
 impl ServeFlags {

@@ -4,6 +4,7 @@ mod client;
 mod durations;
 mod flags;
 mod migrate;
+mod not_built;
 mod peers;
 mod run;
 mod serve;

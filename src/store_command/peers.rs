@@ -25,6 +25,8 @@ struct PeerSettings {
     heartbeat_interval: Duration,
     election_timeout: Duration,
     snapshot_entries: u64,
+    strict_reconfig_check: bool,
+    learners_max: usize,
 }
 
 impl Peers {
@@ -71,6 +73,8 @@ impl Peers {
             heartbeat_interval,
             election_timeout,
             snapshot_entries,
+            strict_reconfig_check,
+            learners_max,
         } = self.flags;
         Ok(ClusterConfig {
             client_urls,
@@ -79,6 +83,8 @@ impl Peers {
             heartbeat_interval,
             election_timeout,
             snapshot_entries,
+            strict_reconfig_check,
+            learners_max,
             ..ClusterConfig::new(name, self.members, Arc::new(transport))
         })
     }
@@ -96,6 +102,8 @@ fn settings(flags: &ServeFlags) -> PeerSettings {
         heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
         election_timeout: Duration::from_millis(flags.election_timeout),
         snapshot_entries: flags.snapshot_count,
+        strict_reconfig_check: flags.strict_reconfig_check,
+        learners_max: flags.max_learners.into(),
     }
 }
 

@@ -23,6 +23,9 @@ use crate::traces::{self, TracesConfig};
 /// A server of its own may use more for keys in use than a library inside another program.
 const HEAD_CACHE_BYTES: usize = 160 << 20;
 
+/// Where etcd's data directory has its database.
+const ETCD_DATABASE: &str = "member/snap/db";
+
 /// Runs until SIGTERM or SIGINT, or until the store stops by itself.
 ///
 /// # Errors
@@ -53,6 +56,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(flags: &ServeFlags) -> anyhow::Result<Self> {
+        flags.not_built.refuse()?;
         let endpoints = parse_urls("--listen-client-urls", &flags.listen_client_urls)?;
         let metrics_endpoints = parse_urls("--listen-metrics-urls", &flags.listen_metrics_urls)?;
         let tls = match (&flags.cert_file, &flags.key_file) {
@@ -231,6 +235,15 @@ fn refuse_bind(error: BindError) -> anyhow::Error {
 }
 
 fn refuse_open(error: OpenError) -> anyhow::Error {
+    if let OpenError::NotAStore { dir } = &error
+        && dir.join(ETCD_DATABASE).exists()
+    {
+        let (dir, database) = (dir.display(), dir.join(ETCD_DATABASE));
+        return refuse(format!(
+            "{dir} is etcd's: make a data directory of it with `mainstay store migrate --from-etcd {} --skip-hash-check --data-dir NEW`",
+            database.display()
+        ));
+    }
     refuse(format!("{:#}", anyhow::Error::new(error)))
 }
 

@@ -136,6 +136,7 @@ pub(crate) fn prepare(
         request_max: REQUEST_MAX + 2 * cluster.election_timeout,
         snapshot_entries: cluster.snapshot_entries,
         learners_max: cluster.learners_max,
+        strict_reconfig_check: cluster.strict_reconfig_check,
         forwarded_writes: cluster.forwarded_writes.clone(),
     };
     (Some(cluster), Some(events))

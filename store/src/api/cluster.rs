@@ -63,6 +63,8 @@ pub struct ClusterConfig {
     pub snapshot_entries: u64,
     /// How many learners there may be at one time.
     pub learners_max: usize,
+    /// Whether changes of the members are refused that could cost the cluster its majority, as with etcd's flag of this name.
+    pub strict_reconfig_check: bool,
     /// Who is told of the ways of other members' writes through this one's log.
     pub forwarded_writes: Option<ForwardedWrites>,
 }
@@ -85,6 +87,7 @@ impl ClusterConfig {
             election_timeout: Duration::from_millis(1000),
             snapshot_entries: 10_000,
             learners_max: 1,
+            strict_reconfig_check: true,
             forwarded_writes: None,
         }
     }

@@ -13,6 +13,7 @@ use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 use tower_service::Service;
 
+use super::access::Need;
 use super::face::Face;
 use super::router;
 use super::traced::{TracedWrite, wrote};
@@ -132,12 +133,12 @@ impl KvService {
         Ok(Response::new(convert::txn_response(header, response)))
     }
 
-    /// With `physical` etcd answers when the space is free. Here it comes back in the background either way, and no read can tell.
+    /// Only for administrators, as since etcd 3.6.9. With `physical` etcd answers when the space is free. Here it comes back in the background either way, and no read can tell.
     async fn compact(
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let store = self.face.admit(&request).await?;
+        let store = self.face.admit_for(&request, Need::Admin).await?;
         let revision = Revision(request.get_ref().revision);
         let (store, write) = TracedWrite::begin("compact", store);
         let done = store.compact(revision).await;

@@ -1,4 +1,4 @@
-//! What is neither gRPC nor its JSON gateway: version, health, metrics.
+//! What is neither gRPC nor its JSON gateway: version, variables, health, metrics.
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
@@ -12,8 +12,9 @@ use crate::api::{AlarmKind, RangeRequest};
 /// Answers a request that is not gRPC.
 pub(super) async fn answer(router: &Router, request: Request) -> Response {
     match request.uri().path() {
-        "/version" if request.method() != Method::GET => only_get(),
+        "/version" | "/debug/vars" if request.method() != Method::GET => only_get(),
         "/version" => json(StatusCode::OK, version()),
+        "/debug/vars" => debug_vars(router).await,
         _ => metrics_and_health(router, request).await,
     }
 }
@@ -80,6 +81,31 @@ fn version() -> String {
     format!(
         r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{ETCD_CLUSTER_VERSION}","storage":"{ETCD_CLUSTER_VERSION}"}}"#
     )
+}
+
+/// etcd's page of variables. What it has of Go's memory is not there.
+async fn debug_vars(router: &Router) -> Response {
+    let status = match router.face.store.status().await {
+        Ok(status) => status,
+        Err(error) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    };
+    let state = match status.leader {
+        _ if status.is_learner => "StateLearner",
+        Some(leader) if leader == status.member_id => "StateLeader",
+        _ => "StateFollower",
+    };
+    let variables = serde_json::json!({
+        "cmdline": std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "file_descriptor_limit": rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+        "raft.status": {
+            "id": format!("{:x}", status.member_id),
+            "term": status.term,
+            "lead": format!("{:x}", status.leader.unwrap_or(0)),
+            "raftState": state,
+            "applied": status.applied_index,
+        },
+    });
+    json(StatusCode::OK, format!("{variables}\n"))
 }
 
 /// Why a member is not healthy, in etcd's words.

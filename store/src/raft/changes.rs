@@ -46,6 +46,8 @@ pub(crate) struct World {
     /// The members that answered lately, the leader included.
     pub(crate) alive: BTreeSet<u64>,
     pub(crate) learners_max: usize,
+    /// Whether a change is refused that could cost the cluster its majority.
+    pub(crate) strict: bool,
     pub(crate) unix_seconds: u64,
 }
 
@@ -152,20 +154,35 @@ fn add(world: &World, peer_urls: &[String], learner: bool) -> Result<Step, Clust
         if learners >= world.learners_max {
             return Err(ClusterError::TooManyLearners { max: world.learners_max });
         }
-    } else {
-        let waiting = world.membership.nodes().filter(|(_, node)| node.vote_due).count();
-        let quorum = (voters.len() + waiting).div_ceil(2) + 1;
-        let started = world.started(&voters);
-        let first_of_two = started == 1 && voters.len() + waiting == 1;
-        if started < quorum && !first_of_two {
-            return Err(ClusterError::NotEnoughStarted);
-        }
     }
-    if voters.intersection(&world.alive).count() < voters.len() / 2 + 1 {
-        return Err(ClusterError::Unhealthy);
+    if world.strict {
+        check_quorum_with_another(world, &voters, learner)?;
     }
     let node = MemberNode { peer_urls, vote_due: !learner, ..MemberNode::default() };
     Ok(Step { id, change: Some(ChangeMembers::AddNodes(BTreeMap::from([(id, node)]))) })
+}
+
+/// A majority must be there that would be one still with another member that is not. Whoever is alone may take in another.
+fn check_quorum_with_another(
+    world: &World,
+    voters: &BTreeSet<u64>,
+    learner: bool,
+) -> Result<(), ClusterError> {
+    let waiting = world.membership.nodes().filter(|(_, node)| node.vote_due).count();
+    let before = voters.len() + waiting;
+    if before == 1 {
+        return Ok(());
+    }
+    let quorum = (before + 1) / 2 + 1;
+    if !learner && world.started(voters) < quorum {
+        return Err(ClusterError::NotEnoughStarted);
+    }
+    let is_there =
+        |(id, node): &(&u64, &MemberNode)| (node.vote_due || voters.contains(id)) && world.alive.contains(id);
+    if world.membership.nodes().filter(is_there).count() < quorum {
+        return Err(ClusterError::Unhealthy);
+    }
+    Ok(())
 }
 
 fn remove(world: &World, id: u64) -> Result<Step, ClusterError> {
@@ -176,11 +193,12 @@ fn remove(world: &World, id: u64) -> Result<Step, ClusterError> {
     let mut rest = world.voters();
     rest.remove(&id);
     let quorum = rest.len() / 2 + 1;
-    if world.started(&rest) < quorum {
+    // Nobody would be left: no rule to be lenient about.
+    if rest.is_empty() || (world.strict && world.started(&rest) < quorum) {
         return Err(ClusterError::NotEnoughStarted);
     }
     // A member that is down can always go; one that is up must not be what the quorum stands on.
-    if world.alive.contains(&id) && rest.intersection(&world.alive).count() < quorum {
+    if world.strict && world.alive.contains(&id) && rest.intersection(&world.alive).count() < quorum {
         return Err(ClusterError::Unhealthy);
     }
     Ok(Step { id, change: Some(ChangeMembers::RemoveVoters(BTreeSet::from([id]))) })
@@ -196,7 +214,7 @@ fn promote(world: &World, id: u64) -> Result<Step, ClusterError> {
         return Err(ClusterError::LearnerNotReady(id));
     }
     let voters = world.voters();
-    if world.started(&voters) + 1 < voters.len().div_ceil(2) + 1 {
+    if world.strict && world.started(&voters) + 1 < voters.len().div_ceil(2) + 1 {
         return Err(ClusterError::NotEnoughStarted);
     }
     Ok(Step { id, change: Some(give_vote(world, id)) })
@@ -254,6 +272,7 @@ mod tests {
             last_index: 5000,
             alive: ids,
             learners_max: 1,
+            strict: true,
             unix_seconds: 1_700_000_000,
         }
     }
@@ -301,6 +320,33 @@ mod tests {
         let second = addition("http://m4:2380", true);
         assert_eq!(refused(&learner, &second), ClusterError::TooManyLearners { max: 1 });
         assert!(plan(&world(1), &addition("http://m4:2380", false)).is_ok(), "the first of two");
+    }
+
+    /// etcd's own cases: the member that is added counts as one that is not there, learner or not.
+    #[test]
+    fn an_addition_while_members_are_down_leaves_a_majority() {
+        let cases = [(1, 0, true), (3, 0, true), (3, 1, false), (4, 1, true), (5, 1, true), (5, 2, false)];
+        for (voters, down, allowed) in cases {
+            let mut world = world(voters);
+            world.alive = (1..=voters - down).collect();
+            for learner in [false, true] {
+                let expected = if allowed { None } else { Some(ClusterError::Unhealthy) };
+                let refused = plan(&world, &addition("http://m9:2380", learner)).err();
+                assert_eq!(refused, expected, "{down} of {voters} down, learner: {learner}");
+            }
+            world.strict = false;
+            assert!(plan(&world, &addition("http://m9:2380", true)).is_ok());
+        }
+    }
+
+    #[test]
+    fn whoever_wants_it_may_lose_the_majority_but_not_the_last_member() {
+        let mut world = world(3);
+        world.strict = false;
+        world.alive = BTreeSet::from([1, 2]);
+        assert!(plan(&world, &Change::Remove(2)).is_ok());
+        let alone = World { strict: false, ..self::world(1) };
+        assert_eq!(plan(&alone, &Change::Remove(1)), Err(ClusterError::NotEnoughStarted));
     }
 
     #[test]

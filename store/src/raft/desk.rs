@@ -13,7 +13,7 @@ use super::forwarded::Forwarded;
 use super::machine::{SnapshotData, StagedTables};
 use super::member::Member;
 use super::peers::{Answer, Answerer, Answers, Append, From};
-use super::types::{MemberNode, Origin, SnapshotMeta, SnapshotOf, Vote};
+use super::types::{MemberNode, Membership, Origin, SnapshotMeta, SnapshotOf, Vote};
 use super::wire::{Reply, Request};
 use crate::api::{ClusterError, Config, LinkReceiver, WriteError};
 use crate::engine::ImageFiles;
@@ -66,12 +66,22 @@ impl Answerer for Desk {
         })
     }
 
-    fn members(&self) -> Option<(u64, Vec<(u64, MemberNode)>)> {
+    fn members(&self) -> Option<Vec<(u64, MemberNode)>> {
         let metrics = self.member.raft.server_metrics();
         let metrics = metrics.borrow_watched();
-        let index = metrics.membership_config.log_id().as_ref()?.index;
+        metrics.membership_config.log_id().as_ref()?;
         let nodes = metrics.membership_config.membership().nodes();
-        Some((index, nodes.map(|(id, node)| (*id, node.clone())).collect()))
+        Some(nodes.map(|(id, node)| (*id, node.clone())).collect())
+    }
+
+    fn removed(&self, id: u64) -> Option<u64> {
+        let metrics = self.member.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let settled = &metrics.committed_membership_config;
+        let is_member = |members: &Membership| members.get_node(&id).is_some();
+        let index = settled.log_id().as_ref()?.index;
+        let either = is_member(settled.membership()) || is_member(metrics.membership_config.membership());
+        (!either).then_some(index)
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) struct Cluster {
     pub(crate) request_max: Duration,
     pub(crate) snapshot_entries: u64,
     pub(crate) learners_max: usize,
+    pub(crate) strict_reconfig_check: bool,
     pub(crate) forwarded_writes: Option<ForwardedWrites>,
 }
 

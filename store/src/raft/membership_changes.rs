@@ -145,6 +145,7 @@ impl Member {
             last_index: metrics.last_log_index.unwrap_or(0),
             alive,
             learners_max: self.cluster.as_ref().map_or(0, |cluster| cluster.learners_max),
+            strict: self.cluster.as_ref().is_none_or(|cluster| cluster.strict_reconfig_check),
             unix_seconds: unix_seconds(),
         };
         Ok((world, *newest.log_id()))

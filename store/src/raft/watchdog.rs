@@ -49,12 +49,13 @@ impl Member {
             }
             self.leadership.tell_if_new(now);
             if let Some(cluster) = &self.cluster {
-                cluster.peers.update(membership.membership());
+                let settled = committed.log_id().as_ref().map(|id| id.index);
+                cluster.peers.update(membership.membership(), settled);
                 if membership.membership().get_node(&self.id).is_some() {
                     seen = membership.log_id().as_ref().map(|id| id.index).max(seen);
                 }
                 let removed = committed.membership().get_node(&self.id).is_none();
-                if removed && seen.is_some() && committed.log_id().as_ref().map(|id| id.index) > seen {
+                if removed && seen.is_some() && settled > seen {
                     tokio::time::sleep(REMOVED_GRACE).await;
                     self.stop.halt("this member was removed from the cluster");
                     return;

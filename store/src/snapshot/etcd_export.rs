@@ -24,6 +24,8 @@ use crate::engine::{EngineError, Moment};
 
 const PIECE_BYTES: usize = 256 << 10;
 const SUM_BYTES: u64 = 32;
+/// The etcd whose layout this is; its tools look for it.
+const STORAGE_VERSION: &[u8] = b"3.6.0";
 
 /// A snapshot in etcd's format.
 pub struct EtcdSnapshot<S> {
@@ -211,6 +213,7 @@ impl Export<'_> {
             out.entry(names::FINISHED_COMPACTION, &floor)?;
             out.entry(names::SCHEDULED_COMPACTION, &floor)?;
         }
+        out.entry(b"storageVersion", STORAGE_VERSION)?;
         out.entry(b"term", &mark.term.to_be_bytes())?;
         Ok(out.finish()?)
     }

@@ -4,6 +4,7 @@
 mod changing;
 mod idle;
 mod members;
+mod removed;
 mod restored;
 mod silence;
 mod versions;
@@ -531,22 +532,6 @@ async fn a_member_moves_to_another_address() {
     let moved = known.iter().find(|member| member.id == id).unwrap();
     assert_eq!(moved.peer_urls, ["http://moved:2380"]);
     in_time(store.close()).await.unwrap();
-    members.close().await;
-}
-
-#[tokio::test]
-async fn a_member_that_was_removed_while_it_was_away_stops_when_it_comes_back() {
-    let mut members = Members::start(3).await;
-    let away = members.a_follower().await;
-    let id = members.store(away).member_id();
-    members.crash(away);
-    let other = members.leader().await;
-    in_time(members.store(other).member_remove(id)).await.unwrap();
-    in_time(members.store(other).put("k", "v")).await.unwrap();
-    members.reopen(away).await;
-    in_time(members.store(away).stopped()).await;
-    let told = members.store(away).put("k", "v").await.unwrap_err();
-    assert!(told.to_string().contains("removed"), "{told}");
     members.close().await;
 }
 

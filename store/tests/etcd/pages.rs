@@ -40,6 +40,10 @@ async fn pages_have_etcds_form() {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
     assert!(metrics.contains("process_resident_memory_bytes"));
+    let (status, variables) = rig.http("GET", "/debug/vars", "").await;
+    let variables: Value = serde_json::from_str(&variables).unwrap();
+    assert_eq!((status, &variables["raft.status"]["raftState"]), (200, &json!("StateLeader")));
+    assert!(variables["file_descriptor_limit"].as_u64().unwrap() > 0);
     assert_eq!(rig.http("POST", "/health", "").await.0, 405);
     assert_eq!(rig.http("GET", "/none", "").await.0, 404);
     rig.stop().await;

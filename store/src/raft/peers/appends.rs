@@ -101,7 +101,11 @@ mod tests {
             Box::pin(async { None })
         }
 
-        fn members(&self) -> Option<(u64, Vec<(u64, MemberNode)>)> {
+        fn members(&self) -> Option<Vec<(u64, MemberNode)>> {
+            None
+        }
+
+        fn removed(&self, _id: u64) -> Option<u64> {
             None
         }
     }

@@ -15,6 +15,7 @@ use super::Session;
 use super::session::Heard;
 use crate::api::{Link, Transport};
 use crate::metering::{Meters, Traffic};
+use crate::platform::{Hearer, Teller};
 use crate::raft::types::{MemberNode, Membership};
 use crate::raft::wire::{Hello, PROTOCOL_VERSION, Purpose, Refusal, Reply, Request, Welcome};
 use crate::stop::StopState;
@@ -84,6 +85,8 @@ pub(crate) struct Peers {
     pub(super) dial_max: Duration,
     events: mpsc::Sender<PeerEvent>,
     table: Mutex<BTreeMap<u64, Arc<Peer>>>,
+    /// The log entry of the newest members that cannot be undone.
+    settled: Teller<Option<u64>>,
 }
 
 /// One other member.
@@ -125,6 +128,7 @@ impl Peers {
             dial_max,
             events,
             table: Mutex::default(),
+            settled: Teller::new(None),
         }
     }
 
@@ -178,8 +182,8 @@ impl Peers {
         Arc::clone(peer)
     }
 
-    /// Follows a change of members.
-    pub(crate) fn update(self: &Arc<Self>, membership: &Membership) {
+    /// Follows a change of members; `settled` is the log entry of the newest one that is committed.
+    pub(crate) fn update(self: &Arc<Self>, membership: &Membership, settled: Option<u64>) {
         for (id, node) in membership.nodes() {
             if *id != self.local.member_id {
                 drop(self.at(*id, node));
@@ -193,6 +197,12 @@ impl Peers {
             stays
         });
         self.meters.retain_peers(|id| membership.get_node(&id).is_some());
+        self.settled.tell_if_new(settled);
+    }
+
+    /// Hears of each change of the members that is committed.
+    pub(super) fn settled(&self) -> Hearer<Option<u64>> {
+        self.settled.hearer()
     }
 
     /// Ends all links and waits until they have.

@@ -50,8 +50,11 @@ pub(crate) trait Answerer: Send + Sync + 'static {
     /// Takes a snapshot from a link that begins with this request.
     fn take_snapshot(self: Arc<Self>, first: Request, parts: Box<dyn LinkReceiver>) -> Answer;
 
-    /// The members as they are known here, with the log entry that says so; none if nothing is known.
-    fn members(&self) -> Option<(u64, Vec<(u64, MemberNode)>)>;
+    /// The members as they are known here; none if nothing is known.
+    fn members(&self) -> Option<Vec<(u64, MemberNode)>>;
+
+    /// The log entry as of which somebody is no member, and that cannot be undone.
+    fn removed(&self, id: u64) -> Option<u64>;
 }
 
 /// Accepts links until the stop.
@@ -126,6 +129,7 @@ impl<A: Answerer> Server<A> {
         tokio::select! {
             biased;
             () = superseded.cancelled() => {} // its process has been replaced: nobody waits for these answers
+            () = self.removal(hello.from) => {} // it hears of it when it comes again
             () = self.converse(&hello, link) => {}
         }
         self.leave(&hello);
@@ -134,13 +138,12 @@ impl<A: Answerer> Server<A> {
     /// Whether a member may come in.
     fn welcome(&self, hello: &Hello) -> Welcome {
         let local = self.peers.local;
-        let members = self.answerer.members();
         if !speaks(hello.version) {
             return Welcome::Refused(Refusal::Version(PROTOCOL_VERSION));
         }
         if hello.purpose == Purpose::Join {
-            return match members {
-                Some((_, members)) => Welcome::Members { cluster_id: local.cluster_id, members },
+            return match self.answerer.members() {
+                Some(members) => Welcome::Members { cluster_id: local.cluster_id, members },
                 None => Welcome::Refused(Refusal::NoMembers),
             };
         }
@@ -153,15 +156,23 @@ impl<A: Answerer> Server<A> {
         if hello.to != local.member_id {
             return Welcome::Refused(Refusal::OtherMember(local.member_id));
         }
-        if let Some((index, members)) = members
-            && !members.iter().any(|(id, _)| *id == hello.from)
-        {
+        if let Some(index) = self.answerer.removed(hello.from) {
             return Welcome::Refused(Refusal::NotAMember(index));
         }
         if hello.from == local.member_id || self.is_duplicate(hello) {
             return Welcome::Refused(Refusal::Duplicate);
         }
         Welcome::Accepted
+    }
+
+    /// Returns once a member is none any more. The leader stops sending to it with the same entry, so that it would not learn of it.
+    async fn removal(&self, id: u64) {
+        let mut settled = self.peers.settled();
+        while self.answerer.removed(id).is_none() {
+            if settled.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether another process with this identity is alive.
