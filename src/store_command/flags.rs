@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use super::durations;
+use super::go_values;
 use super::migrate::MigrateFlags;
 use super::not_built::NotBuilt;
 
@@ -86,7 +86,7 @@ pub(crate) struct ServeFlags {
         long,
         env = "ETCD_LISTEN_CLIENT_URLS",
         value_name = "URLS",
-        value_delimiter = ',',
+        value_delimiter = ',', action = ArgAction::Set,
         default_value = "http://localhost:2379"
     )]
     pub(crate) listen_client_urls: Vec<String>,
@@ -95,24 +95,24 @@ pub(crate) struct ServeFlags {
         long,
         env = "ETCD_ADVERTISE_CLIENT_URLS",
         value_name = "URLS",
-        value_delimiter = ',',
+        value_delimiter = ',', action = ArgAction::Set,
         default_value = "http://localhost:2379"
     )]
     pub(crate) advertise_client_urls: Vec<String>,
     /// URLs to listen on for metrics and health only, comma-separated.
-    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',')]
+    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',', action = ArgAction::Set)]
     pub(crate) listen_metrics_urls: Vec<String>,
     /// What metrics tell: basic, or extensive: also how long each gRPC call takes.
     #[arg(long, env = "ETCD_METRICS", value_name = "WHAT", value_enum, default_value = "basic")]
     pub(crate) metrics: MetricsDetail,
     /// URLs to listen on for the other members, comma-separated. Without it and --initial-cluster the store stays alone.
-    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_name = "URLS", value_delimiter = ',')]
+    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_name = "URLS", value_delimiter = ',', action = ArgAction::Set)]
     pub(crate) listen_peer_urls: Vec<String>,
     /// URLs at which the other members reach this one, comma-separated [default: http://localhost:2380].
-    #[arg(long, env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", value_name = "URLS", value_delimiter = ',')]
+    #[arg(long, env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", value_name = "URLS", value_delimiter = ',', action = ArgAction::Set)]
     pub(crate) initial_advertise_peer_urls: Vec<String>,
     /// Every member to begin with, this one too: NAME=URL, comma-separated.
-    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_name = "MEMBERS", value_delimiter = ',')]
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_name = "MEMBERS", value_delimiter = ',', action = ArgAction::Set)]
     pub(crate) initial_cluster: Vec<String>,
     /// Whether to form a cluster (new) or to join one that has added this member (existing).
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", value_name = "STATE", value_enum, default_value = "new")]
@@ -129,13 +129,9 @@ pub(crate) struct ServeFlags {
     /// File with the authority of all members' certificates, as PEM.
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE", value_name = "FILE")]
     pub(crate) peer_trusted_ca_file: Option<PathBuf>,
-    /// Taken as etcd's flag; members on https always check each other's certificates.
-    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-        default_value_t = true, default_missing_value = "true", value_name = "BOOL")]
-    pub(crate) peer_client_cert_auth: bool,
     /// Refuse changes of the members that could cost the cluster its majority.
     #[arg(long, env = "ETCD_STRICT_RECONFIG_CHECK", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-        default_value_t = true, default_missing_value = "true", value_name = "BOOL")]
+        default_value_t = true, default_missing_value = "true", value_name = "BOOL", value_parser = go_values::switch)]
     pub(crate) strict_reconfig_check: bool,
     /// So many learners may there be at a time.
     #[arg(long, env = "ETCD_MAX_LEARNERS", alias = "experimental-max-learners", value_name = "COUNT", default_value_t = 1,
@@ -150,12 +146,12 @@ pub(crate) struct ServeFlags {
     /// File with its key, as PEM.
     #[arg(long, env = "ETCD_KEY_FILE", value_name = "FILE", requires = "cert_file")]
     pub(crate) key_file: Option<PathBuf>,
-    /// File with the authorities whose client certificates are good, as PEM.
+    /// File with the authorities whose certificates clients have to show, as PEM; without it clients are asked for none.
     #[arg(long, env = "ETCD_TRUSTED_CA_FILE", value_name = "FILE")]
     pub(crate) trusted_ca_file: Option<PathBuf>,
-    /// Turn clients without a good certificate away.
+    /// Take the common name of a client's certificate for its user; needs --trusted-ca-file.
     #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true", value_name = "BOOL")]
+        default_value_t = false, default_missing_value = "true", value_name = "BOOL", value_parser = go_values::switch)]
     pub(crate) client_cert_auth: bool,
     /// Which tokens stand for users: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=5m.
     #[arg(long, env = "ETCD_AUTH_TOKEN", value_name = "TYPE", default_value = "simple")]
@@ -185,9 +181,15 @@ pub(crate) struct ServeFlags {
     /// Milliseconds without such a sign after which members elect another.
     #[arg(long, env = "ETCD_ELECTION_TIMEOUT", value_name = "MS", default_value_t = 1000)]
     pub(crate) election_timeout: u64,
-    /// The bound on the data's size in bytes, after which writes are refused until an alarm is disarmed; 0 is none.
-    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", value_name = "BYTES", default_value_t = 0)]
-    pub(crate) quota_backend_bytes: u64,
+    /// The bound on the data's size in bytes, after which writes are refused until an alarm is disarmed; 0 and less are none.
+    #[arg(
+        long,
+        env = "ETCD_QUOTA_BACKEND_BYTES",
+        value_name = "BYTES",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub(crate) quota_backend_bytes: i64,
     /// The size of the largest request, in bytes.
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 1_572_864)]
     pub(crate) max_request_bytes: usize,
@@ -199,12 +201,12 @@ pub(crate) struct ServeFlags {
     pub(crate) max_concurrent_streams: u32,
     /// How often a watch that asked for progress hears of it while nothing happens.
     #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", alias = "experimental-watch-progress-notify-interval",
-        value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
+        value_name = "DURATION", default_value = "10m", value_parser = go_values::duration)]
     pub(crate) watch_progress_notify_interval: Duration,
     /// Trace calls, for OpenTelemetry's tools.
     #[arg(long, env = "ETCD_ENABLE_DISTRIBUTED_TRACING", alias = "experimental-enable-distributed-tracing",
         action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
-        default_missing_value = "true", value_name = "BOOL")]
+        default_missing_value = "true", value_name = "BOOL", value_parser = go_values::switch)]
     pub(crate) enable_distributed_tracing: bool,
     /// The collector that traces are sent to (OTLP over gRPC, without TLS).
     #[arg(

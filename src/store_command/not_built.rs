@@ -3,6 +3,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
+use super::go_values::switch;
 use crate::refusal::refuse;
 
 /// One of etcd's flags.
@@ -102,6 +103,7 @@ const FLAGS: &[Flag] = &[
         &["false"],
         "certificates of members are always checked",
     ),
+    flag("peer-client-cert-auth", &["true", "false"], ""), // members on https always check each other's certificates
     flag("client-cert-file", &[""], ONE_CERTIFICATE),
     flag("client-key-file", &[""], ONE_CERTIFICATE),
     flag("peer-client-cert-file", &[""], ONE_CERTIFICATE),
@@ -109,7 +111,7 @@ const FLAGS: &[Flag] = &[
     flag("cipher-suites", &[""], TLS),
     flag("tls-min-version", &["TLS1.2"], TLS),
     flag("tls-max-version", &["", "TLS1.3"], TLS),
-    flag("cors", &["", "*"], "every origin is allowed"),
+    flag("cors", &["", "*"], "pages of other origins may not read answers: no such header is sent"),
     flag("host-whitelist", &["*", ""], "every name is answered: listen where only those who may can reach"),
     once_experimental("initial-corrupt-check", &["false"], CHECKS),
     once_experimental("corrupt-check-time", &["0s", "0"], CHECKS),
@@ -147,7 +149,11 @@ impl Flag {
     /// The value, if it is given and asks for something.
     fn asked(&self, matches: &ArgMatches) -> Option<String> {
         let value = matches.get_one::<String>(self.name)?;
-        (!self.taken.contains(&value.as_str())).then(|| value.clone())
+        let value = match switch(value) {
+            Ok(value) if self.is_switch() => value.to_string(),
+            _ => value.clone(),
+        };
+        (!self.taken.contains(&value.as_str())).then_some(value)
     }
 }
 
@@ -211,7 +217,7 @@ mod tests {
         assert_eq!(told, format!("--wal-dir=/wal is not built: {OWN_LOG}"));
         let told = refused(&["--experimental-initial-corrupt-check"]).unwrap();
         assert_eq!(told, format!("--initial-corrupt-check=true is not built: {CHECKS}"));
-        assert_eq!(refused(&["--auto-tls=false", "--logger=zap", "--pre-vote", "--wal-dir="]), None);
+        assert_eq!(refused(&["--auto-tls=0", "--logger=zap", "--pre-vote", "--wal-dir="]), None);
         assert!(refused(&["--pre-vote=false"]).is_some() && refused(&["--auto-tls"]).is_some());
     }
 

@@ -1,8 +1,10 @@
 //! `mainstay store`: the server, in the foreground.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::CommandFactory as _;
 use mainstay_base::lifecycle::Tasks;
 use mainstay_base::telemetry::{LogFormat, init_tracing};
 use mainstay_store::etcd::{
@@ -13,10 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::durations;
 use super::flags::{CompactionMode, MetricsDetail, ServeFlags};
+use super::go_values;
 use super::peers::Peers;
 use crate::assemble::end;
+use crate::cli::Arguments;
 use crate::refusal::refuse;
 use crate::traces::{self, TracesConfig};
 
@@ -34,11 +37,27 @@ pub(crate) fn run(flags: &ServeFlags) -> anyhow::Result<()> {
     let wanted = Wanted::of(flags)?;
     let format = if flags.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
     init_tracing(&flags.log_level, format).map_err(|error| refuse(format!("--log-level: {error}")))?;
+    for name in unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        warn!("nothing takes the variable {name}");
+    }
     // One thread: gRPC, consensus and their wakes stay on one core, which costs a third less than two. What waits for the
     // disk has its own threads.
     let tokio =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
     tokio.block_on(wanted.serve())
+}
+
+/// Variables that look like etcd's and are not.
+fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let whole = Arguments::command();
+    let known = |name: &str| {
+        let store = whole.find_subcommand("store");
+        store.is_some_and(|store| {
+            store.get_arguments().any(|flag| flag.get_env().is_some_and(|own| own == name))
+        })
+    };
+    let names = names.filter_map(|name| name.into_string().ok());
+    names.filter(|name| name.starts_with("ETCD_") && !known(name)).collect()
 }
 
 /// The flags, understood.
@@ -99,7 +118,7 @@ impl Wanted {
                 log_segment_bytes,
                 sync_where_proposed: true,
                 auth,
-                quota_backend_bytes: (flags.quota_backend_bytes > 0).then_some(flags.quota_backend_bytes),
+                quota_backend_bytes: u64::try_from(flags.quota_backend_bytes).ok().filter(|bytes| *bytes > 0),
                 ..default
             },
             face: FaceConfig {
@@ -182,6 +201,11 @@ impl Wanted {
         end(&[&trace_tasks]).await;
         closed?;
         if let Err(mainstay_store::RangeError::Halted(halt)) = status {
+            // Asked for by somebody: whoever starts this again after failures is not to.
+            if halt.is_removed() {
+                info!("stopped: {halt}");
+                return Ok(());
+            }
             return Err(halt.into());
         }
         info!("stopped");
@@ -222,7 +246,7 @@ fn compaction(flags: &ServeFlags) -> anyhow::Result<Option<AutoCompaction>> {
         CompactionMode::Periodic => {
             let kept = match text.parse::<u32>() {
                 Ok(hours) => Duration::from_secs(3600) * hours,
-                Err(_not_a_number) => durations::parse(text).map_err(wrong)?,
+                Err(_not_a_number) => go_values::duration(text).map_err(wrong)?,
             };
             (!kept.is_zero()).then_some(AutoCompaction::Period(kept))
         }
@@ -252,7 +276,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{Arguments, Command};
+    use crate::cli::Command;
 
     fn flags(arguments: &[&str]) -> ServeFlags {
         let words = ["mainstay", "store"].iter().chain(arguments);
@@ -278,6 +302,21 @@ mod tests {
         assert_eq!(wanted.endpoints.len(), 2);
         assert!(wanted.tls.unwrap().client_cert_auth);
         assert_eq!((wanted.store.dir, wanted.store.limits.txn_ops_max), ("a.etcd".into(), 9));
+    }
+
+    #[test]
+    fn variables_that_nothing_takes_are_named() {
+        let names = ["ETCD_NAME", "ETCD_WAL_DIR", "ETCD_NMAE", "HOME", "ETCDCTL_API"].map(OsString::from);
+        assert_eq!(unknown_variables(names.into_iter()), ["ETCD_NMAE"]);
+    }
+
+    #[test]
+    fn switches_and_numbers_are_gos() {
+        let wanted = |words: &[&str]| flags(words);
+        assert!(wanted(&["--client-cert-auth=1"]).client_cert_auth);
+        assert!(!wanted(&["--strict-reconfig-check=f"]).strict_reconfig_check);
+        let without = Wanted::of(&wanted(&["--quota-backend-bytes=-1"])).unwrap();
+        assert_eq!(without.store.quota_backend_bytes, None);
     }
 
     #[test]

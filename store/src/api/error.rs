@@ -92,6 +92,13 @@ impl Halt {
     /// Its data may have what the cluster has lost: whoever looks for that must find it, so nothing is deleted.
     pub(crate) const SUPERSEDED: &str = "the cluster was recovered or restored without this member: move its data directory away, and let it join again";
 
+    pub(crate) const REMOVED: &str = "this member was removed from the cluster";
+
+    /// Whether the others removed the member, as somebody asked them to.
+    pub fn is_removed(&self) -> bool {
+        *self.0 == *Self::REMOVED
+    }
+
     /// Whether the member's cluster goes on without it, as another one: what it has counts for nothing any more.
     pub fn is_superseded(&self) -> bool {
         *self.0 == *Self::SUPERSEDED

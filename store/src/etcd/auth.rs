@@ -5,7 +5,7 @@ use base64::Engine as _;
 use mainstay_proto_wire::etcd::{authpb, etcdserverpb as pb};
 use tonic::{Request, Response, Status};
 
-use super::access;
+use super::access::{self, Need};
 use super::convert::{owned, range_end};
 use super::face::Face;
 use super::refusal;
@@ -43,7 +43,7 @@ impl pb::auth_server::Auth for AuthService {
     }
 
     async fn auth_status(&self, request: Request<pb::AuthStatusRequest>) -> Answer<pb::AuthStatusResponse> {
-        let auth = self.face.admit(&request).await?.auth();
+        let auth = self.face.admit_for(&request, Need::Admin).await?.auth();
         let status = auth.status().await.map_err(|error| refusal::of_auth_call(&error))?;
         Ok(Response::new(pb::AuthStatusResponse {
             header: self.face.current_header(),

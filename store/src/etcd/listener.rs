@@ -162,7 +162,9 @@ pub(super) async fn run(listener: Listener, router: Arc<Router>, tasks: TaskTrac
 
 impl Listener {
     async fn accept(&self, router: &Arc<Router>, tasks: &TaskTracker) -> io::Result<()> {
-        let (site, own) = (Site { router: Arc::clone(router), serves: self.serves }, tasks.clone());
+        let names_users = self.tls.as_ref().is_some_and(|tls| tls.names_users());
+        let site = Site { router: Arc::clone(router), serves: self.serves, names_users };
+        let own = tasks.clone();
         // Asked for once there is a connection: what was renewed while none came counts for this one.
         let tls = || self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
         match &self.socket {
@@ -185,6 +187,8 @@ impl Listener {
 struct Site {
     router: Arc<Router>,
     serves: Serves,
+    /// Whether a client's certificate says who it is.
+    names_users: bool,
 }
 
 async fn connection<S>(stream: S, tls: Option<TlsAcceptor>, site: Site, tasks: TaskTracker)
@@ -195,10 +199,13 @@ where
     match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-            let certificate = shown.and_then(|leaf| common_name(leaf));
+            let certificate = shown.filter(|_| site.names_users).and_then(|leaf| common_name(leaf));
             Box::pin(serve(stream, certificate, site, tasks)).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%error, "a connection was refused in its TLS handshake");
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake broke off"),
         Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
     }
 }

@@ -108,7 +108,8 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         Ok(Response::new(pb::HashKvResponse {
             header: self.face.header(found.revision),
             hash: found.hash,
-            compact_revision: found.compact_revision.0,
+            // As etcd has it where nothing was ever compacted.
+            compact_revision: if found.compact_revision.0 == 0 { -1 } else { found.compact_revision.0 },
             hash_revision: found.hash_revision.0,
         }))
     }

@@ -18,9 +18,9 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its key, as PEM.
     pub key: PathBuf,
-    /// The authorities whose clients are known, as PEM.
+    /// The authorities whose certificates clients have to show, as PEM. Without, clients are asked for none.
     pub trusted_ca: Option<PathBuf>,
-    /// Whether clients without such a certificate are turned away.
+    /// Whether the common name in a client's certificate says who it is.
     pub client_cert_auth: bool,
 }
 
@@ -72,6 +72,11 @@ impl ReloadingTls {
         let stamps = stamps(&files);
         let config = Arc::new(config(&files)?);
         Ok(Self { files, loaded: Mutex::new(Loaded { config, stamps }) })
+    }
+
+    /// Whether the common name in a certificate is its user.
+    pub(super) fn names_users(&self) -> bool {
+        self.files.client_cert_auth
     }
 
     /// The configuration for a new connection. Files that do not load leave the last one in use.
@@ -146,6 +151,5 @@ fn client_verifier(files: &TlsFiles) -> Result<Option<Arc<dyn ClientCertVerifier
         roots.add(certificate).map_err(|error| file_error(ca, &error))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()));
-    let builder = if files.client_cert_auth { builder } else { builder.allow_unauthenticated() };
     builder.build().map(Some).map_err(|error| file_error(ca, &error))
 }

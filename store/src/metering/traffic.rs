@@ -62,10 +62,14 @@ impl Traffic {
         }
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
     pub(super) fn read(&self, id: u64) -> PeerFigures {
         PeerFigures {
             id,
-            connected: self.connected.load(Ordering::Relaxed),
+            connected: self.is_connected(),
             disconnected: self.disconnected.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),

@@ -173,7 +173,7 @@ fn check_quorum_with_another(
     if before == 1 {
         return Ok(());
     }
-    let quorum = (before + 1) / 2 + 1;
+    let quorum = before.div_ceil(2) + 1;
     if !learner && world.started(voters) < quorum {
         return Err(ClusterError::NotEnoughStarted);
     }

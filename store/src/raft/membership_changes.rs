@@ -18,8 +18,6 @@ use super::wire::{Purpose, Reply, Request};
 use crate::api::ClusterError;
 use crate::platform::unix_seconds;
 
-/// A member that answered within this time is alive; etcd's interval.
-const ALIVE_MAX: Duration = Duration::from_secs(5);
 /// Another change that is under way is waited for.
 const BUSY_AGAIN: Duration = Duration::from_millis(20);
 /// Without news of a leader, it is looked for again after this.
@@ -134,9 +132,14 @@ impl Member {
             .filter_map(|(id, log_id)| Some((id, log_id?.index)))
             .collect();
         let heard = metrics.heartbeat.unwrap_or_default();
+        // A process that has ended is not there from the moment on when its links break; of one that hangs, followers would look for a leader by then.
+        let is_there = |id: u64, heard: Duration| {
+            let cluster = self.cluster.as_ref();
+            cluster.is_some_and(|own| heard < own.election_timeout && own.peers.is_connected(id))
+        };
         let mut alive: BTreeSet<u64> = heard
             .into_iter()
-            .filter_map(|(id, at)| at.is_some_and(|at| at.elapsed() < ALIVE_MAX).then_some(id))
+            .filter_map(|(id, at)| at.is_some_and(|at| is_there(id, at.elapsed())).then_some(id))
             .collect();
         alive.insert(self.id);
         let world = World {
@@ -165,14 +168,14 @@ impl Member {
         if to == self.id {
             return Ok(());
         }
-        let request_max = self.cluster.as_ref().map_or(ALIVE_MAX, |cluster| cluster.request_max);
+        let Some(cluster) = &self.cluster else { return Err(ClusterError::Alone) };
         self.raft
             .trigger()
             .transfer_leader(to)
             .await
             .map_err(|error| ClusterError::Raft(error.to_string()))?;
         let taken = leadership.until(|now| now.leader == Some(to));
-        match tokio::time::timeout(request_max, taken).await {
+        match tokio::time::timeout(cluster.request_max, taken).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_gone)) => Err(ClusterError::Closed),
             Err(_late) => Err(ClusterError::TransferTimeout),

@@ -57,7 +57,7 @@ impl Member {
                 let removed = committed.membership().get_node(&self.id).is_none();
                 if removed && seen.is_some() && settled > seen {
                     tokio::time::sleep(REMOVED_GRACE).await;
-                    self.stop.halt("this member was removed from the cluster");
+                    self.stop.halt(Halt::REMOVED);
                     return;
                 }
             }
@@ -122,7 +122,7 @@ impl Member {
             metrics.membership_config.log_id().as_ref().map(|id| id.index).filter(|_| own)
         };
         if known.is_some_and(|known| index > known) {
-            self.stop.halt("this member was removed from the cluster");
+            self.stop.halt(Halt::REMOVED);
         }
     }
 

@@ -158,7 +158,7 @@ fn wrap(before: &[u8], json: &[u8]) -> Bytes {
 }
 
 fn error_json(status: &Status) -> String {
-    json!({ "code": i32::from(status.code()), "message": status.message(), "details": [] }).to_string()
+    json!({ "code": i32::from(status.code()), "message": status.message() }).to_string()
 }
 
 fn error(http: StatusCode, status: &Status) -> Response {

@@ -158,6 +158,11 @@ impl Peers {
         peers.clear();
     }
 
+    /// Whether a link to a member is open and is answered.
+    pub(crate) fn is_connected(&self, id: u64) -> bool {
+        self.table.lock().get(&id).is_some_and(|peer| peer.traffic.is_connected())
+    }
+
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Peer>> {
         self.table.lock().get(&id).cloned()
     }

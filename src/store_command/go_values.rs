@@ -1,4 +1,4 @@
-//! Durations as Go writes them, because etcd's flags take them: `5m0s`, `1h`, `300ms`.
+//! Durations and switches as Go writes them, because etcd's flags take them: `5m0s`, `1h`, `300ms`; `true`, `1`, `F`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// A sentence saying what is wrong.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration such as 10m, 1h30m or 500ms");
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -36,6 +36,18 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_out_of_range| wrong())
 }
 
+/// Parses a switch's value.
+///
+/// # Errors
+/// That it is none.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,10 +62,10 @@ mod tests {
             ("1.5s", 1500),
             ("0", 0),
         ] {
-            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "5", "m", "5x", "-5s", "5s5"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 }
