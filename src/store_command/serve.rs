@@ -203,7 +203,7 @@ impl Wanted {
         if let Err(mainstay_store::RangeError::Halted(halt)) = status {
             // Asked for by somebody: whoever starts this again after failures is not to.
             if halt.is_removed() {
-                info!("stopped: {halt}");
+                info!("stopped for good");
                 return Ok(());
             }
             return Err(halt.into());

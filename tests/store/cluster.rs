@@ -52,7 +52,7 @@ impl Version {
 
 /// A running cluster; its processes are killed when it is dropped.
 pub(crate) struct Cluster {
-    members: Vec<Child>,
+    pub(crate) members: Vec<Child>,
     flags: Vec<Vec<String>>,
     pub(crate) urls: Vec<String>,
     pub(crate) peers: Vec<String>,

@@ -6,6 +6,7 @@ mod apiserver;
 mod cluster;
 mod commands;
 mod interop;
+mod members;
 mod traces;
 
 use std::io::{BufRead, BufReader, Read};

@@ -213,6 +213,14 @@ async fn every_service_asks_who_it_is() {
     let mut cluster = pb::cluster_client::ClusterClient::new(alice.clone());
     cluster.member_list(pb::MemberListRequest::default()).await.unwrap();
     assert_eq!(refused(cluster.member_add(pb::MemberAddRequest::default()).await), denied());
+    let compact = |revision| pb::CompactionRequest { revision, physical: false };
+    let mut kv = pb::kv_client::KvClient::new(nobody());
+    assert_eq!(refused(kv.compact(compact(1)).await), empty());
+    let mut kv = pb::kv_client::KvClient::new(alice.clone());
+    assert_eq!(refused(kv.compact(compact(1)).await), denied());
+    let status = pb::AuthStatusRequest {};
+    assert_eq!(refused(AuthClient::new(nobody()).auth_status(status).await), empty());
+    assert_eq!(refused(AuthClient::new(alice.clone()).auth_status(status).await), denied());
     let create = pb::WatchCreateRequest { key: bytes("secret"), ..Default::default() };
     let create =
         pb::WatchRequest { request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)) };
