@@ -328,7 +328,7 @@ fn not_added(error: &ClusterError) -> String {
             "another server has been added and has not started yet: try again when it has".to_owned()
         }
         ClusterError::Unhealthy => {
-            "too few of the servers answer: bring those back before another one joins".to_owned()
+            "too few of the servers answer: bring those back, or remove those that are lost with `mainstay server remove NAME`, before another one joins".to_owned()
         }
         other => format!("the server was not added: {other}"),
     }

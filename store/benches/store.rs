@@ -36,7 +36,7 @@ const ROUND: Duration = Duration::from_millis(1500);
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, Section); 8] = [
+    let sections: [(&str, Section); 9] = [
         ("put", put_rates),
         ("read", reads),
         ("watch", watch_latency),
@@ -45,10 +45,13 @@ fn main() {
         ("idle", idle),
         ("compaction", compaction),
         ("many", many_keys),
+        ("slope", slope),
     ];
     println!("mainstay-store, 256-byte values, fdatasync on, medians of {ROUNDS} rounds");
     for (name, section) in sections {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+        let is_wanted = wanted.iter().any(|wanted| wanted == name);
+        // The slope takes as long as everything else together.
+        if is_wanted || (wanted.is_empty() && name != "slope") {
             let dir = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
             section(dir.path());
         }
@@ -490,6 +493,48 @@ fn many_keys(dir: &Path) {
         }
         println!("put over 1M keys that are not in memory, 64 tasks: {}/s", median(rates));
         println!("memory: {} MiB", rss_kib() / 1024);
+        store.close().await.unwrap();
+    });
+}
+
+/// How memory, size and rates grow with the keys: as many millions as `MAINSTAY_BENCH_MILLIONS` says (10), four times fewer first.
+fn slope(dir: &Path) {
+    let millions: usize =
+        std::env::var("MAINSTAY_BENCH_MILLIONS").map_or(10, |millions| millions.parse().unwrap());
+    on_runtime(async {
+        let store = open(dir).await;
+        let mut keys = 0;
+        for wanted in [millions / 4, millions / 2, millions].map(|millions| millions * 1_000_000) {
+            let start = Instant::now();
+            let before = keys;
+            while keys < wanted {
+                let put = |i: usize| {
+                    let key =
+                        format!("slope/{:010}", (keys + i).wrapping_mul(2_654_435_761) % 10_000_000_000);
+                    PutRequest::new(key, vec![b'v'; 256])
+                };
+                store.txn(Txn::default().then((0..100).map(put))).await.unwrap();
+                keys += 100;
+            }
+            println!(
+                "{} million keys of 256 bytes: {:.0} keys/s written, {} MiB on disk, RSS {} MiB",
+                keys / 1_000_000,
+                (keys - before) as f64 / start.elapsed().as_secs_f64(),
+                store.status().await.unwrap().db_size_bytes >> 20,
+                rss_kib() / 1024
+            );
+        }
+        let read = rate(&store, 64, move |store, task, done| async move {
+            let at = (task + 1).wrapping_mul(7919 * 48_271).wrapping_add(done as usize * 104_729) % keys;
+            let key = format!("slope/{:010}", at.wrapping_mul(2_654_435_761) % 10_000_000_000);
+            black_box(store.get(key).await.unwrap().unwrap());
+        });
+        println!("get of any of them, 64 tasks: {}/s, RSS {} MiB", read.await, rss_kib() / 1024);
+        store.close().await.unwrap();
+        let start = Instant::now();
+        let store = open(dir).await;
+        store.get("slope/0000000000").await.unwrap().unwrap();
+        println!("open, to the first read: {:?}, RSS {} MiB", start.elapsed(), rss_kib() / 1024);
         store.close().await.unwrap();
     });
 }
