@@ -497,6 +497,18 @@ fn many_keys(dir: &Path) {
     });
 }
 
+/// 256 bytes that no compression makes smaller.
+fn noise(seed: usize) -> Vec<u8> {
+    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..32).flat_map(word).collect()
+}
+
 /// How memory, size and rates grow with the keys: as many millions as `MAINSTAY_BENCH_MILLIONS` says (10), four times fewer first.
 fn slope(dir: &Path) {
     let millions: usize =
@@ -511,7 +523,7 @@ fn slope(dir: &Path) {
                 let put = |i: usize| {
                     let key =
                         format!("slope/{:010}", (keys + i).wrapping_mul(2_654_435_761) % 10_000_000_000);
-                    PutRequest::new(key, vec![b'v'; 256])
+                    PutRequest::new(key, noise(keys + i))
                 };
                 store.txn(Txn::default().then((0..100).map(put))).await.unwrap();
                 keys += 100;
