@@ -30,6 +30,8 @@ async fn a_snapshot_says_how_much_remains_and_ends_with_its_sum() {
     assert_eq!(bytes.len() % 512, 32, "pages, then the sum");
     assert!(remaining.is_sorted_by(|a, b| a >= b) && remaining.len() > 4, "{remaining:?}");
     assert_eq!(&remaining[remaining.len() - 2..], [0, 0]);
+    let layout = b"storageVersion3.6.0";
+    assert!(bytes.windows(layout.len()).any(|found| found == layout), "etcdutl reads it as the version");
     rig.stop().await;
 }
 
