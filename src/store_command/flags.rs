@@ -129,6 +129,10 @@ pub(crate) struct ServeFlags {
     /// File with the authority of all members' certificates, as PEM.
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE", value_name = "FILE")]
     pub(crate) peer_trusted_ca_file: Option<PathBuf>,
+    /// Taken as etcd's flag; members on https always check each other's certificates.
+    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_name = "BOOL", value_parser = go_values::switch)]
+    pub(crate) peer_client_cert_auth: Option<bool>,
     /// Refuse changes of the members that could cost the cluster its majority.
     #[arg(long, env = "ETCD_STRICT_RECONFIG_CHECK", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_value_t = true, default_missing_value = "true", value_name = "BOOL", value_parser = go_values::switch)]

@@ -31,7 +31,7 @@ const TLS: &str = "TLS 1.2 and 1.3 with their safe suites are spoken, and this c
 const CHECKS: &str =
     "members' data is not compared by itself: compare it with `etcdctl endpoint hashkv --cluster`";
 const LOGGED: &str = "the log goes to standard error: let whatever runs this rotate it";
-const SLOW: &str = "slow requests are not logged: see etcd_disk_wal_fsync_duration_seconds and grpc_server_handling_seconds of /metrics, or traces";
+const SLOW: &str = "slow requests are not logged: see etcd_disk_wal_fsync_duration_seconds and, with --metrics=extensive, grpc_server_handling_seconds of /metrics, or traces";
 
 const fn flag(name: &'static str, taken: &'static [&'static str], why: &'static str) -> Flag {
     Flag { name, was_experimental: false, taken, why }
@@ -103,7 +103,6 @@ const FLAGS: &[Flag] = &[
         &["false"],
         "certificates of members are always checked",
     ),
-    flag("peer-client-cert-auth", &["true", "false"], ""), // members on https always check each other's certificates
     flag("client-cert-file", &[""], ONE_CERTIFICATE),
     flag("client-key-file", &[""], ONE_CERTIFICATE),
     flag("peer-client-cert-file", &[""], ONE_CERTIFICATE),

@@ -155,6 +155,9 @@ fn initial_members(list: &[String]) -> anyhow::Result<Vec<InitialMember>> {
 
 fn peer_tls(flags: &ServeFlags) -> anyhow::Result<Option<PeerTls>> {
     match (&flags.peer_cert_file, &flags.peer_key_file, &flags.peer_trusted_ca_file) {
+        (Some(_), Some(_), Some(_)) if flags.peer_client_cert_auth == Some(false) => Err(refuse(
+            "--peer-client-cert-auth=false: members on https always check each other's certificates",
+        )),
         (Some(cert), Some(key), Some(ca)) => {
             PeerTls::load(cert, key, ca).map(Some).map_err(|error| refuse(error.to_string()))
         }

@@ -203,8 +203,12 @@ impl Cluster {
 
     /// What etcdctl says to a command.
     pub(crate) fn etcdctl(&self, arguments: &[&str]) -> String {
-        let mut command = Version::V3_5.command();
-        text(&command.arg(format!("--endpoints={}", self.endpoints())).args(arguments).output().unwrap())
+        etcdctl(&self.endpoints(), arguments)
+    }
+
+    /// What etcdctl says to a command that one member is asked.
+    pub(crate) fn etcdctl_of(&self, number: usize, arguments: &[&str]) -> String {
+        etcdctl(&self.urls[number], arguments)
     }
 
     /// Starts all members again, over the data that they left.
@@ -226,6 +230,11 @@ impl Cluster {
     pub(crate) fn endpoints(&self) -> String {
         self.urls.join(",")
     }
+}
+
+fn etcdctl(endpoints: &str, arguments: &[&str]) -> String {
+    let mut command = Version::V3_5.command();
+    text(&command.arg(format!("--endpoints={endpoints}")).args(arguments).output().unwrap())
 }
 
 impl Drop for Cluster {
